@@ -1,0 +1,194 @@
+"""What an implementer writes against: `Gateway`, `Driver`, and the words in which a gateway declares itself.
+
+A third party needs this module and nothing else of the kit. A `Gateway` says where the gateway is and what it claims;
+a `Driver` says how the kit creates, reads and ends sessions on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class Capability(StrEnum):
+    """What a gateway may declare that it has. What is declared is mandatory; what is not declared must be refused
+    wherever ignoring it would change the meaning of an answer."""
+
+    SESSIONS = "sessions"
+    """Sessions are created through the control plane, and each has its own base URL."""
+    SESSION_IDS = "session-ids"
+    """The creator of a session may choose its id."""
+    SESSION_STATE = "session-state"
+    """A session's state can be read while it lives."""
+    SESSION_SAMPLING = "session-sampling"
+    """A session can be created with default sampling parameters."""
+    SESSION_LENGTHS = "session-lengths"
+    """A session can be created with `prompt_length` and `response_length`."""
+    COMPLETE = "complete"
+    """A session can be marked complete; it is then read-only until it is finalized."""
+    ABORT = "abort"
+    """A session can be aborted: what it holds is discarded."""
+    REWARD_INFO = "reward-info"
+    """A reward can be posted to a session and comes back on each of its trajectories."""
+    TRAJECTORIES = "trajectories"
+    """Token-exact trajectories can be read from a session."""
+    STREAMING = "streaming"
+    """`stream: true` is answered with server-sent events."""
+    TOOLS = "tools"
+    """Tool calls in the model's text come back as `tool_calls`."""
+    TOOL_CHOICE_REQUIRED = "tool-choice-required"
+    """`tool_choice` `required` and a named function are honoured."""
+    N = "n"
+    """`n` greater than 1 is honoured with that many choices."""
+    RESPONSE_FORMAT = "response-format"
+    """`response_format` is honoured."""
+    LOGPROBS = "logprobs"
+    """Trajectories carry the log-probabilities that the upstream reported."""
+    CONTROL_PLANE = "control-plane"
+    """The gateway speaks the kit's own control plane (`POST /sessions`, `GET /sessions/{id}` ...)."""
+    TOKEN_UPSTREAM = "token-upstream"
+    """The gateway renders the chat template itself and sends token ids to the upstream."""
+
+
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "trajectory": ("conversation", "call"),
+    "multi_chain": ("true", "false"),
+    "first_rewrite": ("split", "reuse"),
+    "last_rewrite": ("rollback", "split"),
+    "repeated_prompt": ("sibling", "replace"),
+    "idempotent_retry": ("false", "true"),
+    "concurrency": ("overlap", "serialized"),
+    "budget": ("total", "response", "none"),
+    "logprobs": ("strict", "opportunistic"),
+    "tool_id_identity": ("ignored", "compared"),
+    "reasoning_identity": ("ignored", "compared"),
+    "whitespace_identity": ("ignored", "compared"),
+    "template_kwargs": ("config", "request"),
+    "stream": ("sse", "fallback"),
+}
+"""Where good gateways differ: option -> allowed values. An option that a gateway does not declare is undeclared: only
+the invariant that holds for every value is then checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One token-exact trajectory as the gateway exports it.
+
+    `prompt_ids` and `response_ids` are token ids; `response_mask` has one entry per response id: 1 = sampled by the
+    model, 0 = put there by the gateway. `response_logprobs` is None or one float per response id, 0.0 where the mask
+    is 0. `extra` holds whatever else the gateway exported, untouched.
+    """
+
+    prompt_ids: list[int]
+    response_ids: list[int]
+    response_mask: list[int]
+    response_logprobs: list[float] | None = None
+    reward_info: dict[str, Any] = field(default_factory=dict)
+    num_turns: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """How a session is reached. `base_url` is what an OpenAI SDK is pointed at (it ends in `/v1`)."""
+
+    session_id: str
+    base_url: str
+    anthropic_base_url: str | None = None
+    reward_info_url: str | None = None
+    api_key: str = "unused"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a gateway says about itself."""
+
+    name: str
+    version: str
+    capabilities: frozenset[Capability]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """The gateway's control plane answered with an error. `status` is the HTTP status, `message` its text."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class NotObservable(Exception):
+    """This driver has no way to do or see that. The check that asked ends as `not_tested`."""
+
+
+class Driver:
+    """How the kit handles sessions of one kind of gateway. Override what the gateway has; the rest stays not observable.
+
+    `http` is a client of the kit; every call made with it appears in the trace of a failing check. A refusal of the
+    gateway is raised as `Refused`; anything that is not JSON of the expected shape may be raised as `ValueError` with a
+    sentence that says so.
+    """
+
+    name = "driver"
+
+    def __init__(self, url: str, http: httpx.Client, api_key: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.http = http
+        self.api_key = api_key
+
+    def declare(self) -> Declaration:
+        """What the gateway has. Asked once, before the first check."""
+        raise NotObservable("the driver does not say what the gateway has: give `capabilities` to Gateway(...)")
+
+    def create(self, session_id: str | None = None, **settings: Any) -> Handle:
+        """Create a session. `settings`: `sampling_params`, `prompt_length`, `response_length`, `metadata`, `options`."""
+        raise NotObservable("sessions")
+
+    def trajectories(self, handle: Handle) -> list[Trajectory]:
+        """What `finalize` would return now, changing nothing."""
+        raise NotObservable("trajectories of a live session")
+
+    def finalize(self, handle: Handle) -> list[Trajectory]:
+        """Return the session's trajectories in order and remove the session."""
+        raise NotObservable("finalize")
+
+    def abort(self, handle: Handle) -> None:
+        """Discard the session. Idempotent."""
+        raise NotObservable("abort")
+
+    def complete(self, handle: Handle, reward_info: dict[str, Any] | None = None) -> None:
+        """Mark the session complete."""
+        raise NotObservable("complete")
+
+    def reward(self, handle: Handle, reward_info: dict[str, Any]) -> None:
+        """Attach a reward to the session."""
+        raise NotObservable("reward_info")
+
+    def state(self, handle: Handle) -> dict[str, Any]:
+        """The session's state, as JSON."""
+        raise NotObservable("state")
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The gateway under test.
+
+    `driver` is a `Driver` class, an instance is made per worker. `capabilities` and `options` override what the driver
+    declares. `tokenizer` is the directory of the gateway's tokenizer, when it does not use the kit's.
+    """
+
+    url: str
+    driver: type[Driver] | str = "http"
+    capabilities: frozenset[str] | set[str] | None = None
+    options: Mapping[str, str] | None = None
+    name: str | None = None
+    version: str | None = None
+    api_key: str | None = None
+    tokenizer: Path | None = None

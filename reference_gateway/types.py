@@ -1,0 +1,117 @@
+"""The data that crosses the layers of the gateway: wire -> session -> codec -> backend, and back.
+
+A message is a canonical OpenAI chat message (a plain dict): `role`, `content` (str, or a list of parts when it has
+media), and where present `name`, `reasoning_content`, `tool_calls` (each `{"id", "type": "function", "function":
+{"name", "arguments"}}`, `arguments` a dict when the client's text parsed to an object, else that text) and
+`tool_call_id`. The wire modules produce messages in this form; nothing behind them sees a provider's spelling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Message = dict[str, Any]
+Tool = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One client request, stripped of its wire. `sampling` holds only what passed the allowlist of the gateway.
+
+    `tools` is what the template sees: None when the request has none, an empty list or `tool_choice: "none"`.
+    `max_tokens` is not in `sampling`. `idempotency_key` and `retry_count` come from the request's headers.
+    """
+
+    messages: Sequence[Message]
+    tools: Sequence[Tool] | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens: int | None = None
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    retry_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What the backend sampled for one context. `logprobs` is None or one float per id. `versions` is the (lowest,
+    highest) weight version that took part, if the engine reported one."""
+
+    ids: list[int]
+    logprobs: list[float] | None = None
+    stop_reason: str | None = None
+    versions: tuple[int, int] | None = None
+    routed_experts: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a turn gives to the wire: the assistant message, why it ended (`stop`, `length` or `tool_calls`) and the
+    token counts that the upstream really had."""
+
+    message: Message
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Media of one chain in the order in which the context refers to them."""
+
+    images: tuple[Any, ...] = ()
+    videos: tuple[Any, ...] = ()
+
+
+class Codec(Protocol):
+    """Messages <-> tokens. Stateless: the same arguments always give the same tokens."""
+
+    mode: str
+    """`incremental`, or `full` when the template cannot be continued by appending."""
+
+    def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
+        """The full render with the generation prompt: the context of a new chain."""
+
+    def encode_suffix(
+        self,
+        history: Sequence[Message],
+        suffix: Sequence[Message],
+        tools: Sequence[Tool] | None,
+        kwargs: Mapping[str, Any],
+        last_id: int | None,
+    ) -> list[int] | None:
+        """What stands between a committed generation and the next one: the end of the assistant turn if `last_id` (the
+        last sampled id, None if nothing was sampled) did not end it, the turn separator, `suffix`, and the generation
+        prompt. `history` ends with the committed assistant message. None when the template cannot be continued here:
+        the caller then starts a new chain."""
+
+    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
+        """The assistant message for sampled ids. Never raises for any ids: what cannot be parsed stays text."""
+
+
+class Backend(Protocol):
+    """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients."""
+
+    name: str
+
+    async def generate(
+        self,
+        context: Sequence[int],
+        sampling: Mapping[str, Any],
+        *,
+        session_id: str,
+        media: Media,
+    ) -> Generation:
+        """Sample once. Raises `BackendRefused` when the caller is at fault (context too long), and anything else when
+        the engine is."""
+
+    async def close(self) -> None: ...
+
+
+class BackendRefused(ValueError):
+    """The engine refused the request and the caller is at fault: it is answered with 400 and this text."""
+
+
+class BackendFailed(RuntimeError):
+    """The engine failed: it is answered with 500 and `BackendFailed: text`."""
