@@ -1,7 +1,7 @@
 """Text <-> token ids <-> rendered conversations, for any directory that holds a Hugging Face tokenizer.
 
-Knows `tokenizer.json`, `tokenizer_config.json` and the chat template beside them; needs `tokenizers` and `jinja2`, never
-`transformers`, and never the network. Knows nothing of gateways, sessions or HTTP.
+Knows `tokenizer.json`, `tokenizer_config.json` and the chat template beside them; needs `tokenizers` and `jinja2`,
+never `transformers`, and never the network. Knows nothing of gateways, sessions or HTTP.
 
 Invariants: a `Tokenizer` does not change after it was loaded and may be used by several threads at once; no id is ever
 added that the text did not ask for (no BOS, no EOS).
@@ -45,7 +45,7 @@ def _raise_exception(message: str) -> NoReturn:
 
 
 def _strftime_now(form: str) -> str:
-    return datetime.now().strftime(form)  # noqa: DTZ005  (templates mean the local date)
+    return datetime.now().strftime(form)
 
 
 def _tojson(

@@ -1,0 +1,5 @@
+"""The scripted model server ("the upstream"): a test says what the model will do, and this server does it.
+
+`client.Upstream` is what tests hold; `server` is the process behind it; `script.Step` is what is said and
+`ledger.Call` what is recorded.
+"""

@@ -1,0 +1,181 @@
+"""vLLM's `/v1/chat/completions`: messages in, a message out; with `return_token_ids` also the token ids.
+
+For gateways that pass chat through. The template of the upstream's tokenizer renders the context.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from conformance.tokenizer import Tokenizer
+from conformance.upstream import dialect
+from conformance.upstream.dialect import BadRequest
+from conformance.upstream.engine import Ask, Sample
+
+_TOOL_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
+
+
+class Chat:
+    """`prompt_token_ids` stands at the top of the answer and `token_ids` in the choice, as vLLM puts them here."""
+
+    name = "vllm-chat"
+    path = "/v1/chat/completions"
+    error = staticmethod(dialect.openai_error)
+
+    def read(self, body: Mapping[str, Any], tokenizer: Tokenizer) -> Ask:
+        messages = body.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
+            raise BadRequest("messages must be a non-empty list of objects")
+        tools = body.get("tools")
+        if tools is not None and not isinstance(tools, list):
+            raise BadRequest(f"tools must be a list, not {tools!r}")
+        kwargs = body.get("chat_template_kwargs")
+        if kwargs is not None and not isinstance(kwargs, dict):
+            raise BadRequest(f"chat_template_kwargs must be an object, not {kwargs!r}")
+        if body.get("tool_choice") == "none":
+            tools = None
+        add = dialect.flag(body, "add_generation_prompt", True)
+        text = tokenizer.render(messages, tools, **{"add_generation_prompt": add, **(kwargs or {})})
+        limit = dialect.count(body, "max_completion_tokens", 0)
+        return Ask(
+            dialect=self.name,
+            context=tokenizer.encode(text),
+            body={key: value for key, value in body.items() if key != "messages"},
+            model=dialect.model_of(body),
+            messages=messages,
+            tools=tools,
+            n=dialect.count(body, "n", 1) or 1,
+            stream=dialect.flag(body, "stream"),
+            include_usage=dialect.include_usage(body),
+            logprobs=dialect.flag(body, "logprobs"),
+            token_ids=dialect.flag(body, "return_token_ids"),
+            max_tokens=dialect.count(body, "max_tokens", 0) if limit is None else limit,
+            skip_special=dialect.flag(body, "skip_special_tokens", True),
+        )
+
+    def answer(self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer) -> dict[str, Any]:
+        choices = []
+        for index, sample in enumerate(samples):
+            message, finish = _message(ask, sample, f"{serial}-{index}")
+            choices.append(
+                {
+                    "index": index,
+                    "message": message,
+                    "logprobs": _logprobs(ask, sample, tokenizer, 0, len(sample.ids)),
+                    "finish_reason": finish,
+                    "stop_reason": None,
+                    "token_ids": sample.ids if sample.token_ids else None,
+                }
+            )
+        return {
+            **_head(ask, samples, serial, "chat.completion"),
+            "choices": choices,
+            "usage": dialect.usage(ask, samples),
+            "prompt_logprobs": None,
+            "prompt_token_ids": samples[0].prompt_ids if samples[0].token_ids else None,
+        }
+
+    def stream(
+        self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer
+    ) -> Iterator[dict[str, Any]]:
+        head = _head(ask, samples, serial, "chat.completion.chunk")
+        for index, sample in enumerate(samples):
+            opening: dict[str, Any] = {**head, "choices": [_choice(index, {"role": "assistant", "content": ""})]}
+            if sample.token_ids and index == 0:
+                opening["prompt_token_ids"] = sample.prompt_ids
+            yield opening
+            deltas, finish = _deltas(ask, sample, f"{serial}-{index}", tokenizer)
+            for position, delta in enumerate(deltas):
+                last = position == len(deltas) - 1
+                until = len(sample.ids) if last else position + 1
+                choice = _choice(index, delta)
+                choice["logprobs"] = _logprobs(ask, sample, tokenizer, position, until)
+                if sample.token_ids:
+                    choice["token_ids"] = sample.ids[position:until]
+                if last:
+                    choice["finish_reason"] = finish
+                yield {**head, "choices": [choice]}
+        if ask.include_usage:
+            yield {**head, "choices": [], "usage": dialect.usage(ask, samples)}
+
+
+def tool_calls(text: str) -> tuple[str, list[dict[str, Any]]]:
+    """The text before the first tool call, and the calls (`{"name", "arguments"}`) in it. Anything malformed makes all
+    of it text."""
+    calls = []
+    for match in _TOOL_CALL.finditer(text):
+        try:
+            call = json.loads(match.group(1))
+        except ValueError:
+            return text, []
+        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+            return text, []
+        calls.append(call)
+    return (text[: text.index("<tool_call>")], calls) if calls else (text, [])
+
+
+def _wire_calls(calls: Sequence[Mapping[str, Any]], serial: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"chatcmpl-tool-{serial}-{number}",
+            "type": "function",
+            "function": {
+                "name": call["name"],
+                "arguments": json.dumps(call.get("arguments", {}), ensure_ascii=False),
+            },
+        }
+        for number, call in enumerate(calls)
+    ]
+
+
+def _parsed(ask: Ask, sample: Sample) -> tuple[str, list[dict[str, Any]], str]:
+    text, calls = tool_calls(sample.text) if ask.tools else (sample.text, [])
+    finish = "tool_calls" if calls and sample.finish_reason == "stop" else sample.finish_reason
+    return text, calls, finish
+
+
+def _message(ask: Ask, sample: Sample, serial: str) -> tuple[dict[str, Any], str]:
+    text, calls, finish = _parsed(ask, sample)
+    content = (text.rstrip("\n") or None) if calls else text
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+    if calls:
+        message["tool_calls"] = _wire_calls(calls, serial)
+    return message, finish
+
+
+def _deltas(ask: Ask, sample: Sample, serial: str, tokenizer: Tokenizer) -> tuple[list[dict[str, Any]], str]:
+    """What the chunks after the opening one carry. The last chunk also carries all ids that no chunk had before."""
+    text, calls, finish = _parsed(ask, sample)
+    if not calls:
+        return [{"content": piece} for piece in dialect.pieces(ask, sample, tokenizer) or [""]], finish
+    deltas: list[dict[str, Any]] = [{"content": text.rstrip("\n")}] if text.rstrip("\n") else []
+    for number, call in enumerate(_wire_calls(calls, serial)):
+        function = call["function"]
+        opening = {**call, "index": number, "function": {"name": function["name"], "arguments": ""}}
+        deltas.append({"tool_calls": [opening]})
+        half = len(function["arguments"]) // 2
+        for part in (function["arguments"][:half], function["arguments"][half:]):
+            deltas.append({"tool_calls": [{"index": number, "function": {"arguments": part}}]})
+    return deltas, finish
+
+
+def _head(ask: Ask, samples: Sequence[Sample], serial: str, kind: str) -> dict[str, Any]:
+    head = {"id": f"chatcmpl-{serial}", "object": kind, "created": dialect.CREATED, "model": ask.model}
+    return {**head, **dialect.versions(samples[0])}
+
+
+def _choice(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+
+
+def _logprobs(ask: Ask, sample: Sample, tokenizer: Tokenizer, first: int, last: int) -> dict[str, Any] | None:
+    if sample.logprobs is None:
+        return None
+    content = []
+    for token, value in zip(sample.ids[first:last], sample.logprobs[first:last], strict=False):
+        name = dialect.token_name(tokenizer, token, ask.body)
+        content.append({"token": name, "logprob": value, "bytes": list(name.encode()), "top_logprobs": []})
+    return {"content": content}

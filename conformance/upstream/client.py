@@ -1,0 +1,306 @@
+"""What a test holds of the upstream: it says what the model will do, and reads what really happened.
+
+    upstream.begin()
+    upstream.says("Hello")
+    ...                                  # a conversation whose first message carries upstream.nonce
+    assert upstream.calls[0].generation == ...
+    upstream.end()
+
+One `Upstream` per process, shared by its threads; many processes share one server. Nothing here sleeps: waiting is a
+request that the server answers when what is waited for has happened.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from conformance.tokenizer import Tokenizer
+from conformance.upstream import ledger, script
+from conformance.upstream.ledger import Call
+from conformance.upstream.script import ScriptError, Step
+
+_KIT = "gateway-conformance upstream"
+
+
+class UpstreamError(RuntimeError):
+    """The upstream cannot be started or reached, or is not the kit's. A fault of the set-up, never of a gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A step that waits. `release()` lets it answer, now or when a call reaches it."""
+
+    upstream: Upstream
+    nonce: str
+    index: int
+    step: Step
+
+    def release(self) -> None:
+        self.upstream.release(self)
+
+
+class Upstream:
+    """The scripted upstream. Made by `start` or `attach`; between `begin()` and `end()` it serves one test."""
+
+    def __init__(self, url: str, tokenizer: Tokenizer, process: subprocess.Popen[str] | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.tokenizer = tokenizer
+        self._process = process
+        parts = urlsplit(self.url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._connections = threading.local()
+        self._nonce: str | None = None
+        self._closed: list[Call] = []
+        self._reading = threading.Lock()
+
+    @classmethod
+    def start(cls, tokenizer_dir: str | Path, port: int = 0) -> Upstream:
+        """Start a server of our own on loopback; it ends with `close()`, or when this process does. Raises
+        `TokenizerError` or `UpstreamError`."""
+        tokenizer = Tokenizer.load(tokenizer_dir)
+        command = [sys.executable, "-m", "conformance.upstream", "--until-stdin-closes", "--port", str(port)]
+        process = subprocess.Popen(  # noqa: S603  (our own module)
+            [*command, "--tokenizer", str(tokenizer.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        if not line.startswith("listening on "):
+            _, errors = process.communicate()
+            reason = errors.strip().splitlines()[-1:] or ["it ended without a word"]
+            raise UpstreamError(f"the kit's upstream did not start: {reason[0]}")
+        return cls(line.removeprefix("listening on ").strip(), tokenizer, process)
+
+    @classmethod
+    def attach(cls, url: str, tokenizer_dir: str | Path | None = None) -> Upstream:
+        """Use a running upstream. Raises `UpstreamError` when nothing answers, when it is not the kit's upstream, or
+        when it has another tokenizer than `tokenizer_dir`. Without `tokenizer_dir`, the server's own is loaded."""
+        if urlsplit(url).scheme != "http" or not urlsplit(url).hostname:
+            raise UpstreamError(f"{url!r} is not the URL of an upstream; one looks like http://127.0.0.1:8000")
+        probe = cls.__new__(cls)
+        cls.__init__(probe, url, tokenizer=None)  # type: ignore[arg-type]
+        try:
+            known = probe._request("GET", "/_kit/")
+            theirs = known["tokenizer"] if known["kit"] == _KIT else None
+        except (OSError, http.client.HTTPException) as error:
+            raise UpstreamError(f"no upstream answers at {url}: {error}") from error
+        except (UpstreamError, KeyError, TypeError):
+            theirs = None
+        if theirs is None:
+            raise UpstreamError(f"what answers at {url} is not the kit's scripted upstream")
+        probe.tokenizer = Tokenizer.load(tokenizer_dir or theirs["path"])
+        if probe.tokenizer.digest != theirs["digest"]:
+            raise UpstreamError(
+                f"the upstream at {url} has another tokenizer ({theirs['path']}, digest {theirs['digest']}) than "
+                f"{probe.tokenizer.path} (digest {probe.tokenizer.digest})"
+            )
+        return probe
+
+    def close(self) -> None:
+        """Stop the server if it is ours."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.terminate()
+            process.communicate()
+
+    def __enter__(self) -> Upstream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # One test
+
+    def begin(self) -> None:
+        """A new nonce: nothing is scripted and nothing recorded."""
+        if self._nonce is not None:
+            self.end()
+        self._nonce = f"#k{secrets.randbelow(10**10):010d}#"
+        self._closed = []
+
+    @property
+    def nonce(self) -> str:
+        """What the first message of each of this test's conversations must carry."""
+        if self._nonce is None:
+            raise UpstreamError("no test is open: call begin() first")
+        return self._nonce
+
+    def end(self) -> list[Step]:
+        """Drop this test's script and ledger and let its held calls go. Returns the steps that no call took."""
+        unused = self._request("DELETE", self._path(""))["unused"]
+        self._nonce = None
+        return [Step.from_json(step) for step in unused]
+
+    def says(
+        self,
+        text: str | None = None,
+        *,
+        ids: Sequence[int] | None = None,
+        tool_calls: Sequence[Mapping[str, Any]] | None = None,
+        finish: str | None = None,
+        logprobs: str | Sequence[float] | None = None,
+        weight_version: int | str | tuple[int, int] | None = None,
+        when: str | None = None,
+        **more: Any,
+    ) -> Step:
+        """The next generation. See `script.Step` for the fields; `more` takes the rest of them (`token_ids`,
+        `prompt_ids`, `obey_max_tokens`, `truncated`, `barrier` ...). Raises `ScriptError`."""
+        step = _step(text, ids, tool_calls, finish, logprobs, weight_version, when, more)
+        self._say([step])
+        return step
+
+    def holds(self, text: str | None = None, **fields: Any) -> Hold:
+        """Like `says`, but the call is answered only after `release()`."""
+        step = _spoken(text, {**fields, "hold": True})
+        return Hold(self, self.nonce, self._say([step])[0], step)
+
+    def barrier(self, *texts: str, n: int | None = None) -> list[Step]:
+        """One generation per text; none is answered before `n` calls (default: as many as texts) are in flight."""
+        steps = [_spoken(text, {"barrier": n or len(texts)}) for text in texts]
+        self._say(steps)
+        return steps
+
+    def fails(
+        self,
+        status: int = 500,
+        message: str = "boom",
+        *,
+        body: bytes | str | None = None,
+        content_type: str = "application/json",
+        reset: bool = False,
+        truncated: bool = False,
+        when: str | None = None,
+    ) -> Step:
+        """The next call fails: with an error of the engine; with `body` as it is; with half of `body` (`truncated`); or
+        with a reset connection."""
+        raw = body.encode() if isinstance(body, str) else body
+        step = Step(
+            status=status,
+            message=message,
+            body=raw,
+            content_type=content_type,
+            reset=reset,
+            truncated=truncated,
+            when=when,
+        )
+        self._say([step])
+        return step
+
+    def release(self, hold: Hold | None = None) -> None:
+        """Let one held step answer, or all that were said so far."""
+        nonce = hold.nonce if hold else self.nonce
+        if hold is not None and nonce != self._nonce:
+            return
+        self._request("POST", self._path("/release"), {"index": hold.index if hold else None})
+
+    @property
+    def calls(self) -> list[Call]:
+        """The ledger of this test, in order of arrival."""
+        return self._read({})[1]
+
+    def wait_for_calls(self, n: int, timeout: float = 10.0, outcome: str | None = None) -> list[Call]:
+        """The ledger once `n` calls have arrived (with `outcome`: once `n` calls have that outcome). Raises
+        `TimeoutError` that says what did arrive."""
+        reached, calls = self._read({"least": n, "timeout": timeout, **({"outcome": outcome} if outcome else {})})
+        if not reached:
+            seen = ", ".join(call.outcome for call in calls) or "none"
+            wanted = f"{n} calls" + (f" {outcome}" if outcome else "")
+            raise TimeoutError(f"the upstream waited {timeout:g} s for {wanted}; calls so far: {seen}")
+        return calls
+
+    @property
+    def strays(self) -> list[Call]:
+        """The last 1,000 calls that belong to no test that is open, of all processes."""
+        return [self._call(document) for document in self._request("GET", "/_kit/strays")["calls"]]
+
+    # The wire
+
+    def _say(self, steps: Sequence[Step]) -> list[int]:
+        answer = self._request("POST", self._path("/steps"), {"steps": [step.to_json() for step in steps]})
+        return list(answer["indices"])
+
+    def _read(self, query: dict[str, Any]) -> tuple[bool, list[Call]]:
+        # What is closed never changes, so only the open rest is asked for.
+        closed = list(self._closed)
+        answer = self._request("GET", self._path("/calls?" + urlencode({**query, "since": len(closed)})))
+        calls = closed + [self._call(document) for document in answer["calls"]]
+        with self._reading:
+            for call in calls[len(self._closed) :]:
+                if call.outcome == ledger.PENDING:
+                    break
+                self._closed.append(call)
+        return bool(answer["reached"]), calls
+
+    def _call(self, document: Mapping[str, Any]) -> Call:
+        return Call.from_json(document, self.tokenizer.decode(document["context"]))
+
+    def _path(self, rest: str) -> str:
+        return f"/_kit/{self.nonce.strip('#')}{rest}"
+
+    def _request(self, method: str, path: str, document: Any = None) -> Any:
+        body = None if document is None else json.dumps(document).encode()
+        connection = getattr(self._connections, "connection", None)
+        if connection is None:
+            connection = self._connections.connection = http.client.HTTPConnection(self._host, self._port)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            raise
+        try:
+            parsed = json.loads(data)
+        except ValueError:
+            parsed = None
+        if answer.status == 400 and isinstance(parsed, dict) and "error" in parsed:
+            raise ScriptError(parsed["error"]["message"])
+        if answer.status != 200 or parsed is None:
+            raise UpstreamError(f"the upstream at {self.url} answered {method} {path} with {answer.status}")
+        return parsed
+
+
+def _spoken(text: str | None, fields: Mapping[str, Any]) -> Step:
+    named = {key: fields.get(key) for key in ("ids", "tool_calls", "finish", "logprobs", "weight_version", "when")}
+    more = {key: value for key, value in fields.items() if key not in named}
+    return _step(text, **named, more=more)
+
+
+def _step(
+    text: str | None,
+    ids: Sequence[int] | None,
+    tool_calls: Sequence[Mapping[str, Any]] | None,
+    finish: str | None,
+    logprobs: str | Sequence[float] | None,
+    weight_version: int | str | tuple[int, int] | None,
+    when: str | None,
+    more: Mapping[str, Any],
+) -> Step:
+    document = {
+        "text": text,
+        "ids": None if ids is None else tuple(ids),
+        "tool_calls": tuple(tool_calls or ()),
+        "finish": finish or "stop",
+        "logprobs": script.WHEN_ASKED
+        if logprobs is None
+        else logprobs
+        if isinstance(logprobs, str)
+        else tuple(logprobs),
+        "weight_version": weight_version,
+        "when": when,
+    }
+    return Step.from_json({**document, **more})

@@ -1,0 +1,312 @@
+"""The scripted model itself: which step answers which call, and when.
+
+Knows steps, nonces, token ids and the order of calls; nothing of HTTP or of a dialect's JSON. Runs on one event loop.
+
+Invariants: a step is taken by at most one choice of one call, in the order in which the steps were said among those
+whose `when` holds; a call is in the ledger before it waits for anything; nothing waits on a clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.tokenizer import Tokenizer
+from conformance.upstream import ledger, script
+from conformance.upstream.ledger import Call
+from conformance.upstream.script import Step
+
+NONCE = re.compile(r"#k[0-9]{10}#")
+"""What every conversation of a test carries in its first message. Decimal digits only: with a tokenizer that splits
+digits, every nonce has the same number of tokens."""
+
+_STRAYS_KEPT = 1000
+_WINDOW = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a dialect understood of a request. `body` is the request less its prompt or messages."""
+
+    dialect: str
+    context: list[int]
+    body: dict[str, Any]
+    model: str
+    messages: list[Any] | None = None
+    tools: list[Any] | None = None
+    n: int = 1
+    stream: bool = False
+    include_usage: bool = False
+    logprobs: bool = False
+    token_ids: bool = False
+    max_tokens: int | None = None
+    skip_special: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One choice: what was sampled, and what of it the answer shows. `logprobs` is None where the answer has none, and
+    may be shorter than `ids` when a step says so."""
+
+    ids: list[int]
+    text: str
+    finish_reason: str
+    logprobs: list[float] | None
+    token_ids: bool
+    prompt_ids: list[int]
+    weight_version: Any = None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    step: Step
+    index: int
+    released: bool = False
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """All that the upstream knows of one nonce."""
+
+    steps: list[_Waiting] = field(default_factory=list)
+    said: int = 0
+    taken: dict[int, _Waiting] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    open: bool = True
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def in_flight(self) -> int:
+        return sum(call.outcome == ledger.PENDING for call in self.calls)
+
+    def announce(self) -> None:
+        """Something changed: whoever waits looks again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until `holds()` or until the conversation is dropped."""
+        while self.open and not holds():
+            await self._changed.wait()
+
+    def close(self) -> None:
+        self.open = False
+        for waiting in self.taken.values():
+            waiting.released = True
+        self.announce()
+
+
+class Dropped(Exception):
+    """The script was dropped while a call waited for it."""
+
+
+class Unscripted(Exception):
+    """No step answers this call. The text says why."""
+
+
+class Engine:
+    """The scripted model. One per upstream."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.strays: deque[Call] = deque(maxlen=_STRAYS_KEPT)
+        self._conversations: dict[str, _Conversation] = {}
+
+    # The control plane
+
+    def say(self, nonce: str, steps: Sequence[Step]) -> list[int]:
+        """Append steps to the script of `nonce`. Returns their indices, which `release` takes."""
+        conversation = self._conversation(nonce)
+        indices = []
+        for step in steps:
+            conversation.steps.append(_Waiting(step, conversation.said))
+            indices.append(conversation.said)
+            conversation.said += 1
+        return indices
+
+    def release(self, nonce: str, index: int | None) -> None:
+        """Let a held step answer, now or when it is reached. None releases every step said so far."""
+        conversation = self._conversation(nonce)
+        for waiting in [*conversation.steps, *conversation.taken.values()]:
+            if index is None or waiting.index == index:
+                waiting.released = True
+        conversation.announce()
+
+    def drop(self, nonce: str) -> list[Step]:
+        """Forget a nonce: its open calls end as `aborted`, its ledger is gone. Returns the steps that nobody took."""
+        conversation = self._conversation(nonce)
+        del self._conversations[nonce]
+        conversation.close()
+        return [waiting.step for waiting in conversation.steps]
+
+    def drop_all(self) -> None:
+        """Let every open call end: the upstream closes."""
+        for nonce in list(self._conversations):
+            self.drop(nonce)
+
+    def calls(self, nonce: str) -> list[Call]:
+        """The calls of `nonce` in order of arrival."""
+        conversation = self._conversations.get(nonce)
+        return conversation.calls if conversation else [call for call in self.strays if call.nonce == nonce]
+
+    async def wait_for(self, nonce: str, holds: Callable[[list[Call]], bool], timeout: float) -> bool:
+        """Wait until `holds(calls of nonce)`. False when that did not happen within `timeout` seconds."""
+        conversation = self._conversation(nonce)
+        try:
+            async with asyncio.timeout(timeout):
+                await conversation.until(lambda: holds(conversation.calls))
+        except TimeoutError:
+            return False
+        return holds(conversation.calls)
+
+    def _conversation(self, nonce: str) -> _Conversation:
+        conversation = self._conversations.get(nonce)
+        if conversation is None:
+            conversation = self._conversations[nonce] = _Conversation(calls=self.calls(nonce))
+            self.strays = deque((c for c in self.strays if c.nonce != nonce), maxlen=_STRAYS_KEPT)
+        return conversation
+
+    # The data plane
+
+    def arrive(self, ask: Ask, headers: Mapping[str, str]) -> Call:
+        """Record a call."""
+        nonce = self._nonce(ask.context)
+        conversation = self._conversations.get(nonce) if nonce else None
+        call = Call(
+            index=len(self.calls(nonce)) if nonce else len(self.strays),
+            nonce=nonce,
+            dialect=ask.dialect,
+            arrived=time.monotonic(),
+            context=ask.context,
+            body=ask.body,
+            headers=ledger.redacted(headers),
+            messages=ask.messages,
+        )
+        if conversation is None:
+            self.strays.append(call)
+        else:
+            conversation.calls.append(call)
+            conversation.announce()
+        return call
+
+    async def sample(self, ask: Ask, call: Call) -> tuple[Step, list[Sample]]:
+        """The step that answers `call` and its samples, one per choice, once the step lets it. Raises `Unscripted` or
+        `Dropped`. The first choice's step decides about holds and faults."""
+        conversation = self._conversations.get(call.nonce) if call.nonce else None
+        if conversation is None:
+            which = (
+                f"nothing was scripted for nonce {call.nonce}" if call.nonce else "no nonce of a test is in its context"
+            )
+            raise Unscripted(f"unscripted call: {which}")
+        waits = self._take(conversation, ask, call)
+        first = waits[0]
+        samples = [self._sampled(ask, waiting.step) for waiting in waits]
+        if first.step.hold:
+            await conversation.until(lambda: first.released)
+        if (barrier := first.step.barrier) is not None:
+            await conversation.until(lambda: first.released or conversation.in_flight() >= barrier)
+            # Whoever is already behind the same barrier passes too, although this call is about to end.
+            for other in conversation.taken.values():
+                other.released = other.released or other.step.barrier == barrier
+            conversation.announce()
+        if not conversation.open:
+            raise Dropped
+        return first.step, samples
+
+    def record(self, call: Call, samples: Sequence[Sample]) -> None:
+        """Note what `call` is about to be answered with."""
+        call.generations = [sample.ids for sample in samples]
+        call.logprobs = samples[0].logprobs
+        call.finish_reason = samples[0].finish_reason
+        call.weight_version = samples[0].weight_version
+
+    def close(self, call: Call, outcome: str, status: int | None, message: str | None = None) -> None:
+        """Close the record of a call. What was closed stays as it is."""
+        if call.outcome != ledger.PENDING:
+            return
+        call.answered = time.monotonic()
+        call.outcome, call.status, call.message = outcome, status, message
+        conversation = self._conversations.get(call.nonce) if call.nonce else None
+        if conversation is not None:
+            conversation.announce()
+
+    def _nonce(self, context: list[int]) -> str | None:
+        # It stands in the first message, so the start of a long context is nearly always enough.
+        found = None
+        for ids in (context[:_WINDOW], context) if len(context) > _WINDOW else (context,):
+            for match in NONCE.finditer(self.tokenizer.decode(ids)):
+                if match.group() in self._conversations:
+                    return match.group()
+                found = found or match.group()
+        return found
+
+    def _take(self, conversation: _Conversation, ask: Ask, call: Call) -> list[_Waiting]:
+        text: str | None = None
+        waits: list[_Waiting] = []
+        for waiting in conversation.steps:
+            if len(waits) == ask.n:
+                break
+            if waiting.step.when is not None:
+                text = self.tokenizer.decode(ask.context) if text is None else text
+                if waiting.step.when not in text:
+                    continue
+            waits.append(waiting)
+        if len(waits) < ask.n:
+            left = len(conversation.steps)
+            why = f", and the `when` of the {left} left does not occur in its context" if left else ""
+            choices = f" for {ask.n} choices" if ask.n > 1 else ""
+            raise Unscripted(
+                f"unscripted call: no step left for nonce {call.nonce}{choices}; "
+                f"{len(conversation.taken)} of {conversation.said} steps were consumed before{why}"
+            )
+        for waiting in waits:
+            conversation.steps.remove(waiting)
+            conversation.taken[waiting.index] = waiting
+        return waits
+
+    def _sampled(self, ask: Ask, step: Step) -> Sample:
+        end = self.tokenizer.end_of_turn
+        finish = step.finish
+        if step.ids is not None:
+            ids = list(step.ids)
+        else:
+            ids = self.tokenizer.encode(written(step))
+            if finish != "length":
+                ids.append(end)
+        if step.obey_max_tokens and ask.max_tokens is not None and len(ids) > ask.max_tokens:
+            ids, finish = ids[: ask.max_tokens], "length"
+        shown = ids[:-1] if ids and ids[-1] == end and finish != "length" else ids
+        return Sample(
+            ids=ids,
+            text=self.tokenizer.decode(shown, skip_special=ask.skip_special),
+            finish_reason=finish,
+            logprobs=_logprobs(step, len(ids), ask.logprobs),
+            token_ids=step.token_ids == script.VOLUNTEER or (ask.token_ids and step.token_ids != script.MISSING),
+            prompt_ids=ask.context if step.prompt_ids is None else list(step.prompt_ids),
+            weight_version=step.weight_version,
+        )
+
+
+def written(step: Step) -> str:
+    """The text of a step as the model would write it, tool calls included."""
+    parts = [step.text] if step.text else []
+    for call in step.tool_calls:
+        arguments = call["arguments"]
+        inner = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        name = json.dumps(call["name"], ensure_ascii=False)
+        parts.append(f'<tool_call>\n{{"name": {name}, "arguments": {inner}}}\n</tool_call>')
+    return "\n".join(parts)
+
+
+def _logprobs(step: Step, count: int, asked: bool) -> list[float] | None:
+    if step.logprobs == script.MISSING or (step.logprobs == script.WHEN_ASKED and not asked):
+        return None
+    if isinstance(step.logprobs, tuple):
+        return [float(value) for value in step.logprobs]
+    values = [-(position + 1) / 16 for position in range(count)]
+    return values[:-1] if step.logprobs == script.SHORT else values

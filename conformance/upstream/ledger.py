@@ -1,0 +1,82 @@
+"""The upstream's own record of a call: what it received and what it gave back. The ledger is the truth.
+
+Plain data that crosses a process boundary as JSON. Secrets do not enter it: the values of credential headers are
+replaced before a call is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+PENDING = "pending"
+ANSWERED = "answered"
+FAILED = "failed"
+UNSCRIPTED = "unscripted"
+ABORTED = "aborted"
+
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of the data plane.
+
+    `index` counts the calls of one nonce from 0 in order of arrival. `arrived` and `answered` are seconds of the
+    system-wide monotonic clock (comparable with `time.monotonic()` of any process on this machine); `answered` is None
+    while the call is open. `outcome`: `pending`; `answered`; `failed`, a scripted fault; `unscripted`, no step was
+    there; `aborted`, the caller hung up or the script was dropped first.
+
+    `context` are the token ids received (for chat, rendered by the upstream) and `text` what they say. `generation`,
+    `logprobs` (None when the answer has none), `finish_reason` and `weight_version` are what the answer gave back, and
+    empty for a call that failed before there was one; with `n` greater than 1 they are the first choice's, and
+    `generations` has all. `body` is the request less its prompt or
+    messages; `messages` are the chat request's own, None for a dialect that takes tokens.
+    """
+
+    index: int
+    nonce: str | None
+    dialect: str
+    arrived: float
+    context: list[int]
+    body: dict[str, Any]
+    headers: dict[str, str]
+    messages: list[Any] | None = None
+    text: str = ""
+    answered: float | None = None
+    generations: list[list[int]] = field(default_factory=list)
+    logprobs: list[float] | None = None
+    finish_reason: str | None = None
+    weight_version: Any = None
+    status: int | None = None
+    outcome: str = PENDING
+    message: str | None = None
+
+    @property
+    def generation(self) -> list[int]:
+        """The token ids sampled; empty when nothing was."""
+        return self.generations[0] if self.generations else []
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The request's fields that say how to sample: the body less `model`, `tools` and what shapes the answer."""
+        return {key: value for key, value in self.body.items() if key not in _NOT_SAMPLING}
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but `text`, which the reader decodes from `context`."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "text"}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], text: str) -> Call:
+        return cls(**document, text=text)
+
+
+_NOT_SAMPLING = frozenset(
+    {"model", "tools", "tool_choice", "stream", "stream_options", "return_token_ids", "request_id"}
+)
+
+
+def redacted(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers with lower-case names, in the order of arrival; the values of credentials are `<redacted>`."""
+    return {name.lower(): "<redacted>" if name.lower() in _CREDENTIALS else value for name, value in headers.items()}

@@ -1,0 +1,134 @@
+"""What the model will do: a `Step` is one generation, said in advance by a test.
+
+Knows nothing of HTTP, nonces or tokens in flight. A step crosses a process boundary as JSON, so everything in it is
+plain data; `Step.from_json(step.to_json()) == step`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+WHEN_ASKED = "asked"
+VOLUNTEER = "volunteer"
+MISSING = "missing"
+SHORT = "short"
+
+
+class ScriptError(ValueError):
+    """A step that cannot be played. The text names the field and what it may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One scripted generation.
+
+    What is sampled: `ids` verbatim (they need not be what the tokenizer gives for their text), or `text` and then
+    `tool_calls` (each `{"name", "arguments"}`, written in the `<tool_call>` form) and the end-of-turn token, which is
+    left out when `finish` is `length`. `finish` is the engine's finish reason as it goes over the wire, known or not.
+
+    `logprobs`: `asked` (values -(i+1)/16, only when the request asks), `volunteer` (also unasked), `missing`, `short`
+    (one too few), or the values. `token_ids`: `asked`, `volunteer` or `missing`. `prompt_ids`: what the answer claims
+    that the prompt was, instead of the truth. `weight_version`: a number or text, or a pair (first, last).
+
+    When it answers: `hold` waits for a release; `barrier` = n waits until n calls of this test are in flight.
+
+    Instead of an answer: `status` with `message`; or `body` (with `content_type`, and `status`, 200 by default); or
+    `reset`, the connection is reset before any byte. `truncated` cuts the answer in half and closes the connection.
+
+    `when` is text that must occur in the decoded context for this step to be taken. `obey_max_tokens` cuts the
+    generation at the request's `max_tokens`, with finish reason `length`, as an engine would.
+    """
+
+    text: str | None = None
+    ids: tuple[int, ...] | None = None
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    finish: str = "stop"
+    logprobs: str | tuple[float, ...] = WHEN_ASKED
+    token_ids: str = WHEN_ASKED
+    prompt_ids: tuple[int, ...] | None = None
+    weight_version: int | str | tuple[int, int] | None = None
+    when: str | None = None
+    obey_max_tokens: bool = False
+    hold: bool = False
+    barrier: int | None = None
+    status: int | None = None
+    message: str = "boom"
+    body: bytes | None = None
+    content_type: str = "application/json"
+    reset: bool = False
+    truncated: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.text is None or isinstance(self.text, str), "text", "a string or null", self.text)
+        _check(self.ids is None or _all(self.ids, int), "ids", "a list of token ids", self.ids)
+        _check(
+            self.ids is None or not (self.text or self.tool_calls), "ids", "absent beside text or tool_calls", "both"
+        )
+        for call in self.tool_calls:
+            named = isinstance(call, Mapping) and isinstance(call.get("name"), str)
+            _check(named and "arguments" in call, "tool_calls", 'objects {"name", "arguments"}', call)
+        _check(isinstance(self.finish, str) and self.finish != "", "finish", "a non-empty string", self.finish)
+        known = self.logprobs in (WHEN_ASKED, VOLUNTEER, MISSING, SHORT)
+        numbers = isinstance(self.logprobs, tuple) and _all(self.logprobs, (int, float))
+        _check(known or numbers, "logprobs", "asked, volunteer, missing, short or a list of numbers", self.logprobs)
+        known = self.token_ids in (WHEN_ASKED, VOLUNTEER, MISSING)
+        _check(known, "token_ids", "asked, volunteer or missing", self.token_ids)
+        _check(self.prompt_ids is None or _all(self.prompt_ids, int), "prompt_ids", "a list of ids", self.prompt_ids)
+        pair = isinstance(self.weight_version, tuple) and len(self.weight_version) == 2
+        plain = self.weight_version is None or isinstance(self.weight_version, (int, str))
+        _check(plain or pair, "weight_version", "a number, text or a pair", self.weight_version)
+        _check(self.when is None or isinstance(self.when, str), "when", "a string or null", self.when)
+        for name in ("obey_max_tokens", "hold", "reset", "truncated"):
+            _check(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
+        _check(self.barrier is None or _int(self.barrier, 1, 1000), "barrier", "a count from 1 to 1000", self.barrier)
+        _check(self.status is None or _int(self.status, 200, 599), "status", "200 to 599", self.status)
+        _check(isinstance(self.message, str), "message", "a string", self.message)
+        _check(self.body is None or isinstance(self.body, bytes), "body", "bytes", self.body)
+        _check(isinstance(self.content_type, str), "content_type", "a string", self.content_type)
+
+    @property
+    def fails(self) -> bool:
+        """Whether the caller gets no whole answer of the engine."""
+        return self.reset or self.truncated or self.body is not None or (self.status or 200) >= 400
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what differs from the defaults. `body` is base64."""
+        document: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                document[field.name] = base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        return document
+
+    @classmethod
+    def from_json(cls, document: Any) -> Step:
+        """Raises `ScriptError` that names the field."""
+        _check(isinstance(document, Mapping), "step", "a JSON object", document)
+        unknown = sorted(set(document) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ScriptError(f"step has no field {unknown[0]!r}")
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
+        if "body" in values:
+            try:
+                values["body"] = base64.b64decode(values["body"], validate=True)
+            except (TypeError, ValueError) as error:
+                raise ScriptError("step.body must be base64") from error
+        return cls(**values)
+
+
+def _check(holds: object, field: str, expected: str, value: object) -> None:
+    if not holds:
+        raise ScriptError(f"step.{field} must be {expected}, not {value!r}")
+
+
+def _all(values: Any, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(values, tuple) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
+
+
+def _int(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -1,0 +1,289 @@
+"""The upstream as a process: one aiohttp application on loopback, a data plane per dialect and a control plane.
+
+Knows HTTP and nothing else: what is answered is decided by `engine`, in which words by the dialect. No stack trace
+leaves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from conformance.tokenizer import Tokenizer, TokenizerError
+from conformance.upstream import control, ledger
+from conformance.upstream.chat import Chat
+from conformance.upstream.completions import Completions
+from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, openai_error
+from conformance.upstream.engine import Ask, Dropped, Engine, Sample, Unscripted
+from conformance.upstream.ledger import Call
+from conformance.upstream.script import Step
+
+DIALECTS: tuple[Dialect, ...] = (Completions(), Chat())
+MAX_BODY = 256 * 1024 * 1024
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(tokenizer: Tokenizer) -> web.Application:
+    """The upstream as an aiohttp application."""
+    engine = Engine(tokenizer)
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
+    for dialect in DIALECTS:
+        app.router.add_post(dialect.path, _generate(engine, dialect))
+    app.router.add_get("/v1/models", _models)
+    app.router.add_get("/health", _health)
+    app.router.add_post("/tokenize", _tokenize(tokenizer))
+    app.router.add_post("/detokenize", _detokenize(tokenizer))
+    app.add_routes(control.routes(engine))
+
+    async def close(_: web.Application) -> None:
+        engine.drop_all()
+
+    app.on_shutdown.append(close)
+    return app
+
+
+def serve(
+    host: str,
+    port: int,
+    tokenizer_dir: str | Path,
+    ready: Callable[[str], None],
+    until_stdin_closes: bool = False,
+) -> None:
+    """Serve until SIGTERM or SIGINT (or, if asked, until standard input ends, so that no upstream outlives the process
+    that started it). `ready` gets the URL once connections are accepted; port 0 takes a free one. Raises
+    `TokenizerError` and `OSError` before that."""
+    tokenizer = Tokenizer.load(tokenizer_dir)
+    asyncio.run(_serve(host, port, tokenizer, ready, until_stdin_closes))
+
+
+async def _serve(
+    host: str, port: int, tokenizer: Tokenizer, ready: Callable[[str], None], until_stdin_closes: bool
+) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stopped.set)
+    if until_stdin_closes:
+        loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 1024) else stopped.set())
+    runner = web.AppRunner(
+        application(tokenizer), access_log=None, handler_cancellation=True, shutdown_timeout=1.0, keepalive_timeout=3600
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, backlog=1024)
+        await site.start()
+        bound = runner.addresses[0][1]
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{bound}")
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+
+
+def advice(url: str, tokenizer: Tokenizer) -> str:
+    """What to tell a gateway, so that this upstream is its backend."""
+    return "\n".join(
+        [
+            f"listening on {url}",
+            "",
+            "Start the gateway under test with this server as its inference engine:",
+            f"  a gateway that sends tokens (vLLM)   base URL {url}/v1   route /v1/completions, prompt = token ids",
+            f"  a gateway that passes chat through   base URL {url}/v1   route /v1/chat/completions",
+            f"  model name                           {MODEL}",
+            f"  tokenizer and chat template          {tokenizer.path}",
+            "  API key                              any; none is checked",
+            "",
+            "Then judge it:",
+            f"  pytest --gateway-url URL --gateway-upstream-port {url.rsplit(':', 1)[1]}",
+        ]
+    )
+
+
+def version() -> str:
+    try:
+        return metadata.version("gateway-conformance")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def _json(document: Any, status: int = 200) -> web.Response:
+    body = json.dumps(document, separators=(",", ":")).encode()
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _json(openai_error(error.status, error.reason), error.status)
+    except (BadRequest, TokenizerError) as error:
+        return _json(openai_error(400, str(error)), 400)
+    except Exception as error:
+        print(f"upstream: {type(error).__name__}: {error}", file=sys.stderr)
+        return _json(openai_error(500, f"the kit's upstream broke: {type(error).__name__}"), 500)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body must be JSON") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body
+
+
+def _generate(engine: Engine, dialect: Dialect) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        ask = dialect.read(await _body(request), engine.tokenizer)
+        call = engine.arrive(ask, request.headers)
+        try:
+            step, samples = await engine.sample(ask, call)
+            return await _deliver(request, engine, dialect, ask, call, step, samples)
+        except Unscripted as error:
+            engine.close(call, ledger.UNSCRIPTED, 500, str(error))
+            return _json(dialect.error(500, str(error)), 500)
+        except (asyncio.CancelledError, ConnectionError):
+            engine.close(call, ledger.ABORTED, None, "the caller hung up")
+            raise
+        except Dropped:
+            engine.close(call, ledger.ABORTED, None, "the test ended first")
+            return _json(dialect.error(503, "the test that scripted this call has ended"), 503)
+
+    return handle
+
+
+async def _deliver(
+    request: web.Request,
+    engine: Engine,
+    dialect: Dialect,
+    ask: Ask,
+    call: Call,
+    step: Step,
+    samples: list[Sample],
+) -> web.StreamResponse:
+    """Answer, or fail as the step says. The record is closed before the last byte leaves, so that whoever has the
+    answer also finds it in the ledger."""
+    if step.reset:
+        engine.close(call, ledger.FAILED, None, "connection reset")
+        _reset(request)
+        return web.Response(status=500)
+    if step.body is not None:
+        status = step.status or 200
+        engine.close(call, ledger.FAILED, status, "scripted body")
+        if step.truncated:
+            return await _truncated(request, step.body, step.content_type, status)
+        return web.Response(body=step.body, status=status, headers={"Content-Type": step.content_type})
+    if step.status is not None and step.status >= 400:
+        engine.close(call, ledger.FAILED, step.status, step.message)
+        return _json(dialect.error(step.status, step.message), step.status)
+    engine.record(call, samples)
+    status = step.status or 200
+    serial = f"{(call.nonce or '')[2:-1]}-{call.index}"
+    outcome = ledger.FAILED if step.truncated else ledger.ANSWERED
+    if ask.stream:
+        events = dialect.stream(ask, samples, serial, engine.tokenizer)
+        return await _stream(request, events, step.truncated, lambda: engine.close(call, outcome, status))
+    answer = _json(dialect.answer(ask, samples, serial, engine.tokenizer), status)
+    engine.close(call, outcome, status)
+    if step.truncated:
+        body = answer.body
+        return await _truncated(request, body if isinstance(body, bytes) else b"", "application/json", status)
+    return answer
+
+
+async def _stream(
+    request: web.Request, events: Iterable[dict[str, Any]], truncated: bool, close: Callable[[], None]
+) -> web.StreamResponse:
+    frames = [b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n" for event in events]
+    frames.append(b"data: [DONE]\n\n")
+    if truncated:
+        frames = frames[: len(frames) // 2]
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    for frame in frames[:-1]:
+        await response.write(frame)
+    close()
+    for frame in frames[-1:]:
+        await response.write(frame)
+    if truncated:
+        _hang_up(request)
+        return response
+    await response.write_eof()
+    return response
+
+
+async def _truncated(request: web.Request, body: bytes, content_type: str, status: int) -> web.StreamResponse:
+    """Half of the body under a Content-Length for all of it, then the connection ends."""
+    headers = {"Content-Type": content_type, "Content-Length": str(max(len(body), 2))}
+    response = web.StreamResponse(status=status, headers=headers)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2] or b"{")
+    _hang_up(request)
+    return response
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.close()
+
+
+def _reset(request: web.Request) -> None:
+    transport = request.transport
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        # With a linger time of zero the kernel sends RST instead of FIN.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+async def _models(_: web.Request) -> web.Response:
+    card = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "gateway-conformance", "root": MODEL}
+    return _json({"object": "list", "data": [{**card, "parent": None, "max_model_len": 1_000_000, "permission": []}]})
+
+
+async def _health(_: web.Request) -> web.Response:
+    return web.Response(status=200)
+
+
+def _tokenize(tokenizer: Tokenizer) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        if isinstance(body.get("messages"), list):
+            text = tokenizer.render(body["messages"], body.get("tools"), body.get("add_generation_prompt", True))
+        elif isinstance(body.get("prompt"), str):
+            text = body["prompt"]
+        else:
+            raise BadRequest("prompt must be a string, or messages a list")
+        ids = tokenizer.encode(text)
+        return _json({"count": len(ids), "max_model_len": 1_000_000, "tokens": ids, "token_strs": None})
+
+    return handle
+
+
+def _detokenize(tokenizer: Tokenizer) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        tokens = (await _body(request)).get("tokens")
+        if not isinstance(tokens, list) or not all(type(token) is int and token >= 0 for token in tokens):
+            raise BadRequest("tokens must be a list of token ids")
+        return _json({"prompt": tokenizer.decode(tokens)})
+
+    return handle
