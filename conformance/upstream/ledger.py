@@ -31,8 +31,8 @@ class Call:
     `context` are the token ids received (for chat, rendered by the upstream) and `text` what they say. `generation`,
     `logprobs` (None when the answer has none), `finish_reason` and `weight_version` are what the answer gave back, and
     empty for a call that failed before there was one; with `n` greater than 1 they are the first choice's, and
-    `generations` has all. `body` is the request less its prompt or
-    messages; `messages` are the chat request's own, None for a dialect that takes tokens.
+    `generations` has all. `body` is the request less its prompt or messages; `messages` are the chat request's own,
+    None for a dialect that takes tokens.
     """
 
     index: int
