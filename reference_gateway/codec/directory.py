@@ -1,0 +1,84 @@
+"""Reads a tokenizer directory: `tokenizer.json`, its configuration and its chat template.
+
+Knows file names and their published forms. Never fetches anything and never runs code from the directory (a chat
+template is Jinja in a sandbox). Every complaint names the file and what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    """What a tokenizer directory holds. `templates` maps a name (`default`, `tool_use` ...) to Jinja source;
+    `special_tokens` maps a variable of the template (`eos_token` ...) to the token's text."""
+
+    tokenizer: bytes
+    templates: Mapping[str, str]
+    special_tokens: Mapping[str, str]
+
+
+def read_directory(path: str | Path) -> TokenizerFiles:
+    """Raises ValueError with one sentence when the directory is not a usable tokenizer."""
+    directory = Path(path)
+    if not directory.is_dir():
+        raise ValueError(f"tokenizer {directory} is not a directory")
+    file = directory / "tokenizer.json"
+    if not file.is_file():
+        raise ValueError(f"tokenizer {directory} has no tokenizer.json")
+    config = _json(directory / "tokenizer_config.json")
+    named = {**_json(directory / "special_tokens_map.json"), **config}
+    special_tokens = {key: text for key, value in named.items() if key.endswith("_token") and (text := _token(value))}
+    return TokenizerFiles(file.read_bytes(), _templates(directory, config), special_tokens)
+
+
+def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    configured = config.get("chat_template") or _json(directory / "chat_template.json").get("chat_template")
+    if isinstance(configured, str):
+        found["default"] = configured
+    elif isinstance(configured, list):
+        for entry in configured:
+            if isinstance(entry, dict) and isinstance(entry.get("template"), str):
+                found[str(entry.get("name"))] = entry["template"]
+    file = directory / "chat_template.jinja"
+    if file.is_file():
+        found["default"] = _text(file)
+    for extra in sorted((directory / "additional_chat_templates").glob("*.jinja")):
+        found[extra.stem] = _text(extra)
+    if not found:
+        raise ValueError(
+            f"tokenizer {directory} has no chat template: expected chat_template.jinja, or chat_template in "
+            "tokenizer_config.json"
+        )
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8") from None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        value = orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{file} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{file} must hold a JSON object")
+    return value
+
+
+def _token(value: Any) -> str | None:
+    text = value.get("content") if isinstance(value, dict) else value
+    return text if isinstance(text, str) else None

@@ -1,0 +1,187 @@
+"""The start-up proof that a chat template can be continued by appending, and what its seams are.
+
+Knows how templates differ. Never knows a client's message: it works on conversations of its own.
+
+For each kind of continuation the delta behind a short anchor must be, token for token, the end of the full render of
+several longer conversations, and the full render must still begin with the history as it was rendered before. A
+template that rewrites its history (one that drops old reasoning), or one whose generation prompt is not simply
+appended, does not pass for the kinds in which it does so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reference_gateway.codec.chat_template import TemplateRefused
+from reference_gateway.types import Message, Tool
+
+Render = Callable[[Sequence[Message], "Sequence[Tool] | None", Mapping[str, Any], bool], str]
+Encode = Callable[[str], list[int]]
+
+ANCHOR_USER: Message = {"role": "user", "content": "Go on."}
+_MARK = "4815162342"
+_PLAIN: Message = {"role": "assistant", "content": _MARK}
+
+
+def _calling(*names: str) -> Message:
+    calls = [
+        {"id": f"call{place:05d}", "type": "function", "function": {"name": name, "arguments": {"query": "tea"}}}
+        for place, name in enumerate(names)
+    ]
+    return {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+def _result(place: int) -> Message:
+    return {"role": "tool", "tool_call_id": f"call{place:05d}", "name": "search", "content": f"found {place}"}
+
+
+_USER: Message = {"role": "user", "content": "And then?"}
+_TOOLS: list[Tool] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "search",
+            "description": "Search.",
+            "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
+        },
+    }
+]
+_CALL, _CALLS = _calling("search"), _calling("search", "search")
+
+CONTINUATIONS: Mapping[str, tuple[tuple[Message, tuple[Message, ...]], ...]] = {
+    "user": ((_PLAIN, (_USER,)),),
+    "tool": ((_CALL, (_result(0),)),),
+    "tools": ((_CALLS, (_result(0), _result(1))),),
+    "tool+user": ((_CALL, (_result(0), _USER)),),
+    "assistant": (
+        (_PLAIN, (_USER, {"role": "assistant", "content": "So."}, _USER)),
+        (_PLAIN, (_USER, _CALL, _result(0))),
+    ),
+}
+"""Kind of a continuation -> (the assistant message it stands behind, the new messages), to be proved each."""
+
+_HISTORIES: tuple[tuple[Message, ...], ...] = (
+    (_USER,),
+    ({"role": "system", "content": "Be brief."}, _USER),
+    (_USER, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Why?"}),
+    (_USER, _CALL, _result(0), {"role": "assistant", "content": "Here."}, {"role": "user", "content": "Why?"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """What holds a rendered conversation together.
+
+    `turn_end` is the text behind an assistant's content (the end-of-turn token and the separator), `generation_prompt`
+    the text that asks for the next answer. `proved` are the kinds of continuation that may be appended in a request
+    without tools, `proved_with_tools` in one with tools. `reason` says in a sentence why others may not be.
+    """
+
+    turn_end: str
+    generation_prompt: str
+    proved: frozenset[str]
+    proved_with_tools: frozenset[str]
+    tools_matter: bool
+    reason: str | None
+
+    def proved_for(self, tools: Sequence[Tool] | None) -> frozenset[str]:
+        """The kinds of continuation that may be appended in a request with these tools."""
+        return self.proved_with_tools if tools else self.proved
+
+
+def kinds_of(suffix: Sequence[Message]) -> frozenset[str]:
+    """Which kinds of continuation must be proved for `suffix` to be appended."""
+    roles = [message["role"] for message in suffix]
+    kinds = set()
+    if "assistant" in roles:
+        kinds.add("assistant")
+    if "tool" in roles:
+        run = any(pair == ("tool", "tool") for pair in zip(roles, roles[1:], strict=False))
+        kinds.add("tools" if run else "tool")
+    if any(role not in ("assistant", "tool") for role in roles):
+        kinds.add("tool+user" if "tool" in roles else "user")
+    return frozenset(kinds)
+
+
+def find_seams(render: Render, encode: Encode, kwargs: Mapping[str, Any]) -> Seams:
+    """Examine a template. Raises ValueError when it can't render even a question and an answer."""
+    try:
+        question = render([ANCHOR_USER], None, kwargs, False)
+        prompted = render([ANCHOR_USER], None, kwargs, True)
+        answered = render([ANCHOR_USER, _PLAIN], None, kwargs, False)
+    except TemplateRefused as error:
+        raise ValueError(f"the chat template is unusable: {error}") from error
+    if answered.count(_MARK) != 1:
+        raise ValueError("the chat template is unusable: it does not write an assistant's content exactly once")
+    turn_end = answered.partition(_MARK)[2]
+    nothing = frozenset[str]()
+    if not prompted.startswith(question):
+        return Seams(turn_end, "", nothing, nothing, True, "Generation prompt is not a stable token suffix")
+    generation_prompt = prompted[len(question) :]
+    question_ids, prompted_ids = encode(question), encode(prompted)
+    if prompted_ids != question_ids + encode(generation_prompt):
+        return Seams(turn_end, generation_prompt, nothing, nothing, True, "Generation prompt is not a stable token suffix")
+    proof = _Proof(render, encode, kwargs, turn_end)
+    proved = frozenset(kind for kind in CONTINUATIONS if proof.holds(kind, None))
+    proved_with_tools = frozenset(kind for kind in CONTINUATIONS if proof.holds(kind, _TOOLS))
+    tools_matter = any(
+        proof.delta(anchor, suffix, None) != proof.delta(anchor, suffix, _TOOLS)
+        for kind in proved_with_tools
+        for anchor, suffix in CONTINUATIONS[kind]
+    )
+    missing = [kind for kind in CONTINUATIONS if kind not in proved & proved_with_tools]
+    reason = f"the template rewrites its history for: {', '.join(missing)}" if missing else None
+    return Seams(turn_end, generation_prompt, proved, proved_with_tools, tools_matter, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    render: Render
+    encode: Encode
+    kwargs: Mapping[str, Any]
+    turn_end: str
+
+    def holds(self, kind: str, tools: list[Tool] | None) -> bool:
+        histories = self._histories(tools)
+        return bool(histories) and all(
+            self._same(history, anchor, suffix, tools)
+            for anchor, suffix in CONTINUATIONS[kind]
+            for history in histories
+        )
+
+    def delta(self, anchor: Message, suffix: Sequence[Message], tools: list[Tool] | None) -> str | None:
+        """What stands behind the anchor's content, rendered behind the short anchor."""
+        return self._tail([ANCHOR_USER, anchor], suffix, tools)
+
+    def _same(
+        self, history: Sequence[Message], anchor: Message, suffix: Sequence[Message], tools: list[Tool] | None
+    ) -> bool:
+        delta = self.delta(anchor, suffix, tools)
+        if delta is None or delta != self._tail([*history, anchor], suffix, tools):
+            return False
+        ids = self.encode(delta)
+        whole = self.encode(self.render([*history, anchor, *suffix], tools, self.kwargs, True))
+        return bool(ids) and whole[-len(ids) :] == ids
+
+    def _tail(self, history: list[Message], suffix: Sequence[Message], tools: list[Tool] | None) -> str | None:
+        try:
+            before = self.render(history, tools, self.kwargs, False)
+            whole = self.render([*history, *suffix], tools, self.kwargs, True)
+        except TemplateRefused:
+            return None
+        if not before.endswith(self.turn_end) or not whole.startswith(before):
+            return None
+        return whole[len(before) - len(self.turn_end) :]
+
+    def _histories(self, tools: list[Tool] | None) -> list[Sequence[Message]]:
+        """The histories that the template can render at all; one that it refuses can't be continued by anyone."""
+        return [history for history in _HISTORIES if self._renders(history, tools)]
+
+    def _renders(self, history: Sequence[Message], tools: list[Tool] | None) -> bool:
+        try:
+            self.render(history, tools, self.kwargs, True)
+        except TemplateRefused:
+            return False
+        return True

@@ -1,0 +1,146 @@
+"""Messages <-> tokens through a chat template and its tokenizer: the gateway's `Codec`.
+
+Knows how a rendered conversation is put together. Never knows sessions; holds no state.
+
+A conversation is continued by appending. What follows a committed generation is found by rendering two messages, a
+fixed user message and the assistant message itself (together the *anchor*), with and without the new messages behind
+them: what the second render adds is the delta, and its cost does not depend on the history. `seams.py` proves at
+start-up for which kinds of continuation that delta is what the full render has in that place. A continuation of any
+other kind, or one that makes the template rewrite its anchor, is answered with None: the caller starts a new chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
+from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.seams import ANCHOR_USER, Seams, find_seams, kinds_of
+from reference_gateway.codec.tools import PARSERS, parse_calls
+from reference_gateway.codec.vocabulary import Vocabulary, new_cut
+from reference_gateway.types import Message, Tool
+
+
+class TemplateCodec:
+    """A `types.Codec` for a tokenizer directory. `tool_parser` is a name of `tools.PARSERS` or None; `template_kwargs`
+    reach every render, under those of the request (contract UA-VAL-12). Raises ValueError when the files are unusable."""
+
+    def __init__(
+        self,
+        files: TokenizerFiles,
+        *,
+        tool_parser: str | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        if tool_parser is not None and tool_parser not in PARSERS:
+            raise ValueError(f"tool_parser {tool_parser!r} is unknown: expected one of {', '.join(PARSERS)}")
+        self._parser = PARSERS[tool_parser] if tool_parser is not None else None
+        self._kwargs = deepcopy(dict(template_kwargs or {}))
+        self._vocabulary = Vocabulary(files.tokenizer)
+        self._template = ChatTemplate(files.templates, files.special_tokens)
+        eos = files.special_tokens.get("eos_token")
+        ends = {self._vocabulary.token_id(eos)} if eos else set()
+        self._turn_ends = self._vocabulary.control_ids | {token for token in ends if token is not None}
+        self.seams: Seams = find_seams(self._render, self._vocabulary.encode, self._kwargs)
+        self.mode = "incremental" if self.seams.proved else "full"
+        self._turn_end_ids = {*self._vocabulary.encode(self.seams.turn_end)[:1], *ends} & self._turn_ends
+
+    def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
+        """See `types.Codec`. Raises `TemplateRefused` when the template can't render the messages."""
+        guarded = self._guard(messages, tools)
+        if guarded is None:
+            return self._vocabulary.encode(self._render(messages, tools, {**self._kwargs, **kwargs}, True))
+        messages, tools, cut = guarded
+        return self._vocabulary.encode_marked(self._render(messages, tools, {**self._kwargs, **kwargs}, True), cut)
+
+    def encode_suffix(
+        self,
+        history: Sequence[Message],
+        suffix: Sequence[Message],
+        tools: Sequence[Tool] | None,
+        kwargs: Mapping[str, Any],
+        last_id: int | None,
+    ) -> list[int] | None:
+        """See `types.Codec`. An empty suffix continues the generation itself: nothing stands between (UA-CHN-08)."""
+        if not suffix:
+            return []
+        if not kinds_of(suffix) <= self.seams.proved_for(tools):
+            return None
+        messages: Sequence[Message] = [ANCHOR_USER, history[-1], *suffix]
+        # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
+        tools = tools if self.seams.tools_matter else None
+        guarded = self._guard(messages, tools)
+        if guarded is not None:
+            messages, tools, cut = guarded
+        kwargs = {**self._kwargs, **kwargs}
+        try:
+            anchor = self._render(messages[:2], tools, kwargs, False)
+            whole = self._render(messages, tools, kwargs, True)
+        except TemplateRefused:
+            return None
+        if not anchor.endswith(self.seams.turn_end) or not whole.startswith(anchor):
+            return None
+        delta = whole[len(anchor) - len(self.seams.turn_end) :]
+        ids = self._vocabulary.encode(delta) if guarded is None else self._vocabulary.encode_marked(delta, cut)
+        if ids and ids[0] == last_id and last_id in self._turn_ends:
+            return ids[1:]
+        return ids
+
+    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
+        """See `types.Codec`. Control tokens are kept for the parser only (contract UA-TC-06)."""
+        if ids and ids[-1] in self._turn_end_ids:
+            ids = ids[:-1]
+        if self._parser is not None and tools:
+            text, calls = parse_calls(self._parser, self._vocabulary.decode(ids, keep_control=True), tools)
+            if calls:
+                return {"role": "assistant", "content": text, "tool_calls": calls}
+        return {"role": "assistant", "content": self._vocabulary.decode(ids, keep_control=False)}
+
+    def _render(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any], prompt: bool
+    ) -> str:
+        return self._template.render(messages, tools, kwargs, add_generation_prompt=prompt)
+
+    def _guard(
+        self, messages: Sequence[Message], tools: Sequence[Tool] | None
+    ) -> tuple[list[Message], list[Tool] | None, str] | None:
+        """Messages and tools with every control string in them cut, and the cut; None when there is none."""
+        if not self._mentions_control(messages) and not (tools and self._mentions_control(tools)):
+            return None
+        cut = new_cut()
+        marked = self._mark(list(tools), cut) if tools else None
+        return self._mark(list(messages), cut), marked, cut
+
+    def _mentions_control(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return self._vocabulary.has_control(value)
+        if isinstance(value, Mapping):
+            return any(self._mentions_control(each) for pair in value.items() for each in pair)
+        if isinstance(value, Sequence):
+            return any(map(self._mentions_control, value)) or self._vocabulary.has_control("".join(_texts(value)))
+        return False
+
+    def _mark(self, value: Any, cut: str) -> Any:
+        if isinstance(value, str):
+            return self._vocabulary.mark([value], cut)[0]
+        if isinstance(value, Mapping):
+            return {self._mark(key, cut): self._mark(each, cut) for key, each in value.items()}
+        if not isinstance(value, Sequence):
+            return value
+        # A template writes the text parts of one message without a gap: a control string may be spread over several.
+        texts = iter(self._vocabulary.mark(_texts(value), cut))
+        return [
+            {**self._mark(each, cut), "text": next(texts)} if _text(each) is not None else self._mark(each, cut)
+            for each in value
+        ]
+
+
+def _text(part: Any) -> str | None:
+    text = part.get("text") if isinstance(part, Mapping) else None
+    return text if isinstance(text, str) else None
+
+
+def _texts(parts: Sequence[Any]) -> list[str]:
+    return [text for part in parts if (text := _text(part)) is not None]

@@ -1,0 +1,110 @@
+"""Text <-> token ids, with a wall between what a template writes and what a message says.
+
+Knows a `tokenizer.json` and which of its tokens are control tokens (added tokens marked special). Never knows messages
+or templates.
+
+Rendered text mixes both authors, and a tokenizer can't tell `<|im_start|>` written by the template from the same
+characters in a user's message. So text that came from a message is *marked*: a cut, a number that nobody can guess, is
+put inside every control string in it before rendering. After rendering, what still reads as a control string was
+written by the template. It is given a private name, the cuts are removed, and a second tokenizer that knows the control
+tokens by their private names only makes the ids. Text without control strings, nearly all text, takes none of these
+steps.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+
+import orjson
+from tokenizers import Tokenizer
+
+LARGEST_ID = 2**32 - 1
+
+
+class Vocabulary:
+    """A tokenizer given as the bytes of its `tokenizer.json`. Raises ValueError when it is not one."""
+
+    def __init__(self, source: bytes) -> None:
+        try:
+            document = orjson.loads(source)
+            self._open = _load(source)
+        except Exception as error:  # the library raises bare Exception for anything it can't read
+            raise ValueError(f"tokenizer.json can't be read: {error}") from error
+        tokens = [token for token in document.get("added_tokens") or () if token.get("special")]
+        self._ids = {token["content"]: int(token["id"]) for token in tokens}
+        self.control_ids = frozenset(self._ids.values())
+        """Ids of the control tokens."""
+        names = sorted(self._ids, key=len, reverse=True)
+        # Nothing can be put inside a single character: such a token can't be told from text, and is left to be text.
+        pattern = "|".join(re.escape(name) for name in names if len(name) > 1)
+        self._control = re.compile(pattern) if pattern else None
+        self._starts = re.compile(f"(?={pattern})") if pattern else None  # finds those that overlap, too
+        self._private = {name: f"\ue000{secrets.token_hex(8)}{place}\ue001" for place, name in enumerate(names)}
+        for token in tokens:
+            token["content"] = self._private[token["content"]]
+        # A control token that is also an entry of the base vocabulary gets a new id there; it is mapped back.
+        self._guarded = _load(orjson.dumps(document)) if names else self._open
+        self._back = {self._guarded.token_to_id(self._private[name]): self._ids[name] for name in names}
+        self._same_ids = all(guarded == real for guarded, real in self._back.items())
+        self.leaks = [name for name in names if len(name) > 1 and self._ids[name] in self._guarded.encode(name, add_special_tokens=False).ids]
+        """Control tokens that the base vocabulary itself makes from their characters: no tokenizer can wall them off."""
+
+    def token_id(self, text: str) -> int | None:
+        """The id of the token that is written `text`, or None."""
+        found: int | None = self._open.token_to_id(text)
+        return found
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of template text: control strings become control tokens. Adds no token of its own."""
+        ids: list[int] = self._open.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_marked(self, text: str, cut: str) -> list[int]:
+        """Ids of rendered text in which control strings of messages carry `cut`: those become ordinary tokens."""
+        if self._control is not None:
+            text = self._control.sub(lambda found: self._private[found[0]], text)
+        ids: list[int] = self._guarded.encode(text.replace(cut, ""), add_special_tokens=False).ids
+        return ids if self._same_ids else [self._back.get(token, token) for token in ids]
+
+    def has_control(self, text: str) -> bool:
+        """Whether the characters of a control token stand in `text`."""
+        return self._control is not None and self._control.search(text) is not None
+
+    def mark(self, texts: Sequence[str], cut: str) -> list[str]:
+        """`texts`, which a template writes one after the other, with `cut` inside each control string in them, also
+        one that only their concatenation spells."""
+        joined = "".join(texts)
+        places = [found.start() + 1 for found in self._starts.finditer(joined)] if self._starts is not None else []
+        marked, start = [], 0
+        for text in texts:
+            end = start + len(text)
+            inside = [place - start for place in places if start < place <= end]
+            marked.append(_cut(text, inside, cut))
+            start = end
+        return marked
+
+    def decode(self, ids: Sequence[int], *, keep_control: bool) -> str:
+        """The text of `ids`; bytes that are no UTF-8 become U+FFFD, and ids outside the vocabulary become nothing."""
+        known = [token for token in ids if 0 <= token <= LARGEST_ID]
+        text: str = self._open.decode(known, skip_special_tokens=not keep_control)
+        return text
+
+
+def new_cut() -> str:
+    """A string that no client can have written: digits, which every template filter leaves alone."""
+    return str(secrets.randbelow(9 * 10**29) + 10**29)
+
+
+def _cut(text: str, places: Sequence[int], cut: str) -> str:
+    for place in reversed(places):
+        text = text[:place] + cut + text[place:]
+    return text
+
+
+def _load(source: bytes) -> Tokenizer:
+    tokenizer = Tokenizer.from_buffer(source)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
