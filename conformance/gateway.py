@@ -129,7 +129,7 @@ class NotObservable(Exception):
 
 
 class Driver:
-    """How the kit handles sessions of one kind of gateway. Override what the gateway has; the rest stays not observable.
+    """How the kit handles sessions of one kind of gateway. What is not overridden is not observable.
 
     `http` is a client of the kit; every call made with it appears in the trace of a failing check. A refusal of the
     gateway is raised as `Refused`; anything that is not JSON of the expected shape may be raised as `ValueError` with a
@@ -148,7 +148,7 @@ class Driver:
         raise NotObservable("the driver does not say what the gateway has: give `capabilities` to Gateway(...)")
 
     def create(self, session_id: str | None = None, **settings: Any) -> Handle:
-        """Create a session. `settings`: `sampling_params`, `prompt_length`, `response_length`, `metadata`, `options`."""
+        """Create a session with `sampling_params`, `prompt_length`, `response_length`, `metadata` or `options`."""
         raise NotObservable("sessions")
 
     def trajectories(self, handle: Handle) -> list[Trajectory]:

@@ -1,0 +1,136 @@
+"""The rules by which tests become checks of requirements: what is collected, what applies, what is a known defect."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.failure import ConformanceFailure
+from conformance.gateway import Capability
+from conformance.options import Settings
+from conformance.oracles import Violation
+from conformance.outcome import NotApplicable, NotTested
+from conformance.requirements import LEVELS, Catalogue, Requirement
+from conformance.target import Target
+
+SUITE = "conformance.suite"
+REQUIREMENT: pytest.StashKey[Requirement] = pytest.StashKey()
+
+
+def is_shipped(item: pytest.Item) -> bool:
+    """Is this a test function of the installed suite, wherever it was imported to?"""
+    return str(getattr(getattr(item, "function", None), "__module__", "")).startswith(SUITE + ".")
+
+
+def bind(items: Iterable[pytest.Item], catalogue: Catalogue) -> list[pytest.Item]:
+    """Tie each check to its requirement and give it the `check` fixture. Returns the checks."""
+    checks = []
+    for item in items:
+        marker = item.get_closest_marker("requirement")
+        if marker is None:
+            if is_shipped(item):
+                raise pytest.UsageError(f"{item.nodeid} is a check of the suite without a requirement id")
+            continue
+        requirement_id = marker.kwargs.get("id")
+        if marker.args or set(marker.kwargs) != {"id"} or not isinstance(requirement_id, str):
+            raise pytest.UsageError(f'{item.nodeid}: the marker is written requirement(id="STREAM-004")')
+        try:
+            item.stash[REQUIREMENT] = catalogue.get(requirement_id)
+        except LookupError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+        if isinstance(item, pytest.Function) and "check" not in item.fixturenames:
+            item.fixturenames.insert(0, "check")
+        checks.append(item)
+    return checks
+
+
+def refuse_overrides(items: Iterable[pytest.Item], shipped: Sequence[str]) -> None:
+    """A module that imports the suite may replace one of its tests only by an `xfail` with a reason."""
+    names = set(shipped)
+    for item in items:
+        function = getattr(item, "function", None)
+        module = getattr(item, "module", None)
+        if function is None or module is None or is_shipped(item) or function.__name__ not in names:
+            continue
+        imported = any(str(getattr(each, "__module__", "")).startswith(SUITE + ".") for each in vars(module).values())
+        known = item.get_closest_marker("xfail")
+        if imported and not (known and known.kwargs.get("reason")):
+            raise pytest.UsageError(
+                f"{item.nodeid} overrides a check of the suite: mark it xfail with a reason, "
+                "or list the requirement in gateway-expected-failures.toml"
+            )
+
+
+def refuse_gaps(checks: Iterable[pytest.Item], catalogue: Catalogue) -> None:
+    """When the whole suite is collected, each entry of the catalogue has a check or a reason why it has none."""
+    checked = {item.stash[REQUIREMENT].id for item in checks}
+    for requirement in catalogue.requirements.values():
+        if requirement.excluded and requirement.id in checked:
+            raise pytest.UsageError(f"{requirement.id} is excluded ({requirement.excluded}) but has a check")
+        if not requirement.excluded and requirement.id not in checked:
+            raise pytest.UsageError(f"{requirement.id} has neither a check nor a reason to be excluded")
+
+
+def selected(requirement: Requirement, settings: Settings, only: frozenset[str]) -> bool:
+    """Does the command line ask for this requirement?"""
+    return (
+        (not only or requirement.id in only)
+        and (not settings.profiles or requirement.profile in settings.profiles)
+        and LEVELS.index(requirement.level) <= LEVELS.index(settings.level)
+    )
+
+
+def require_applicable(requirement: Requirement, target: Target, catalogue: Catalogue, claimed: Sequence[str]) -> None:
+    """Raise `NotApplicable` or `NotTested` where that is what the check comes to, by what the gateway declares."""
+    declared = target.declaration.capabilities
+    profile = catalogue.profiles[requirement.profile]
+    if profile.name in claimed and profile.capability is not None and profile.capability not in declared:
+        reason = f"the profile {profile.name} is claimed, and needs it"
+        raise ConformanceFailure(
+            [Violation("declaration", f"the capability {profile.capability}: {reason}", "not declared")]
+        )
+    absent = catalogue.not_applicable(requirement, declared, target.declaration.options)
+    if absent is not None:
+        raise NotApplicable(absent)
+    for need in requirement.needs:
+        unseen = target.observes(need)
+        if unseen is not None:
+            raise NotTested(unseen)
+
+
+def require_capability(target: Target, capability: Capability) -> None:
+    if capability not in target.declaration.capabilities:
+        raise NotApplicable(f"the capability {capability} is not declared")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDefect:
+    reason: str
+    link: str
+
+
+def known_defects(path: Path | None, root: Path, catalogue: Catalogue) -> Mapping[str, KnownDefect]:
+    """The implementer's list of known defects, by requirement id."""
+    file = path or root / "gateway-expected-failures.toml"
+    if path is None and not file.exists():
+        return {}
+    try:
+        entries: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"{file}: {error}") from error
+    found = {}
+    for name, entry in entries.items():
+        try:
+            catalogue.get(name)
+        except LookupError as error:
+            raise pytest.UsageError(f"{file}: {error}") from error
+        texts = [entry.get(key) if isinstance(entry, dict) else None for key in ("reason", "link")]
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            raise pytest.UsageError(f'{file}: [{name}] needs reason = "..." and link = "..."')
+        found[name] = KnownDefect(*map(str, texts))
+    return found

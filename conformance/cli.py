@@ -1,0 +1,89 @@
+"""`gateway-conformance`: the parts of the kit that are of use outside pytest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import conformance
+from conformance.fixtures import fixture_path, names
+from conformance.options import UPSTREAM_PORT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 1 something was found wrong, 2 wrong usage."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except (ValueError, LookupError, OSError) as error:
+        parser.exit(2, f"gateway-conformance {chosen.command}: {error}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("gateway-conformance", description="A conformance kit for agent gateways.")
+    parser.add_argument("--version", action="version", version=conformance.__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    upstream = commands.add_parser("upstream", help="run the scripted model server and say what to tell a gateway")
+    upstream.add_argument("--port", type=int, default=UPSTREAM_PORT, help="default %(default)s; 0 = any free port")
+    upstream.add_argument("--host", default="127.0.0.1", help="default %(default)s")
+    upstream.add_argument("--tokenizer", type=Path, default=None, metavar="DIR", help="default: the kit's chatml")
+    upstream.set_defaults(run=_upstream)
+
+    requirements = commands.add_parser("requirements", help="print the requirement catalogue")
+    requirements.add_argument("ids", nargs="*", help="ids or patterns such as STREAM-*; default: all")
+    requirements.add_argument("--profile")
+    requirements.add_argument(
+        "--level", choices=["MUST", "SHOULD", "MAY"], help="this level and the more demanding ones"
+    )
+    requirements.add_argument("--area")
+    requirements.add_argument("--format", choices=["text", "markdown", "json"], default="text")
+    requirements.set_defaults(run=_requirements)
+
+    report = commands.add_parser("report", help="render a JSON report of a run")
+    report.add_argument("file", type=Path)
+    report.add_argument("--format", choices=["markdown"], default="markdown")
+    report.set_defaults(run=_report)
+
+    tokenizer = commands.add_parser("tokenizer", help="print the directory of one of the kit's tokenizers")
+    tokenizer.add_argument("name", choices=list(names()))
+    tokenizer.set_defaults(run=_tokenizer)
+    return parser
+
+
+def _upstream(chosen: argparse.Namespace) -> int:
+    from conformance.tokenizer import Tokenizer
+    from conformance.upstream.server import advice, serve
+
+    tokenizer = Tokenizer.load(chosen.tokenizer or fixture_path("chatml"))
+    serve(chosen.host, chosen.port, tokenizer.path, lambda url: print(advice(url, tokenizer), flush=True))
+    return 0
+
+
+def _requirements(chosen: argparse.Namespace) -> int:
+    from conformance.requirements import Catalogue, render_table
+
+    found = Catalogue.load().select(
+        profile=chosen.profile, level=chosen.level, area=chosen.area, ids=chosen.ids or None
+    )
+    print(render_table(found, format=chosen.format))
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    from conformance.report.markdown import load_report, render_markdown
+
+    print(render_markdown(load_report(chosen.file)), end="")
+    return 0
+
+
+def _tokenizer(chosen: argparse.Namespace) -> int:
+    print(fixture_path(chosen.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

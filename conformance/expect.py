@@ -1,0 +1,215 @@
+"""The vocabulary in which a check states what must hold. Each word judges one thing and reports all that is wrong.
+
+expect(reply).status(200).is_completion()
+expect(stream).ends_with_done()
+expect(session.trajectories()).match(upstream.calls)
+expect(reply.text).equals("Hello", "the content")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from conformance.failure import ConformanceFailure, describe
+from conformance.oracles import Violation, chat, envelope, sse, token_truth
+from conformance.session import Trajectories
+from conformance.tokenizer import Tokenizer
+from conformance.wire import Reply
+
+
+def expect(actual: Any) -> Any:
+    """Start an expectation about a reply, a list of trajectories, or any value."""
+    if isinstance(actual, Reply):
+        return ReplyExpectation(actual)
+    if isinstance(actual, Trajectories):
+        return TrajectoryExpectation(actual)
+    return ValueExpectation(actual)
+
+
+def fail(where: str, expected: str, actual: Any, hint: str = "") -> None:
+    """Report one violation that no word of the vocabulary fits."""
+    raise ConformanceFailure(
+        [Violation(where, expected, actual if isinstance(actual, str) else describe(actual), hint)]
+    )
+
+
+def _hold(violations: Sequence[Violation]) -> None:
+    if violations:
+        raise ConformanceFailure(violations)
+
+
+class ValueExpectation:
+    def __init__(self, actual: Any) -> None:
+        self.actual = actual
+
+    def equals(self, expected: Any, what: str, hint: str = "") -> Self:
+        __tracebackhide__ = True
+        if self.actual != expected or (
+            type(self.actual) is not type(expected) and bool in (type(self.actual), type(expected))
+        ):
+            _hold([Violation(what, describe(expected), describe(self.actual), hint)])
+        return self
+
+    def differs_from(self, other: Any, what: str, hint: str = "") -> Self:
+        __tracebackhide__ = True
+        if self.actual == other:
+            _hold([Violation(what, f"anything but {describe(other)}", describe(self.actual), hint)])
+        return self
+
+    def contains(self, part: Any, what: str, hint: str = "") -> Self:
+        __tracebackhide__ = True
+        if part not in self.actual:
+            _hold([Violation(what, f"something with {describe(part)}", describe(self.actual), hint)])
+        return self
+
+    def lacks(self, part: Any, what: str, hint: str = "") -> Self:
+        __tracebackhide__ = True
+        if part in self.actual:
+            _hold([Violation(what, f"nothing with {describe(part)}", describe(self.actual), hint)])
+        return self
+
+    def is_one_of(self, allowed: Sequence[Any], what: str, hint: str = "") -> Self:
+        __tracebackhide__ = True
+        if self.actual not in allowed:
+            _hold([Violation(what, " or ".join(map(describe, allowed)), describe(self.actual), hint)])
+        return self
+
+    def satisfies(self, test: Callable[[Any], bool], expected: str, what: str, hint: str = "") -> Self:
+        """`expected` says in words what `test` tests."""
+        __tracebackhide__ = True
+        if not test(self.actual):
+            _hold([Violation(what, expected, describe(self.actual), hint)])
+        return self
+
+
+class ReplyExpectation:
+    """About an answer to an HTTP request."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+    def status(self, *allowed: int) -> Self:
+        __tracebackhide__ = True
+        if self.reply.status not in allowed:
+            body = describe(self.reply.body)
+            _hold([Violation("status", " or ".join(map(str, allowed)), f"{self.reply.status} with the body {body}")])
+        return self
+
+    def header(self, name: str, value: str, *, starts: bool = False) -> Self:
+        """The header is there and, without its case, is `value` (or starts with it)."""
+        __tracebackhide__ = True
+        found = self.reply.headers.get(name)
+        low = (found or "").lower()
+        if found is None or not (low.startswith(value.lower()) if starts else low == value.lower()):
+            _hold([Violation(f"header {name}", value, describe(found) if found is not None else "no such header")])
+        return self
+
+    def is_json(self) -> Self:
+        __tracebackhide__ = True
+        self.header("content-type", "application/json", starts=True)
+        self.reply.json()
+        return self
+
+    def is_openai_error(self, *statuses: int, naming: str = "") -> Self:
+        """An error with one of these statuses, in OpenAI's envelope; `naming` occurs in its message, in any case."""
+        __tracebackhide__ = True
+        self.status(*statuses)
+        self.is_json()
+        body = self.reply.json()
+        violations = envelope.openai_error(body, self.reply.status)
+        if not violations and naming.lower() not in body["error"]["message"].lower():
+            violations = [Violation("error.message", f"a message that names {naming!r}", body["error"]["message"])]
+        _hold(violations)
+        return self
+
+    def is_completion(self, *, strict: bool = False) -> Self:
+        """A whole `chat.completion`: plain, or what the chunks of a stream amount to."""
+        __tracebackhide__ = True
+        self.status(200)
+        _hold(chat.completion(self.reply.completion, strict=strict))
+        return self
+
+    def is_event_stream(self) -> Self:
+        __tracebackhide__ = True
+        self.status(200).header("content-type", "text/event-stream", starts=True)
+        return self
+
+    def has_clean_frames(self) -> Self:
+        """Every frame is `data: JSON` and a blank line; nothing is left over."""
+        __tracebackhide__ = True
+        self.is_event_stream()
+        _hold(sse.framing(self.reply.body))
+        return self
+
+    def is_chunk_stream(self) -> Self:
+        """The stream follows the whole grammar of chat completion chunks."""
+        __tracebackhide__ = True
+        self.is_event_stream()
+        _hold(chat.stream(self.reply.events))
+        return self
+
+    def ends_with_done(self) -> Self:
+        """Exactly one `data: [DONE]`, and nothing after it."""
+        __tracebackhide__ = True
+        self.is_event_stream()
+        events = self.reply.events
+        done = [place for place, event in enumerate(events) if event.data == "[DONE]"]
+        if not done:
+            last = describe(events[-1].data, 80) if events else "an empty body"
+            _hold([Violation("end of the stream", "`data: [DONE]`", f"the stream ends after {last}")])
+        violations = [
+            Violation(f"event {place + 1}", "one `data: [DONE]` only", "another `data: [DONE]`") for place in done[1:]
+        ]
+        if done[0] != len(events) - 1 and not violations:
+            after = describe(events[done[0] + 1].data, 80)
+            violations.append(Violation(f"event {done[0] + 2}", "nothing after `data: [DONE]`", after))
+        _hold(violations)
+        return self
+
+
+class TrajectoryExpectation:
+    """About what was exported, held against what the upstream received and returned."""
+
+    def __init__(self, trajectories: Trajectories) -> None:
+        self.trajectories = trajectories
+
+    def count(self, expected: int, hint: str = "") -> Self:
+        __tracebackhide__ = True
+        if len(self.trajectories) != expected:
+            lengths = [len(each.response_ids) for each in self.trajectories]
+            _hold([Violation("trajectories", str(expected), f"{len(lengths)}, with {lengths} response ids", hint)])
+        return self
+
+    def are_aligned(self) -> Self:
+        __tracebackhide__ = True
+        _hold(token_truth.alignment(self.trajectories))
+        return self
+
+    def are_verbatim(self, calls: Sequence[Any]) -> Self:
+        """What is marked as sampled is what the upstream returned, id by id."""
+        __tracebackhide__ = True
+        _hold(token_truth.verbatim(self.trajectories, calls))
+        return self
+
+    def have_true_context(self, calls: Sequence[Any]) -> Self:
+        """What stands before each generation is what the upstream received for it."""
+        __tracebackhide__ = True
+        _hold(token_truth.context_truth(self.trajectories, calls))
+        return self
+
+    def conserve(self, calls: Sequence[Any], superseded: int = 0) -> Self:
+        """Each committed generation is trainable exactly once."""
+        __tracebackhide__ = True
+        _hold(token_truth.conservation(self.trajectories, calls, superseded=superseded))
+        return self
+
+    def match(self, calls: Sequence[Any]) -> Self:
+        """All of the above."""
+        __tracebackhide__ = True
+        return self.are_aligned().are_verbatim(calls).have_true_context(calls).conserve(calls)
+
+
+def rendered(tokenizer: Tokenizer, messages: Sequence[dict[str, Any]], **kwargs: Any) -> list[int]:
+    """The token ids of the template's own render of these messages, with the generation prompt."""
+    return tokenizer.encode(tokenizer.render(list(messages), **kwargs))

@@ -1,0 +1,119 @@
+"""The command line and ini options of the plug-in, and how their values are read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+UPSTREAM_PORT = 8765
+
+FLAGS: tuple[tuple[str, str, str], ...] = (
+    ("--gateway", "NAME", "Target of the shipped suite: reference (started for the run) or fixture (from conftest.py)"),
+    ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
+    ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),
+    ("--gateway-api-key", "KEY", "Admin key of the gateway; prefer the environment variable GATEWAY_API_KEY"),
+    ("--gateway-profile", "NAMES", "Profiles to judge, with commas; default: all that the gateway declares"),
+    ("--gateway-only", "IDS", "Requirements to check, with commas; * matches any text"),
+    ("--gateway-level", "LEVEL", "Lowest level to check: MUST, SHOULD or MAY (default)"),
+    ("--gateway-tokenizer", "DIR", "Tokenizer directory of the gateway under test; default: the kit's chatml"),
+    (
+        "--gateway-upstream-port",
+        "PORT",
+        f"Port of the kit's upstream; default {UPSTREAM_PORT} with --gateway-url, else any",
+    ),
+    ("--gateway-timeout-scale", "FACTOR", "Factor on the time that a check may take, 5 seconds by default"),
+    ("--gateway-report", "PATH", "Write the JSON report to this file"),
+    ("--gateway-snapshots", "DIR", "Directory with the pinned response shapes of the gateway under test"),
+    ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gateway", "gateway conformance")
+    for flag, metavar, text in FLAGS:
+        name = flag.removeprefix("--").replace("-", "_")
+        group.addoption(flag, dest=name, metavar=metavar, default=None, help=text)
+        parser.addini(name, text, default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of one run, read and checked. Raises `pytest.UsageError` that names the option and what it takes."""
+
+    gateway: str | None
+    url: str | None
+    driver: str | None
+    api_key: str | None
+    profiles: tuple[str, ...]
+    only: tuple[str, ...]
+    level: str
+    tokenizer: Path | None
+    upstream_port: int | None
+    timeout: float
+    report: Path | None
+    snapshots: Path | None
+    expected_failures: Path | None
+
+    @property
+    def targeted(self) -> bool:
+        return self.gateway is not None or self.url is not None
+
+    @classmethod
+    def read(cls, config: pytest.Config) -> Settings:
+        def value(name: str) -> str | None:
+            given: Any = config.getoption(name) or config.getini(name)
+            return str(given) if given else None
+
+        gateway, url = value("gateway"), value("gateway_url")
+        if gateway is not None and url is not None:
+            raise pytest.UsageError("--gateway and --gateway-url name two targets: give one")
+        if gateway not in (None, "reference", "fixture"):
+            raise pytest.UsageError(
+                f"--gateway takes reference or fixture, not {gateway!r}; a URL goes to --gateway-url"
+            )
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise pytest.UsageError(f"--gateway-url takes a URL such as http://127.0.0.1:8000, not {url!r}")
+        level = (value("gateway_level") or "MAY").upper()
+        if level not in ("MUST", "SHOULD", "MAY"):
+            raise pytest.UsageError(f"--gateway-level takes MUST, SHOULD or MAY, not {level!r}")
+        tokenizer = value("gateway_tokenizer")
+        return cls(
+            gateway=gateway,
+            url=url.rstrip("/") if url else None,
+            driver=value("gateway_driver"),
+            api_key=value("gateway_api_key") or os.environ.get("GATEWAY_API_KEY"),
+            profiles=_names(value("gateway_profile")),
+            only=_names(value("gateway_only")),
+            level=level,
+            tokenizer=Path(tokenizer).resolve() if tokenizer else None,
+            upstream_port=_number("--gateway-upstream-port", value("gateway_upstream_port"), int, 0, 65535),
+            timeout=5.0
+            * (_number("--gateway-timeout-scale", value("gateway_timeout_scale"), float, 0.01, 1000.0) or 1.0),
+            report=_path(value("gateway_report")),
+            snapshots=_path(value("gateway_snapshots")),
+            expected_failures=_path(value("gateway_expected_failures")),
+        )
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).absolute() if text else None
+
+
+def _number(option: str, text: str | None, kind: type, low: float, high: float) -> Any:
+    if text is None:
+        return None
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not low <= number <= high:
+        raise pytest.UsageError(f"{option} takes a number from {low} to {high}, not {text!r}")
+    return number

@@ -1,0 +1,111 @@
+"""Gathers the checks' outcomes on the controller, decides the exit code, and says it in one short section."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.outcome import Outcome
+from conformance.report.document import document
+from conformance.requirements import FROZEN_SET
+from conformance.run import claimed_profiles
+from conformance.verdict import outcome_of
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+    from conformance.run import Run
+
+RED = (Outcome.FAILED, Outcome.ERROR, Outcome.STALE)
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """How one check ended. `text` is the whole explanation of a failure."""
+
+    node: str
+    requirement: str
+    outcome: Outcome
+    duration: float = 0.0
+    reason: str = ""
+    violations: list[dict[str, str]] = field(default_factory=list)
+    text: str = ""
+
+
+class Collector:
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.started = time.time()
+        self.results: dict[str, CheckResult] = {}
+        self.report: dict[str, Any] | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        outcome = outcome_of(report)
+        if "requirement" not in properties or outcome is None:
+            return
+        result = self.results.setdefault(
+            report.nodeid, CheckResult(report.nodeid, str(properties["requirement"]), outcome)
+        )
+        result.outcome = outcome
+        if report.when == "call":
+            result.duration = report.duration
+        result.reason = str(properties.get("reason", ""))
+        result.violations = json.loads(str(properties.get("violations", "[]")))
+        if isinstance(report.longrepr, str):
+            result.text = report.longrepr
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if not self.results:
+            if self.run.settings.targeted and exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+            return
+        if exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = self.exit_code()
+        self.report = document(self.run, list(self.results.values()), self.started)
+        session.config.hook.pytest_gateway_report(report=self.report, config=session.config)
+        path = self.run.settings.report
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+    def exit_code(self) -> pytest.ExitCode:
+        """A run that checked nothing, or could not see what the gateway claims, is not green."""
+        outcomes = Counter(result.outcome for result in self.results.values())
+        if not outcomes[Outcome.PASSED] and not outcomes[Outcome.EXPECTED_FAILURE]:
+            return pytest.ExitCode.NO_TESTS_COLLECTED
+        claimed = claimed_profiles(self.run)
+        for result in self.results.values():
+            requirement = self.run.catalogue.get(result.requirement)
+            if result.outcome is Outcome.NOT_TESTED and requirement.level == "MUST" and requirement.profile in claimed:
+                return pytest.ExitCode.TESTS_FAILED
+        return pytest.ExitCode.OK
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        if self.report is None:
+            return
+        write = terminalreporter.write_line
+        terminalreporter.section("gateway conformance")
+        write(f"{self.run.target_name}, requirement set {FROZEN_SET}")
+        width = max(map(len, self.report["profiles"]))
+        for name, profile in self.report["profiles"].items():
+            good = profile["verdict"] == "conformant"
+            counts = ", ".join(
+                f"{count} {kind.replace('_', ' ')}" for kind, count in profile["counts"].items() if count
+            )
+            color = {"green": good, "red": profile["verdict"] == "not conformant"}
+            write(f"  {name:{width}}  {profile['verdict']:15}  {counts or 'nothing checked'}", **color)
+        for text, outcome in (("not tested", Outcome.NOT_TESTED), ("failed", Outcome.FAILED)):
+            ids = [each["id"] for each in self.report["requirements"] if each["outcome"] == outcome]
+            if ids:
+                write(f"  {text}: {' '.join(ids)}")
+        if self.run.unseen:
+            write(f"  {self.run.unseen}")
+        if self.run.settings.report:
+            write(f"  report: {self.run.settings.report}")

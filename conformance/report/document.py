@@ -1,0 +1,131 @@
+"""The JSON report: one document per run, keyed on requirement ids, described by `report.schema.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import conformance
+from conformance.outcome import Outcome, worst
+from conformance.requirements import FROZEN_SET, Requirement
+from conformance.run import Run, claimed_profiles
+from conformance.transcript import redact
+
+if TYPE_CHECKING:
+    from conformance.report.collector import CheckResult
+
+SCHEMA_VERSION = 1
+PACKAGE = Path(conformance.__file__).parent
+KILLS_CONFORMANCE = (Outcome.FAILED, Outcome.ERROR, Outcome.STALE, Outcome.EXPECTED_FAILURE, Outcome.NOT_TESTED)
+
+
+def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[str, Any]:
+    """The report of a run. Times are ISO 8601 in UTC, durations seconds."""
+    by_requirement: dict[str, list[CheckResult]] = {}
+    for result in results:
+        by_requirement.setdefault(result.requirement, []).append(result)
+    requirements = [
+        _requirement(requirement, by_requirement[requirement.id])
+        for requirement in run.catalogue.requirements.values()
+        if requirement.id in by_requirement
+    ]
+    outcomes = {each["id"]: Outcome(each["outcome"]) for each in requirements}
+    profiles = {name: _profile(run, name, outcomes) for name in run.catalogue.profiles}
+    claimed = claimed_profiles(run)
+    verdicts = {profiles[name]["verdict"] for name in claimed}
+    declaration = run.declaration
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kit": {
+            "name": "gateway-conformance",
+            "version": conformance.__version__,
+            "suite_digest": _digest(PACKAGE / "suite", PACKAGE / "requirements", PACKAGE / "oracles"),
+        },
+        "gateway": {
+            "name": declaration.name if declaration else None,
+            "version": declaration.version if declaration else None,
+            "driver": run.gateway.driver if run.gateway and isinstance(run.gateway.driver, str) else "custom",
+            "capabilities": sorted(declaration.capabilities) if declaration else [],
+            "options": dict(sorted(declaration.options.items())) if declaration else {},
+        },
+        "requirement_set": FROZEN_SET,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "duration": round(time.time() - started, 3),
+        "environment": {
+            "python": platform.python_version(),
+            "pytest": pytest.__version__,
+            "platform": platform.system(),
+        },
+        "verdict": "conformant"
+        if verdicts == {"conformant"}
+        else "not conformant"
+        if "not conformant" in verdicts
+        else "incomplete",
+        "profiles": profiles,
+        "requirements": requirements,
+        "extra": {},
+    }
+
+
+def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> dict[str, Any]:
+    outcome = worst(result.outcome for result in results)
+    reasons = list(dict.fromkeys(result.reason for result in results if result.reason and result.outcome is outcome))
+    return {
+        "id": requirement.id,
+        "level": requirement.level,
+        "profile": requirement.profile,
+        "text": requirement.text,
+        "source": requirement.source,
+        "outcome": str(outcome),
+        **({"reason": "; ".join(reasons)} if reasons else {}),
+        "checks": [
+            {
+                "name": result.node.rpartition("::")[2],
+                "outcome": str(result.outcome),
+                "duration": round(result.duration, 4),
+                **({"violations": result.violations} if result.violations else {}),
+                **({"text": redact(result.text)} if result.text else {}),
+            }
+            for result in results
+        ],
+    }
+
+
+def _profile(run: Run, name: str, outcomes: dict[str, Outcome]) -> dict[str, Any]:
+    """`conformant` = every MUST of the frozen set in this profile passed or did not apply, and at least one passed."""
+    members = run.catalogue.by_profile(name)
+    counts = Counter(str(outcomes[each.id]) for each in members if each.id in outcomes)
+    musts = [
+        each.id for each in members if each.level == "MUST" and each.id in run.catalogue.frozen and not each.excluded
+    ]
+    found = [outcomes.get(each) for each in musts]
+    if name not in claimed_profiles(run):
+        verdict = "not claimed"
+    elif any(outcome in KILLS_CONFORMANCE for outcome in found):
+        verdict = "not conformant"
+    elif None in found or Outcome.PASSED not in found:
+        verdict = "incomplete"
+    else:
+        verdict = "conformant"
+    return {
+        "verdict": verdict,
+        "musts": len(musts),
+        "counts": {str(outcome): counts.get(str(outcome), 0) for outcome in Outcome},
+    }
+
+
+def _digest(*folders: Path) -> str:
+    """A digest of the kit's own judgement, so that a report says which suite it comes from."""
+    total = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".py", ".toml", ".json", ".ambr") and path.is_file():
+                total.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()[:16]

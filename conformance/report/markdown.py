@@ -1,0 +1,67 @@
+"""The JSON report for people: a page of Markdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from conformance.report.document import SCHEMA_VERSION
+
+ORDER = ("error", "failed", "stale", "not_tested", "expected_failure", "not_applicable", "passed")
+
+
+def load_report(path: Path) -> dict[str, Any]:
+    """Read a report. Raises ValueError with one sentence when the file is not a report of this version."""
+    try:
+        report = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    version = report.get("schema_version") if isinstance(report, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{path} is not a report of schema version {SCHEMA_VERSION}, but of {version!r}")
+    return report  # type: ignore[no-any-return]
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    gateway, kit = report["gateway"], report["kit"]
+    lines = [
+        f"# Conformance of {gateway['name']} {gateway['version']}",
+        "",
+        f"Verdict: **{report['verdict']}** for requirement set {report['requirement_set']}, judged by {kit['name']} "
+        f"{kit['version']} (suite {kit['suite_digest']}) with the driver `{gateway['driver']}` on {report['started']}.",
+        "",
+        "| profile | verdict | passed | failed | not tested | not applicable | expected failure | error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, profile in report["profiles"].items():
+        count = profile["counts"]
+        cells = [count[key] for key in ("passed", "failed", "not_tested", "not_applicable", "expected_failure")]
+        lines.append(
+            f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} | {count['error'] + count['stale']} |"
+        )
+    capabilities = ", ".join(f"`{each}`" for each in gateway["capabilities"]) or "none"
+    options = ", ".join(f"`{name}={value}`" for name, value in gateway["options"].items()) or "none"
+    lines += ["", f"Declared capabilities: {capabilities}. Declared options: {options}.", ""]
+    for outcome in ORDER:
+        found = [each for each in report["requirements"] if each["outcome"] == outcome]
+        if not found:
+            continue
+        lines += [f"## {outcome.replace('_', ' ').capitalize()} ({len(found)})", ""]
+        for each in found:
+            lines.append(f"- **{each['id']}** {each['level']}: {each['text']}")
+            if outcome not in ("passed", "failed", "error") and each.get("reason"):
+                lines.append(f"  - {each['reason']}")
+            for check in each["checks"]:
+                for violation in check.get("violations", []):
+                    lines.append(
+                        f"  - `{check['name']}`: {violation['where']}: expected {_inline(violation['expected'])}, "
+                        f"got {_inline(violation['actual'])}"
+                    )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _inline(text: str, limit: int = 300) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[:limit] + "..."

@@ -1,0 +1,204 @@
+"""The state of one pytest run: settings, catalogue, and the target once it is known. Lives in `config.stash`."""
+
+from __future__ import annotations
+
+import site
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance import checks
+from conformance.checks import REQUIREMENT, KnownDefect
+from conformance.fixtures import fixture_path
+from conformance.gateway import Capability, Declaration, Driver, Gateway
+from conformance.options import Settings
+from conformance.requirements import FROZEN_SET, Catalogue
+from conformance.target import ReferenceGateway, Target, connect, preflight, start_upstream
+from conformance.upstream.client import Upstream
+
+RUN: pytest.StashKey[Run] = pytest.StashKey()
+PACKAGE = Path(__file__).parent
+
+
+@dataclass
+class Run:
+    """`gateway` and `upstream` are set when the controller knows them; a fixture of the user's may set them later."""
+
+    config: pytest.Config
+    settings: Settings
+    gateway: Gateway | None = None
+    upstream: Upstream | None = None
+    declaration: Declaration | None = None
+    unseen: str | None = None
+    whole_suite: bool = False
+    reference: ReferenceGateway | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Run:
+        run = cls(config, Settings.read(config))
+        shared = getattr(config, "workerinput", {}).get("gateway_conformance")
+        if shared:
+            run._adopt(shared)
+        return run
+
+    @property
+    def is_worker(self) -> bool:
+        return hasattr(self.config, "workerinput")
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue.load()
+
+    @cached_property
+    def defects(self) -> Mapping[str, KnownDefect]:
+        return checks.known_defects(self.settings.expected_failures, self.config.rootpath, self.catalogue)
+
+    @cached_property
+    def only(self) -> frozenset[str]:
+        """The requirement ids that `--gateway-only` means."""
+        try:
+            return (
+                frozenset(each.id for each in self.catalogue.select(ids=self.settings.only))
+                if self.settings.only
+                else frozenset()
+            )
+        except LookupError as error:
+            raise pytest.UsageError(f"--gateway-only: {error}") from error
+
+    def drivers(self) -> dict[str, type[Driver]]:
+        """The drivers that plug-ins and conftest files add."""
+        found: dict[str, type[Driver]] = {}
+        for each in self.config.hook.pytest_gateway_drivers():
+            found.update(each)
+        return found
+
+    def start(self) -> None:
+        """On the controller: find or start the target and ask it what it is. Bad names are refused here."""
+        if not self.settings.targeted:
+            return
+        for name in self.settings.profiles:
+            if name not in self.catalogue.profiles:
+                raise pytest.UsageError(
+                    f"--gateway-profile: no profile {name!r}; known: {', '.join(self.catalogue.profiles)}"
+                )
+        self.only, self.defects  # noqa: B018 - bad ids are refused before anything is started
+        if self.is_worker or self.settings.gateway == "fixture" or self.config.option.collectonly:
+            return
+        self.upstream = start_upstream(self.settings)
+        if self.settings.url is not None:
+            url = self.settings.url
+        else:
+            self.reference = ReferenceGateway.start(self.upstream, self.settings.tokenizer or fixture_path("chatml"))
+            url = self.reference.url
+        self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
+        target = connect(self.gateway, self.upstream, self.settings, self.drivers())
+        self.unseen = preflight(target)
+        self.note(target)
+        target.close()
+
+    def note(self, target: Target) -> None:
+        """Remember what the target declares, for the header and the report."""
+        self.declaration = target.declaration
+        self.unseen = target.unseen if target.unseen is not None else self.unseen
+        self.gateway = target.gateway
+
+    def shared(self) -> dict[str, Any]:
+        """What the controller tells its workers, in types that survive the trip."""
+        if self.gateway is None or self.upstream is None:
+            return {}
+        return {
+            "url": self.gateway.url,
+            "driver": self.gateway.driver,
+            "upstream": self.upstream.url,
+            "unseen": self.unseen,
+        }
+
+    def _adopt(self, shared: Mapping[str, Any]) -> None:
+        self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
+        self.upstream = Upstream.attach(shared["upstream"], self.settings.tokenizer or fixture_path("chatml"))
+        self.unseen = shared["unseen"]
+
+    def select(self, items: list[pytest.Item]) -> None:
+        """Bind the collected checks to the catalogue, refuse what is wrong with them, and apply the options."""
+        bound = checks.bind(items, self.catalogue)
+        if bound:
+            from conformance import suite
+
+            checks.refuse_overrides(items, suite.__all__)
+            self._refuse_no_target(bound)
+        if self.whole_suite:
+            checks.refuse_gaps(bound, self.catalogue)
+        dropped = [item for item in bound if not checks.selected(item.stash[REQUIREMENT], self.settings, self.only)]
+        if dropped:
+            self.config.hook.pytest_deselected(items=dropped)
+            items[:] = [item for item in items if item not in set(dropped)]
+
+    def _refuse_no_target(self, bound: list[pytest.Item]) -> None:
+        """The target is never chosen silently."""
+        if self.settings.targeted and self.settings.gateway != "fixture":
+            return
+        manager = bound[0].session._fixturemanager
+        for item in bound:
+            definitions = manager.getfixturedefs("gateway", item) or ()
+            if definitions and definitions[-1].func.__module__ != "conformance.plugin":
+                continue
+            raise pytest.UsageError(
+                "no gateway to judge: give --gateway-url URL or --gateway reference, or define a `gateway` fixture "
+                "in the conftest.py of the root directory"
+            )
+
+    def refuse_snapshot_update(self) -> None:
+        """The pinned shapes of the installed kit are not a user's to rewrite."""
+        if not getattr(self.config.option, "update_snapshots", False) or self.settings.snapshots is not None:
+            return
+        installed = [Path(sysconfig.get_path("purelib")), *map(Path, site.getsitepackages())]
+        if self.settings.targeted and any(PACKAGE.is_relative_to(place) for place in installed):
+            raise pytest.UsageError(
+                "--snapshot-update would rewrite the shapes inside the installed kit: "
+                "give --gateway-snapshots DIR with a directory of your own"
+            )
+
+    def header(self) -> list[str]:
+        if self.is_worker or not self.settings.targeted:
+            return []
+        judged = ", ".join(self.settings.profiles) or "all that the gateway declares"
+        lines = [f"gateway: {self.target_name}"]
+        if self.declaration is not None:
+            lines.append(f"profiles: {judged}; requirement set {FROZEN_SET}")
+        return lines
+
+    @property
+    def target_name(self) -> str:
+        if self.gateway is None or self.declaration is None:
+            return "from the `gateway` fixture"
+        driver = self.gateway.driver if isinstance(self.gateway.driver, str) else self.gateway.driver.__name__
+        return f"{self.declaration.name} {self.declaration.version} at {self.gateway.url} (driver {driver})"
+
+    def rerun(self, requirement_id: str) -> str:
+        """The command that checks one requirement again."""
+        if self.settings.url is None:
+            target = f"--gateway {self.settings.gateway}" if self.settings.gateway else ""
+        else:
+            target = f"--gateway-url {self.settings.url}"
+        driver = f"--gateway-driver {self.settings.driver}" if self.settings.driver else ""
+        port = f"--gateway-upstream-port {self.settings.upstream_port}" if self.settings.upstream_port else ""
+        return " ".join(filter(None, ["pytest", target, driver, port, f"--gateway-only {requirement_id}"]))
+
+    def close(self) -> None:
+        if self.reference is not None:
+            self.reference.close()
+        if self.upstream is not None:
+            self.upstream.close()
+
+
+def claimed_profiles(run: Run) -> list[str]:
+    """The profiles that count for the verdict: the named ones, else those whose capability is declared."""
+    if run.settings.profiles:
+        return list(run.settings.profiles)
+    declared: frozenset[Capability] = run.declaration.capabilities if run.declaration else frozenset()
+    return [p.name for p in run.catalogue.profiles.values() if p.capability is None or p.capability in declared]

@@ -1,0 +1,220 @@
+"""What a check holds: a session of the gateway under test, and the messages it sends.
+
+A session is opened at its first use, inside the check, so that a gateway that cannot create one fails the check and
+does not break its set-up. The first message of every request carries the check's nonce, by which the upstream finds
+the script.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import closing, suppress
+from copy import deepcopy
+from functools import cached_property
+from typing import Any, TypeVar
+
+import httpx
+
+from conformance.failure import ConformanceFailure
+from conformance.gateway import Driver, Handle, Refused, Trajectory
+from conformance.oracles import Violation
+from conformance.wire import Recorder, Reply
+
+Message = dict[str, Any]
+T = TypeVar("T")
+
+ABSENT: Any = object()
+"""Given as a field of a request: leave the field out."""
+
+
+def system(content: Any) -> Message:
+    return {"role": "system", "content": content}
+
+
+def user(content: Any) -> Message:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: Any, **fields: Any) -> Message:
+    return {"role": "assistant", "content": content, **fields}
+
+
+def tool(content: Any, call_id: str = "call_0") -> Message:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+def function(name: str, description: str = "A tool.", **properties: Any) -> dict[str, Any]:
+    """A tool definition; `properties` are JSON Schemas of its parameters."""
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
+
+
+class Trajectories(list[Trajectory]):
+    """What a session exported, in its order."""
+
+
+class Session:
+    """One session of the gateway under test."""
+
+    def __init__(
+        self, driver: Driver, http: httpx.Client, recorder: Recorder, nonce: str, settings: Mapping[str, Any]
+    ) -> None:
+        self._driver, self._http, self._recorder = driver, http, recorder
+        self._nonce, self._settings = nonce, dict(settings)
+
+    @cached_property
+    def handle(self) -> Handle:
+        """The open session. Opened by the first use."""
+        try:
+            return self._driver.create(**self._settings)
+        except (Refused, ValueError) as error:
+            raise ConformanceFailure([Violation("creating a session", "a session", str(error))]) from error
+
+    @property
+    def id(self) -> str:
+        return self.handle.session_id
+
+    def chat(self, *messages: str | Message, stream: bool = False, **fields: Any) -> Reply:
+        """Send a chat request with these messages (a str is a user message) and return whatever came back."""
+        body: dict[str, Any] = {"model": "kit", "messages": self.messages(*messages)}
+        if stream:
+            body["stream"] = True
+        body.update(fields)
+        return self.send({name: value for name, value in body.items() if value is not ABSENT})
+
+    def messages(self, *messages: str | Message) -> list[Message]:
+        """The messages as they are sent: in full form, the nonce in front of the first one's text."""
+        full = [user(each) if isinstance(each, str) else deepcopy(each) for each in messages]
+        if full:
+            content = full[0].get("content")
+            if isinstance(content, str):
+                full[0]["content"] = f"{self._nonce} {content}"
+            elif isinstance(content, list) and content and isinstance(content[0].get("text"), str):
+                content[0]["text"] = f"{self._nonce} {content[0]['text']}"
+        return full
+
+    def send(
+        self,
+        body: Any = None,
+        *,
+        path: str = "/chat/completions",
+        method: str = "POST",
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send any request to the session's base URL. `content` replaces the JSON `body`."""
+        return self.send_to(self.handle.base_url + path, body, method=method, content=content, headers=headers)
+
+    def send_to(
+        self,
+        url: str,
+        body: Any = None,
+        *,
+        method: str = "POST",
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send any request to any URL of the gateway."""
+        head = {"authorization": f"Bearer {self.handle.api_key}"}
+        if content is not None or body is not None:
+            head["content-type"] = "application/json"
+            content = json.dumps(body, ensure_ascii=False).encode() if content is None else content
+        head.update(headers or {})
+        return send(self._http, httpx.Request(method, url, headers=head, content=content))
+
+    def start(self, *messages: str | Message, **fields: Any) -> Pending:
+        """The same as `chat`, in the background."""
+        self.handle  # noqa: B018 - opened here, so that two pending requests share one session
+        return Pending(lambda: self.chat(*messages, **fields), self._recorder.timeout)
+
+    def trajectories(self) -> Trajectories:
+        """What the gateway would export now."""
+        return Trajectories(self._drive("reading the trajectories", self._driver.trajectories))
+
+    def finalize(self) -> Trajectories:
+        """Close the session and take its trajectories."""
+        return Trajectories(self._drive("finalizing the session", self._driver.finalize))
+
+    def abort(self) -> None:
+        self._drive("aborting the session", self._driver.abort)
+
+    def complete(self, reward_info: dict[str, Any] | None = None) -> None:
+        self._drive("completing the session", lambda handle: self._driver.complete(handle, reward_info))
+
+    def reward(self, reward_info: dict[str, Any]) -> None:
+        self._drive("posting a reward", lambda handle: self._driver.reward(handle, reward_info))
+
+    def state(self) -> dict[str, Any]:
+        return self._drive("reading the session's state", self._driver.state)
+
+    def discard(self) -> None:
+        """Get rid of the session after the check. Never a verdict: what goes wrong here is nobody's failure."""
+        if "handle" in self.__dict__:
+            with suppress(Exception):
+                self._driver.abort(self.handle)
+
+    def _drive(self, what: str, call: Callable[[Handle], T]) -> T:
+        handle = self.handle
+        try:
+            return call(handle)
+        except ValueError as error:
+            raise ConformanceFailure([Violation(what, "an answer that the driver understands", str(error))]) from error
+
+
+def send(http: httpx.Client, request: httpx.Request) -> Reply:
+    """Send one request and read its answer to the end."""
+    for name, value in http.headers.items():
+        request.headers.setdefault(name, value)
+    response = http.send(request, stream=True)
+    with closing(response):
+        for _ in response.iter_raw():
+            pass
+    return Reply(response.extensions["exchange"])
+
+
+class Sessions:
+    """Opens sessions of the gateway under test for one check."""
+
+    def __init__(self, driver: Driver, http: httpx.Client, recorder: Recorder, nonce: str) -> None:
+        self._driver, self._http, self._recorder, self._nonce = driver, http, recorder, nonce
+        self._open: list[Session] = []
+
+    def open(self, **settings: Any) -> Session:
+        """A new session, created at its first use. `settings` go to the driver's `create`."""
+        session = Session(self._driver, self._http, self._recorder, self._nonce, settings)
+        self._open.append(session)
+        return session
+
+    def discard(self) -> None:
+        for session in self._open:
+            session.discard()
+
+
+class Pending:
+    """A request that is on its way."""
+
+    def __init__(self, call: Callable[[], Reply], timeout: float) -> None:
+        self._future: Future[Reply] = Future()
+        self._timeout = timeout
+        threading.Thread(target=self._run, args=(call,), daemon=True).start()
+
+    def _run(self, call: Callable[[], Reply]) -> None:
+        try:
+            self._future.set_result(call())
+        except BaseException as error:
+            self._future.set_exception(error)
+
+    @property
+    def done(self) -> bool:
+        return self._future.done()
+
+    def reply(self) -> Reply:
+        """Wait for the answer; what the request raised is raised here."""
+        try:
+            return self._future.result(self._timeout)
+        except FutureTimeout:
+            raise ConformanceFailure([Violation("the request in flight", "an answer", "none in time")]) from None

@@ -1,0 +1,3 @@
+"""Area HTTP."""
+
+from __future__ import annotations

@@ -1,0 +1,192 @@
+"""The gateway under test and its upstream: how they are found or started, and what is asked before the first check.
+
+Everything that is wrong with the target itself (no such address, not a gateway, a wrong driver) ends here as one
+`pytest.UsageError` sentence; no check runs against it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conformance.drivers import load_driver
+from conformance.failure import ConformanceFailure
+from conformance.fixtures import fixture_path
+from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gateway, NotObservable, Refused
+from conformance.options import UPSTREAM_PORT, Settings
+from conformance.session import Sessions
+from conformance.tokenizer import TokenizerError
+from conformance.upstream.client import Upstream, UpstreamError
+from conformance.wire import Recorder, client
+
+STARTUP_TIMEOUT = 30.0
+
+
+@dataclass(slots=True)
+class Target:
+    """The gateway under test as a worker holds it. `unseen` says why the upstream cannot be observed, if so."""
+
+    gateway: Gateway
+    driver: Driver
+    declaration: Declaration
+    upstream: Upstream
+    http: httpx.Client
+    recorder: Recorder
+    unseen: str | None = None
+
+    def observes(self, what: str) -> str | None:
+        """None if the kit can see `upstream`, `context`, `trajectories` or `state`; else why it cannot."""
+        if what in ("upstream", "context"):
+            return self.unseen
+        methods = {"trajectories": ("trajectories", "finalize"), "state": ("state",)}[what]
+        if all(getattr(type(self.driver), name) is getattr(Driver, name) for name in methods):
+            return f"the driver {self.driver.name!r} cannot read {what}"
+        return None
+
+    def close(self) -> None:
+        self.http.close()
+
+
+def start_upstream(settings: Settings) -> Upstream:
+    """The kit's upstream: the one that runs on the chosen port, or a new one there."""
+    tokenizer = settings.tokenizer or fixture_path("chatml")
+    port = settings.upstream_port
+    if port is None:
+        port = UPSTREAM_PORT if settings.url else 0
+    try:
+        if port:
+            try:
+                return Upstream.attach(f"http://127.0.0.1:{port}", tokenizer)
+            except UpstreamError as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+        return Upstream.start(tokenizer, port=port)
+    except (UpstreamError, TokenizerError) as error:
+        raise pytest.UsageError(f"the kit's upstream: {error}") from error
+
+
+def connect(
+    gateway: Gateway, upstream: Upstream, settings: Settings, drivers: Mapping[str, type[Driver]] | None = None
+) -> Target:
+    """A worker's own connection to the gateway, with what the gateway declares."""
+    recorder = Recorder(timeout=settings.timeout)
+    http = client(recorder, gateway.api_key)
+    kind = gateway.driver
+    if isinstance(kind, str):
+        try:
+            kind = (drivers or {}).get(kind) or load_driver(kind)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
+    driver = kind(gateway.url, http, gateway.api_key)
+    return Target(gateway, driver, _declared(gateway, driver, recorder), upstream, http, recorder)
+
+
+def preflight(target: Target) -> str | None:
+    """Is this a gateway, and is the kit's upstream its backend? Returns why the upstream is unseen, or None."""
+    url, driver = target.gateway.url, target.driver
+    upstream, recorder = target.upstream, target.recorder
+    upstream.begin()
+    recorder.begin()
+    session = Sessions(driver, target.http, recorder, upstream.nonce).open()
+    try:
+        session.handle  # noqa: B018 - opening it is the question
+    except ConformanceFailure as failure:
+        raise pytest.UsageError(
+            f"{url} answers, but not as the driver {driver.name!r} expects: {failure}. "
+            "Is it the gateway's URL? --gateway-driver chooses another driver"
+        ) from failure
+    upstream.says("ready")
+    reply = ""
+    try:
+        reply = f"{session.chat('Are you ready?').status}"
+    except ConformanceFailure as failure:
+        reply = str(failure)
+    finally:
+        session.discard()
+    seen = bool(upstream.calls)
+    upstream.end()
+    if seen:
+        return None
+    return (
+        f"the gateway never called the kit's upstream at {upstream.url} (its answer to a first chat: {reply}). "
+        f"Start the gateway with that address as its backend, or give the port of the upstream that it has "
+        f"with --gateway-upstream-port"
+    )
+
+
+def _declared(gateway: Gateway, driver: Driver, recorder: Recorder) -> Declaration:
+    recorder.begin()
+    try:
+        declared = driver.declare()
+    except NotObservable as error:
+        if gateway.capabilities is None:
+            raise pytest.UsageError(f"{gateway.url}: {error}") from error
+        declared = Declaration("gateway", "unknown", frozenset())
+    except ConformanceFailure as failure:
+        raise pytest.UsageError(f"cannot reach {gateway.url}: {failure.violations[0].actual}") from failure
+    except (Refused, ValueError) as error:
+        raise pytest.UsageError(
+            f"{gateway.url} answers, but not as the driver {driver.name!r} expects: {error}. "
+            "Is it the gateway's URL? --gateway-driver chooses another driver"
+        ) from error
+    changes: dict[str, Any] = {}
+    if gateway.capabilities is not None:
+        unknown = set(gateway.capabilities) - set(Capability)
+        if unknown:
+            raise pytest.UsageError(
+                f"no such capability: {', '.join(sorted(unknown))} (known: {', '.join(Capability)})"
+            )
+        changes["capabilities"] = frozenset(map(Capability, gateway.capabilities))
+    options = {**declared.options, **(gateway.options or {})}
+    for name, value in (gateway.options or {}).items():
+        if value not in OPTIONS.get(name, ()):
+            allowed = ", ".join(OPTIONS[name]) if name in OPTIONS else f"no such option; known: {', '.join(OPTIONS)}"
+            raise pytest.UsageError(f"option {name}={value!r} is not one of: {allowed}")
+    return replace(
+        declared,
+        name=gateway.name or declared.name,
+        version=gateway.version or declared.version,
+        options={name: value for name, value in options.items() if name in OPTIONS},
+        **changes,
+    )
+
+
+@dataclass(slots=True)
+class ReferenceGateway:
+    """The reference gateway in a process of its own, reached like any other."""
+
+    url: str
+    process: subprocess.Popen[str] = field(repr=False)
+
+    @classmethod
+    def start(cls, upstream: Upstream, tokenizer: Path) -> ReferenceGateway:
+        command = [
+            *(sys.executable, "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "warning"),
+            *("--tokenizer", str(tokenizer), "--backend", "vllm", "--backend-url", upstream.url),
+            *("--tool-parser", "hermes"),
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("listening on "):
+            process.kill()
+            raise pytest.UsageError(
+                f"the reference gateway did not start (exit code {process.wait()}); "
+                "is it installed? pip install 'gateway-conformance[gateway]'"
+            )
+        return cls(line.removeprefix("listening on ").strip(), process)
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

@@ -1,0 +1,220 @@
+"""The kit's HTTP client: what was sent and received, byte by byte and timed, and a deadline over all of it.
+
+It never judges. Bodies arrive as they were sent (`accept-encoding: identity`); a connection that breaks or an answer
+that does not come in time is recorded on the exchange and raised as `NoAnswer`.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NoReturn
+
+import httpx
+
+from conformance.failure import ConformanceFailure, describe
+from conformance.oracles import Violation, chat, sse
+from conformance.transcript import Exchange
+
+
+class Recorder(httpx.BaseTransport):
+    """A transport that records each exchange and bounds it by the check's deadline."""
+
+    def __init__(self, inner: httpx.BaseTransport | None = None, timeout: float = 5.0) -> None:
+        # An SSL context costs 25 ms to make: only https needs one, and httpx makes it on demand from `verify`.
+        self._plain = inner or httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
+        self._secure: httpx.BaseTransport | None = inner
+        self.exchanges: list[Exchange] = []
+        self.timeout = timeout
+        self.deadline = float("inf")
+
+    def begin(self) -> None:
+        """A new check starts: an empty record and a fresh deadline."""
+        self.exchanges = []
+        self.deadline = time.monotonic() + self.timeout
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        exchange = Exchange(request.method, str(request.url), dict(request.headers), request.read(), time.monotonic())
+        self.exchanges.append(exchange)
+        left = max(self.deadline - time.monotonic(), 0.001)
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), min(left, self.timeout))
+        try:
+            response = self._transport(request.url.scheme).handle_request(request)
+        except httpx.TransportError as error:
+            self._broken(exchange, error)
+        exchange.status = response.status_code
+        exchange.headers = dict(response.headers)
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_Recorded(self, exchange, response),
+            extensions={**response.extensions, "exchange": exchange},
+        )
+
+    def close(self) -> None:
+        self._plain.close()
+        if self._secure is not None:
+            self._secure.close()
+
+    def _transport(self, scheme: str) -> httpx.BaseTransport:
+        if scheme != "https":
+            return self._plain
+        if self._secure is None:
+            self._secure = httpx.HTTPTransport(trust_env=False)
+        return self._secure
+
+    def _broken(self, exchange: Exchange, error: httpx.TransportError) -> NoReturn:
+        exchange.finished = time.monotonic()
+        exchange.error = (
+            f"no answer within {exchange.finished - exchange.started:.1f} s"
+            if isinstance(error, httpx.TimeoutException)
+            else f"connection failed: {error or type(error).__name__}"
+        )
+        raise NoAnswer(exchange) from error
+
+
+class _Recorded(httpx.SyncByteStream):
+    def __init__(self, recorder: Recorder, exchange: Exchange, response: httpx.Response) -> None:
+        self._recorder, self._exchange, self._response = recorder, exchange, response
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._response.stream:  # type: ignore[union-attr]
+                self._exchange.chunks.append((time.monotonic(), chunk))
+                yield chunk
+                if time.monotonic() > self._recorder.deadline:
+                    raise httpx.ReadTimeout("the answer went on past the check's deadline")
+        except httpx.TransportError as error:
+            self._recorder._broken(self._exchange, error)
+        self._exchange.finished = time.monotonic()
+
+    def close(self) -> None:
+        if self._exchange.finished is None:
+            self._exchange.finished = time.monotonic()
+        self._response.close()
+
+
+class NoAnswer(ConformanceFailure):
+    """The gateway did not answer a request: it closed the connection, refused it, or took too long."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        what = f"{exchange.method} {httpx.URL(exchange.url).path}"
+        super().__init__([Violation(what, "a complete HTTP answer", str(exchange.error))])
+        self.exchange = exchange
+
+
+def client(recorder: Recorder, api_key: str | None = None) -> httpx.Client:
+    """The one client of a worker. Redirects are not followed: an agent's POST would not survive them."""
+    headers = {"accept-encoding": "identity", "user-agent": "gateway-conformance"}
+    if api_key:
+        headers["authorization"] = f"Bearer {api_key}"
+    return httpx.Client(transport=recorder, headers=headers, trust_env=False)
+
+
+class Reply:
+    """What the gateway answered to a chat request, streamed or not, with the same accessors for both.
+
+    An accessor that finds something else than it needs raises `ConformanceFailure` with the path and what stood there.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    @property
+    def status(self) -> int:
+        return self.exchange.status or 0
+
+    @property
+    def headers(self) -> httpx.Headers:
+        return httpx.Headers(dict(self.exchange.headers))
+
+    @property
+    def body(self) -> bytes:
+        return self.exchange.body
+
+    @property
+    def is_stream(self) -> bool:
+        kind: str = self.headers.get("content-type", "")
+        return kind.partition(";")[0].strip().lower() == "text/event-stream"
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise ConformanceFailure([Violation("body", "JSON", describe(self.body))]) from error
+
+    @cached_property
+    def events(self) -> list[sse.Event]:
+        """The server-sent events of the body."""
+        parser = sse.SSEParser()
+        events = parser.feed(self.body)
+        parser.close()
+        return events
+
+    @cached_property
+    def completion(self) -> dict[str, Any]:
+        """The completion: the JSON body, or what the stream's chunks amount to."""
+        if self.status != 200:
+            raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
+        found = chat.assemble(self.events) if self.is_stream else self.json()
+        if not isinstance(found, dict):
+            raise ConformanceFailure([Violation("body", "a JSON object", describe(found))])
+        return found
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The assistant message as it was received: echo it to continue the conversation."""
+        return self._at("choices", 0, "message", kind=dict)  # type: ignore[no-any-return]
+
+    @property
+    def text(self) -> str:
+        """The content of the message; None counts as empty."""
+        return self._at("choices", 0, "message", "content", kind=(str, type(None))) or ""
+
+    @property
+    def tool_calls(self) -> list[dict[str, Any]]:
+        return self.message.get("tool_calls") or []
+
+    @property
+    def finish_reason(self) -> str:
+        return self._at("choices", 0, "finish_reason", kind=str)  # type: ignore[no-any-return]
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        return self._at("usage", kind=dict)  # type: ignore[no-any-return]
+
+    @property
+    def id(self) -> str:
+        return self._at("id", kind=str)  # type: ignore[no-any-return]
+
+    @property
+    def model(self) -> str:
+        return self._at("model", kind=str)  # type: ignore[no-any-return]
+
+    def _at(self, *path: str | int, kind: type | tuple[type, ...]) -> Any:
+        return at(self.completion, *path, kind=kind)
+
+
+def at(document: Any, *path: str | int, kind: type | tuple[type, ...] = object) -> Any:
+    """The value at a path of a JSON document, or a failure that names the path and what stood there."""
+    where = ""
+    for key in path:
+        where += f"[{key}]" if isinstance(key, int) else f".{key}" if where else key
+        try:
+            document = document[key]
+        except (KeyError, IndexError, TypeError):
+            raise ConformanceFailure([Violation(where, "a value", f"none in {describe(document)}")]) from None
+    if not isinstance(document, kind):
+        names = " or ".join(_json_name(k) for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise ConformanceFailure([Violation(where or "body", names, describe(document))])
+    return document
+
+
+def _json_name(kind: type) -> str:
+    return {dict: "an object", list: "an array", str: "a string", int: "an integer", type(None): "null"}.get(
+        kind, kind.__name__
+    )
