@@ -14,7 +14,8 @@ class Violation:
     """One thing that is wrong, and where.
 
     `where` is a path that a reader can follow: `choices[0].message.content`, `frame 4`, `trajectory 0,
-    response_mask[3]`. `expected` and `actual` are short phrases or values. `hint` names the usual cause, if there is one.
+    response_mask[3]`. `expected` and `actual` are short phrases or values. `hint` names the usual cause, if there is
+    one.
     """
 
     where: str
