@@ -17,7 +17,9 @@ import json
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +28,9 @@ from urllib.parse import urlencode, urlsplit
 
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import ledger, script
+from conformance.upstream.dialect import KIT
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
-
-_KIT = "gateway-conformance upstream"
 
 
 class UpstreamError(RuntimeError):
@@ -49,16 +50,56 @@ class Hold:
         self.upstream.release(self)
 
 
+class _Link:
+    """JSON over a few kept-alive connections. Any number of threads may use it; each request has one connection."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._idle: deque[http.client.HTTPConnection] = deque()
+
+    def request(self, method: str, path: str, document: Any = None) -> Any:
+        """The answer's JSON. Raises `ScriptError` for a refused step and `UpstreamError` for anything else."""
+        body = None if document is None else json.dumps(document).encode()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = http.client.HTTPConnection(self._host, self._port)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise UpstreamError(f"no upstream answers at {self._url}: {error}") from error
+        except BaseException:  # a timeout of the test ends the wait: the connection's next answer is not ours
+            connection.close()
+            raise
+        self._idle.append(connection)
+        try:
+            parsed = json.loads(data)
+        except ValueError:
+            parsed = None
+        if answer.status == 400 and isinstance(parsed, dict) and isinstance(parsed.get("error"), dict):
+            raise ScriptError(parsed["error"].get("message"))
+        if answer.status != 200 or not isinstance(parsed, dict):
+            raise UpstreamError(f"the upstream at {self._url} answered {method} {path} with {answer.status}")
+        return parsed
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
 class Upstream:
     """The scripted upstream. Made by `start` or `attach`; between `begin()` and `end()` it serves one test."""
 
     def __init__(self, url: str, tokenizer: Tokenizer, process: subprocess.Popen[str] | None = None) -> None:
         self.url = url.rstrip("/")
         self.tokenizer = tokenizer
+        self._link = _Link(self.url)
         self._process = process
-        parts = urlsplit(self.url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        self._connections = threading.local()
         self._nonce: str | None = None
         self._closed: list[Call] = []
         self._reading = threading.Lock()
@@ -69,49 +110,52 @@ class Upstream:
         `TokenizerError` or `UpstreamError`."""
         tokenizer = Tokenizer.load(tokenizer_dir)
         command = [sys.executable, "-m", "conformance.upstream", "--until-stdin-closes", "--port", str(port)]
-        process = subprocess.Popen(  # noqa: S603  (our own module)
-            [*command, "--tokenizer", str(tokenizer.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        if not line.startswith("listening on "):
-            _, errors = process.communicate()
-            reason = errors.strip().splitlines()[-1:] or ["it ended without a word"]
-            raise UpstreamError(f"the kit's upstream did not start: {reason[0]}")
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(  # noqa: S603  (our own module)
+                [*command, "--tokenizer", str(tokenizer.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            line = process.stdout.readline() if process.stdout else ""
+            if not line.startswith("listening on "):
+                process.communicate()
+                errors.seek(0)
+                reason = errors.read().strip().splitlines()[-1:] or ["it ended without a word"]
+                raise UpstreamError(f"the kit's upstream did not start: {reason[0].removeprefix('error: ')}")
         return cls(line.removeprefix("listening on ").strip(), tokenizer, process)
 
     @classmethod
     def attach(cls, url: str, tokenizer_dir: str | Path | None = None) -> Upstream:
-        """Use a running upstream. Raises `UpstreamError` when nothing answers, when it is not the kit's upstream, or
-        when it has another tokenizer than `tokenizer_dir`. Without `tokenizer_dir`, the server's own is loaded."""
+        """Use a running upstream. Raises `UpstreamError` when nothing answers (its cause is then an `OSError`), when
+        what answers is not the kit's upstream, or when it has another tokenizer than `tokenizer_dir`. Without
+        `tokenizer_dir`, the server's own is loaded."""
         if urlsplit(url).scheme != "http" or not urlsplit(url).hostname:
             raise UpstreamError(f"{url!r} is not the URL of an upstream; one looks like http://127.0.0.1:8000")
-        probe = cls.__new__(cls)
-        cls.__init__(probe, url, tokenizer=None)  # type: ignore[arg-type]
+        link = _Link(url.rstrip("/"))
         try:
-            known = probe._request("GET", "/_kit/")
-            theirs = known["tokenizer"] if known["kit"] == _KIT else None
-        except (OSError, http.client.HTTPException) as error:
-            raise UpstreamError(f"no upstream answers at {url}: {error}") from error
-        except (UpstreamError, KeyError, TypeError):
-            theirs = None
-        if theirs is None:
-            raise UpstreamError(f"what answers at {url} is not the kit's scripted upstream")
-        probe.tokenizer = Tokenizer.load(tokenizer_dir or theirs["path"])
-        if probe.tokenizer.digest != theirs["digest"]:
+            known = link.request("GET", "/_kit/")
+            if known["kit"] != KIT:
+                raise KeyError("kit")
+            path, digest = known["tokenizer"]["path"], known["tokenizer"]["digest"]
+        except (UpstreamError, ScriptError, KeyError, TypeError) as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            raise UpstreamError(f"what answers at {url} is not the kit's scripted upstream") from error
+        finally:
+            link.close()
+        tokenizer = Tokenizer.load(tokenizer_dir or path)
+        if tokenizer.digest != digest:
             raise UpstreamError(
-                f"the upstream at {url} has another tokenizer ({theirs['path']}, digest {theirs['digest']}) than "
-                f"{probe.tokenizer.path} (digest {probe.tokenizer.digest})"
+                f"the upstream at {url} has another tokenizer ({path}, digest {digest}) than {tokenizer.path} "
+                f"(digest {tokenizer.digest})"
             )
-        return probe
+        return cls(url, tokenizer)
 
     def close(self) -> None:
         """Stop the server if it is ours."""
+        self._link.close()
         if self._process is not None:
             process, self._process = self._process, None
             process.terminate()
@@ -141,8 +185,9 @@ class Upstream:
 
     def end(self) -> list[Step]:
         """Drop this test's script and ledger and let its held calls go. Returns the steps that no call took."""
-        unused = self._request("DELETE", self._path(""))["unused"]
+        path = self._path("")
         self._nonce = None
+        unused = self._link.request("DELETE", path)["unused"]
         return [Step.from_json(step) for step in unused]
 
     def says(
@@ -205,7 +250,7 @@ class Upstream:
         nonce = hold.nonce if hold else self.nonce
         if hold is not None and nonce != self._nonce:
             return
-        self._request("POST", self._path("/release"), {"index": hold.index if hold else None})
+        self._link.request("POST", self._path("/release"), {"index": hold.index if hold else None})
 
     @property
     def calls(self) -> list[Call]:
@@ -225,18 +270,18 @@ class Upstream:
     @property
     def strays(self) -> list[Call]:
         """The last 1,000 calls that belong to no test that is open, of all processes."""
-        return [self._call(document) for document in self._request("GET", "/_kit/strays")["calls"]]
+        return [self._call(document) for document in self._link.request("GET", "/_kit/strays")["calls"]]
 
     # The wire
 
     def _say(self, steps: Sequence[Step]) -> list[int]:
-        answer = self._request("POST", self._path("/steps"), {"steps": [step.to_json() for step in steps]})
+        answer = self._link.request("POST", self._path("/steps"), {"steps": [step.to_json() for step in steps]})
         return list(answer["indices"])
 
     def _read(self, query: dict[str, Any]) -> tuple[bool, list[Call]]:
         # What is closed never changes, so only the open rest is asked for.
         closed = list(self._closed)
-        answer = self._request("GET", self._path("/calls?" + urlencode({**query, "since": len(closed)})))
+        answer = self._link.request("GET", self._path("/calls?" + urlencode({**query, "since": len(closed)})))
         calls = closed + [self._call(document) for document in answer["calls"]]
         with self._reading:
             for call in calls[len(self._closed) :]:
@@ -250,28 +295,6 @@ class Upstream:
 
     def _path(self, rest: str) -> str:
         return f"/_kit/{self.nonce.strip('#')}{rest}"
-
-    def _request(self, method: str, path: str, document: Any = None) -> Any:
-        body = None if document is None else json.dumps(document).encode()
-        connection = getattr(self._connections, "connection", None)
-        if connection is None:
-            connection = self._connections.connection = http.client.HTTPConnection(self._host, self._port)
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            data = answer.read()
-        except (OSError, http.client.HTTPException):
-            connection.close()
-            raise
-        try:
-            parsed = json.loads(data)
-        except ValueError:
-            parsed = None
-        if answer.status == 400 and isinstance(parsed, dict) and "error" in parsed:
-            raise ScriptError(parsed["error"]["message"])
-        if answer.status != 200 or parsed is None:
-            raise UpstreamError(f"the upstream at {self.url} answered {method} {path} with {answer.status}")
-        return parsed
 
 
 def _spoken(text: str | None, fields: Mapping[str, Any]) -> Step:

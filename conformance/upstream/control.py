@@ -7,12 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from conformance.upstream.dialect import MODEL, BadRequest
+from conformance.upstream.dialect import KIT, MODEL, BadRequest
 from conformance.upstream.engine import NONCE, Engine
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
 
-KIT = "gateway-conformance upstream"
 MAX_WAIT = 600.0
 
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.engine import Ask, Sample
 
+KIT = "gateway-conformance upstream"
+"""By which the kit's client knows that a server is the kit's."""
 MODEL = "scripted-model"
 """The one model that `/v1/models` lists. Requests may name any."""
 CREATED = 1_700_000_000

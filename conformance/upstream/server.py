@@ -15,7 +15,6 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -92,30 +91,20 @@ async def _serve(
         await runner.cleanup()
 
 
-def advice(url: str, tokenizer: Tokenizer) -> str:
-    """What to tell a gateway, so that this upstream is its backend."""
-    return "\n".join(
-        [
-            f"listening on {url}",
-            "",
-            "Start the gateway under test with this server as its inference engine:",
-            f"  a gateway that sends tokens (vLLM)   base URL {url}/v1   route /v1/completions, prompt = token ids",
-            f"  a gateway that passes chat through   base URL {url}/v1   route /v1/chat/completions",
-            f"  model name                           {MODEL}",
-            f"  tokenizer and chat template          {tokenizer.path}",
-            "  API key                              any; none is checked",
-            "",
-            "Then judge it:",
-            f"  pytest --gateway-url URL --gateway-upstream-port {url.rsplit(':', 1)[1]}",
-        ]
-    )
+def instructions(url: str, tokenizer_dir: str | Path) -> str:
+    """What to tell a gateway, so that the upstream at `url` is its inference engine."""
+    port = url.rsplit(":", 1)[1]
+    return f"""listening on {url}
 
+Start the gateway under test with this server as its inference engine:
+  base URL, gateway that sends token ids (vLLM)   {url}/v1   (/v1/completions, prompt = token ids)
+  base URL, gateway that passes chat through      {url}/v1   (/v1/chat/completions)
+  model name                                      {MODEL}
+  tokenizer and chat template                     {Path(tokenizer_dir).resolve()}
+  API key                                         any; none is checked
 
-def version() -> str:
-    try:
-        return metadata.version("gateway-conformance")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
+Then judge it, while this server runs:
+  pytest --gateway-url URL --gateway-upstream-port {port}"""
 
 
 def _json(document: Any, status: int = 200) -> web.Response:
