@@ -64,6 +64,13 @@ class Media:
     videos: tuple[Any, ...] = ()
 
 
+class MediaExtractor(Protocol):
+    """Messages -> media. Asked once for each message of a chain, when a turn first sends it."""
+
+    def extract(self, messages: Sequence[Message]) -> Media:
+        """The media of these messages, in the order in which the codec's tokens for them refer to it."""
+
+
 class Codec(Protocol):
     """Messages <-> tokens. Stateless: the same arguments always give the same tokens."""
 

@@ -1,0 +1,358 @@
+"""One session: takes turns, keeps what was committed, gives it out as trajectories.
+
+Knows turns, tokens and the session's own settings; never HTTP, a template or an engine. A turn is
+
+    match -> codec.encode -> budget -> backend.generate -> codec.decode -> commit
+
+with one await, in the backend. What comes before it reserves nothing but the chain, what comes after it is one
+synchronous step, so a turn that is refused, that fails anywhere or is cancelled leaves the session as it was. A turn
+whose session was closed meanwhile commits nothing (contract UA-CON-07).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from reference_gateway.session.budget import LENGTH_MARKS, Budget, positive
+from reference_gateway.session.errors import InvalidField, SessionClosed
+from reference_gateway.session.identity import extend, identify, identify_echo, identify_tools, prefix_keys
+from reference_gateway.session.options import identity_rules, policy, resolve_options
+from reference_gateway.session.retry import Retries
+from reference_gateway.session.trajectory import Trajectory, export, media, tokens
+from reference_gateway.session.tree import FRESH, Match, Node, Stop, Tree
+from reference_gateway.types import (
+    Answer,
+    Backend,
+    BackendFailed,
+    Codec,
+    Generation,
+    Media,
+    MediaExtractor,
+    Message,
+    Turn,
+)
+
+ENVELOPE = frozenset({"model", "messages", "tools", "stream", "n"})
+"""Never sampling parameters, whoever sets them (contract UA-SMP-03)."""
+
+
+class Phase(StrEnum):
+    ACTIVE = "ACTIVE"
+    COMPLETED = "COMPLETED"
+    FINALIZED = "FINALIZED"
+    ABORTED = "ABORTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a session is created with. Bad values raise `InvalidField`, which names the field; a bad
+    `sampling_params["max_tokens"]` is reported by the first turn instead (contract UA-VAL-10)."""
+
+    sampling_params: Mapping[str, Any] | None = None
+    prompt_length: int | None = None
+    response_length: int | None = None
+    options: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A turn that is ready to be sent: where it continues, and the tokens and identities that it adds there."""
+
+    match: Match
+    asked: tuple[bytes, ...]
+    path: list[Node]
+    context: list[int]
+    delta: list[int]
+    suffix: Sequence[Message]
+
+
+class Session:
+    """`clock` gives seconds since the epoch. `journal` is called with each record (a committed `Node` or a `Stop`)
+    before it is applied; if it raises, nothing was committed."""
+
+    def __init__(
+        self,
+        session_id: str,
+        codec: Codec,
+        backend: Backend,
+        settings: Settings | None = None,
+        *,
+        media: MediaExtractor | None = None,
+        clock: Callable[[], float] = time.time,
+        journal: Callable[[Node | Stop], None] | None = None,
+    ) -> None:
+        settings = settings or Settings()
+        self.session_id = session_id
+        self.options = resolve_options(settings.options)
+        self.metadata = _object("metadata", settings.metadata)
+        self.phase = Phase.ACTIVE
+        self.reward_info: dict[str, Any] = {}
+        self.in_flight = 0
+        self._sampling = _object("sampling_params", settings.sampling_params)
+        self._budget = Budget(self.options["budget"], settings.prompt_length, settings.response_length)
+        self._codec = codec
+        self._backend = backend
+        self._extract = media
+        self.journal = journal
+        self._rules = identity_rules(self.options)
+        self._strict_logprobs = self.options["logprobs"] == "strict"
+        self._tree = Tree(policy(self.options))
+        self._retries = Retries() if self.options["idempotent_retry"] == "true" else None
+        self._serial = asyncio.Lock() if self.options["concurrency"] == "serialized" else None
+        self._ended = asyncio.Event()
+        self._clock = clock
+        self.created_at = self.updated_at = clock()
+
+    # -- turns
+
+    async def run(self, turn: Turn) -> Answer:
+        """Answer one turn and commit it. Raises `SessionClosed`, `InvalidField`, `BackendFailed` for unusable logprobs,
+        and whatever the codec or the backend raise."""
+        self._require_active()
+        self.in_flight += 1
+        try:
+            if self._serial is None:
+                return await self._run(turn)
+            async with self._serial:
+                self._require_active()
+                return await self._run(turn)
+        finally:
+            self.in_flight -= 1
+
+    async def _run(self, turn: Turn) -> Answer:
+        sampling, asked_tokens = self._effective_sampling(turn)
+        identities = [identify(message, self._rules) for message in turn.messages]
+        keys = prefix_keys(identify_tools(turn.tools), identities)
+        if self._retries is None:
+            return await self._attempt(turn, keys, identities, sampling, asked_tokens)
+        async with self._retries.attempt(turn, keys[-1]) as answered:
+            self._require_active()
+            if answered is not None:
+                return answered
+            answer = await self._attempt(turn, keys, identities, sampling, asked_tokens)
+            self._retries.record(turn, keys[-1], answer)
+            return answer
+
+    async def _attempt(
+        self, turn: Turn, keys: list[bytes], identities: list[bytes], sampling: dict[str, Any], asked_tokens: int | None
+    ) -> Answer:
+        recorded = _requested(sampling.get("logprobs"))
+        match = self._tree.match(keys, recorded if self._strict_logprobs else None)
+        plan = self._plan(turn, match, keys, identities)
+        remaining = self._budget.remaining(plan.match, len(plan.delta))
+        if remaining is not None and remaining <= 0:
+            return self._length_stop(plan)
+        max_tokens = asked_tokens if remaining is None else min(asked_tokens or remaining, remaining)
+        if max_tokens is not None:
+            sampling["max_tokens"] = max_tokens
+        with self._held(plan.match):
+            added = self._extract.extract(plan.suffix) if self._extract is not None else Media()
+            generation = await self._backend.generate(
+                plan.context, sampling, session_id=self.session_id, media=media(plan.path, added)
+            )
+            self._require_active()
+            logprobs = self._checked_logprobs(generation, recorded)
+            message = self._codec.decode(generation.ids, turn.tools)
+            self._commit_turn(plan, generation, logprobs, message, added)
+        return Answer(
+            message=message,
+            finish_reason=_finish_reason(generation.stop_reason, message),
+            prompt_tokens=len(plan.context),
+            completion_tokens=len(generation.ids),
+        )
+
+    def _effective_sampling(self, turn: Turn) -> tuple[dict[str, Any], int | None]:
+        sampling = {name: value for name, value in self._sampling.items() if name not in ENVELOPE}
+        sampling |= turn.sampling
+        asked = sampling.pop("max_tokens", None)
+        if turn.max_tokens is not None:
+            asked = turn.max_tokens
+        elif "max_tokens" not in self._sampling:
+            return sampling, None
+        return sampling, positive("max_tokens", asked)
+
+    def _plan(self, turn: Turn, match: Match, keys: list[bytes], identities: list[bytes]) -> _Plan:
+        match, path, before, delta = self._encode(turn, match)
+        # A history can be known under two keys (identity.py): what is added is identified behind each of them.
+        beginnings = (keys[0],) if match.parent is None else match.parent.keys
+        asked = tuple(dict.fromkeys(extend(key, identities[match.depth :]) for key in beginnings))
+        return _Plan(match, asked, path, before + delta, delta, turn.messages[match.depth :])
+
+    def _encode(self, turn: Turn, match: Match) -> tuple[Match, list[Node], list[int], list[int]]:
+        if match.parent is None:
+            return match, [], [], self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
+        path = match.parent.path()
+        before = tokens(path)
+        history, suffix = turn.messages[: match.depth], turn.messages[match.depth :]
+        if not suffix:
+            return match, path, before, []
+        last_id = match.parent.sampled[-1] if match.parent.sampled else None
+        delta = self._codec.encode_suffix(history, suffix, turn.tools, turn.template_kwargs, last_id)
+        if delta is not None:
+            return match, path, before, delta
+        full = self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
+        if full[: len(before)] == before:
+            return match, path, before, full[len(before) :]
+        return FRESH, [], [], full
+
+    def _length_stop(self, plan: _Plan) -> Answer:
+        stop = self._tree.stop(plan.match, LENGTH_MARKS[self._budget.kind][1])
+        if stop is not None:
+            self._commit(stop)
+        return Answer({"role": "assistant", "content": ""}, "length", len(plan.context), 0)
+
+    def _checked_logprobs(self, generation: Generation, requested: bool) -> list[float] | None:
+        logprobs, count = generation.logprobs, len(generation.ids)
+        if requested:
+            if logprobs is None and count:
+                raise BackendFailed("the backend omitted logprobs when requested")
+            if logprobs is not None and len(logprobs) != count:
+                raise BackendFailed(f"the backend returned {len(logprobs)} logprobs for {count} tokens")
+            return logprobs or []
+        if self._strict_logprobs or logprobs is None or len(logprobs) != count:
+            return None
+        return logprobs
+
+    def _commit_turn(
+        self, plan: _Plan, generation: Generation, logprobs: list[float] | None, message: Message, added: Media
+    ) -> None:
+        asked = plan.asked
+        own, echoed = identify(message, self._rules), identify_echo(message, self._rules)
+        node = self._tree.grow(
+            plan.match,
+            asked=asked,
+            keys=tuple(dict.fromkeys((extend(asked[0], (own,)), extend(asked[-1], (echoed,))))),
+            depth=len(plan.suffix) + 1,
+            turns=sum(message["role"] in ("user", "assistant") for message in plan.suffix) + 1,
+            context=plan.delta,
+            sampled=generation.ids,
+            logprobs=logprobs,
+            versions=generation.versions,
+            media=added,
+            routed_experts=generation.routed_experts,
+        )
+        if self._retries is not None and plan.match.chain is None and self._tree.twin(node) is not None:
+            self._touch()
+            return  # the retry of a turn gave its text again: it is there already (contract UA-TRIE-06)
+        self._commit(node)
+
+    def _commit(self, record: Node | Stop) -> None:
+        if self.journal is not None:
+            self.journal(record)
+        self._tree.apply(record)
+        self._touch()
+
+    @contextmanager
+    def _held(self, match: Match) -> Iterator[None]:
+        self._tree.hold(match)
+        try:
+            yield
+        finally:
+            self._tree.release(match)
+
+    # -- reading
+
+    def state(self) -> dict[str, Any]:
+        """A snapshot as JSON (contract UA-LC-11). `num_trajectories` counts the closed ones."""
+        chains = self._tree.chains()
+        active = sorted((chain for chain in chains if not chain.closed), key=lambda chain: chain.id)
+        return {
+            "session_id": self.session_id,
+            "phase": self.phase.value,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "num_trajectories": len(chains) - len(active),
+            "has_active_trajectory": bool(active),
+            "num_active_chains": len(active),
+            "active_chain_ids": [chain.id for chain in active],
+            "active_chain_tip_hashes": [chain.tip.keys[0].hex() for chain in active],
+            "rollback_count": self._tree.rollbacks,
+            "rollback_dropped_trainable_tokens_total": self._tree.dropped,
+            "reward_info": copy.deepcopy(self.reward_info),
+            "options": dict(self.options),
+            "metadata": copy.deepcopy(self.metadata),
+        }
+
+    def trajectories(self) -> list[Trajectory]:
+        """What `finalize` would return now: copies, in the order of the last commit or closing."""
+        mark = LENGTH_MARKS[self._budget.kind][0]
+        return [export(chain, self.reward_info, mark) for chain in self._tree.chains()]
+
+    # -- ends
+
+    def set_reward(self, reward_info: Mapping[str, Any] | None) -> None:
+        """Replace the reward, not merge; None keeps the one before (contract UA-RWD-02)."""
+        self._require_active()
+        self._reward(reward_info)
+
+    def complete(self, reward_info: Mapping[str, Any] | None = None) -> None:
+        """No more turns; readable until finalized. May be repeated, the last reward that is not None wins."""
+        if self.phase is not Phase.COMPLETED:
+            self._require_active()
+        self._reward(reward_info)
+        self._end(Phase.COMPLETED)
+
+    def finalize(self) -> list[Trajectory]:
+        """The trajectories, the last time. Does not wait for turns in flight. `SessionClosed` once it was ended."""
+        if self.phase is not Phase.COMPLETED:
+            self._require_active()
+        trajectories = self.trajectories()
+        self._end(Phase.FINALIZED)
+        self._tree = Tree(self._tree.policy)
+        return trajectories
+
+    def abort(self) -> None:
+        """Discard everything. Idempotent, and nothing on a finalized session."""
+        if self.phase in (Phase.FINALIZED, Phase.ABORTED):
+            return
+        self._end(Phase.ABORTED)
+        self._tree = Tree(self._tree.policy)
+
+    async def wait_for_completion(self, timeout: float | None = None) -> None:
+        """Returns once the session is completed or finalized. `TimeoutError` after `timeout` seconds, `RuntimeError`
+        if it was aborted (contract UA-LC-12)."""
+        await asyncio.wait_for(self._ended.wait(), timeout)
+        if self.phase is Phase.ABORTED:
+            raise RuntimeError(f"session {self.session_id} is aborted")
+
+    def _reward(self, reward_info: Mapping[str, Any] | None) -> None:
+        if reward_info is not None:
+            self.reward_info = _object("reward_info", reward_info)
+            self._touch()
+
+    def _end(self, phase: Phase) -> None:
+        self.phase = phase
+        self._ended.set()
+        self._touch()
+
+    def _require_active(self) -> None:
+        if self.phase is not Phase.ACTIVE:
+            raise SessionClosed(self.session_id, self.phase.value)
+
+    def _touch(self) -> None:
+        self.updated_at = max(self.updated_at, self._clock())
+
+
+def _object(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidField(field, "must be an object")
+    return copy.deepcopy(dict(value or {}))
+
+
+def _requested(logprobs: Any) -> bool:
+    # An engine takes a number here as well: 0 still asks for the sampled token's own.
+    return logprobs is not None and logprobs is not False
+
+
+def _finish_reason(stop_reason: str | None, message: Message) -> str:
+    if message.get("tool_calls"):
+        return "tool_calls"
+    return "length" if stop_reason in ("length", "max_tokens") else "stop"
