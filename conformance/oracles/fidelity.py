@@ -1,0 +1,203 @@
+"""Template fidelity: is what a gateway puts between the generations what the chat template puts there?
+
+Knows ids and their text; the template only as ids that someone rendered. What the model sampled is never judged here:
+a generation whose ids are not canonical for their text is legal, so it is compared by text.
+
+Sources: contract UA-ENC-01, UA-ENC-04, UA-RB-04, UA-RB-07; design.md, "Tokens between turns".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from conformance.oracles import Violation
+from conformance.oracles.difference import Difference, kind_of_difference
+from conformance.oracles.evidence import Exported, Track
+from conformance.oracles.tokens import (
+    Decode,
+    count,
+    first_difference,
+    listed,
+    pack,
+    part,
+    places,
+    sequence,
+    stands_at,
+    text_of,
+    window,
+)
+from conformance.oracles.wording import counted
+
+HINTS = {
+    Difference.LACKS_REPEAT: "the template repeats these ids, the export has them once",
+    Difference.LACKS_SEAM: "the end-of-turn token or the turn separator behind the generation is missing",
+    Difference.LACKS: "the export leaves out ids that the template puts there",
+    Difference.HAS_REPEAT: "the export has these ids twice: is the generation prompt doubled?",
+    Difference.HAS_SEAM: "the end-of-turn token or the turn separator behind the generation is doubled",
+    Difference.HAS: "the export has ids that the template does not put there",
+    Difference.RETOKENISED: "same text, other ids: was the text cut in another place before it was encoded?",
+    Difference.INSIDE: "the text of the generation changed when it was rendered again",
+    Difference.OTHER: "",
+}
+
+
+def fidelity(
+    trajectories: Sequence[Exported], decode: Decode, renders: Sequence[Sequence[int] | None]
+) -> list[Violation]:
+    """Whether the context of each trajectory's last generation is the full chat template's.
+
+    `renders` has for each trajectory the ids that the template gives for the messages of its last turn, generation
+    prompt included; None leaves a trajectory out. `decode` gives the text of ids, special tokens included.
+    """
+    found: list[Violation] = []
+    items, wanted = sequence(trajectories), sequence(renders)
+    if len(items) != len(wanted):
+        found.append(Violation("trajectories", f"{counted(len(wanted), 'trajectory')}, one a render", str(len(items))))
+    for number, (item, render) in enumerate(zip(items, wanted, strict=False)):
+        if render is not None:
+            found += _against(Track(number, item), pack(render), decode)
+    return found
+
+
+def seams(
+    trajectories: Sequence[Exported],
+    decode: Decode,
+    encode: Callable[[str], Sequence[int]] | None = None,
+    generation_prompt: Sequence[int] = (),
+    separator: Sequence[int] = (),
+    end_of_turn: Collection[int] = (),
+) -> list[Violation]:
+    """What can be said about the ids between generations when nobody knows the messages.
+
+    With `end_of_turn` (ids): each generation is ended exactly once, by itself or by what follows, and then comes
+    `separator`. With `generation_prompt`: each generation has it once before it. With `encode`: what the gateway added
+    has the canonical ids of its text.
+    """
+    prompt, parting, ends = pack(generation_prompt), pack(separator), {pack([one]) for one in end_of_turn}
+    found: list[Violation] = []
+    for number, item in enumerate(sequence(trajectories)):
+        track = Track(number, item)
+        for low, high, sampled in _spans(track):
+            if sampled:
+                continue
+            ids, where = part(track.full, low, high), track.place(low, high)
+            if low and ends:
+                found += _turn_end(where, part(track.full, low - 1, low), ids, ends, parting, decode)
+            if high < track.end and prompt:
+                found += _generation_prompt(where, ids, prompt, decode)
+            if encode is not None:
+                found += _canonical(where, ids, decode, encode)
+    return found
+
+
+def _spans(track: Track) -> Iterator[tuple[int, int, bool]]:
+    """The trajectory as stretches (start, end, whether it was sampled)."""
+    at = 0
+    for start, end in track.runs:
+        if start > at:
+            yield at, start, False
+        yield start, end, True
+        at = end
+    if at < track.end:
+        yield at, track.end, False
+
+
+def _against(track: Track, render: bytes, decode: Decode) -> Iterator[Violation]:
+    last = track.runs[-1][0] if track.runs else track.end
+    ids, origins, generations = b"", [(0, 0)], []
+    spans = [span for span in _spans(track) if span[1] <= last]
+    for number, (low, high, sampled) in enumerate(spans):
+        start, piece = count(ids), part(track.full, low, high)
+        origins.append((start, low))
+        if sampled:
+            following = part(track.full, *spans[number + 1][:2]) if number + 1 < len(spans) else b""
+            piece = _as_rendered(piece, render, start, following, decode)
+            generations.append((start, start + count(piece)))
+        ids += piece
+    at = first_difference(ids, render)
+    # A last turn that continues an assistant message in place has no ids of the template before it.
+    if at == count(ids) and track.runs and _begins(part(track.full, *track.runs[-1]), render[len(ids) :], decode):
+        return
+    if at < max(count(ids), count(render)):
+        start, low = max(origin for origin in origins if origin[0] <= at)
+        expected = f"what the template renders, {window(render, at, decode)}"
+        kind = kind_of_difference(ids, render, at, generations, decode)
+        yield Violation(track.place(low + at - start), expected, window(ids, at, decode), HINTS[kind])
+
+
+def _as_rendered(piece: bytes, render: bytes, start: int, following: bytes, decode: Decode) -> bytes:
+    """The ids that the template has for the text of a generation, or the generation's own when it has another text."""
+    if stands_at(render, piece, start):
+        return piece
+    text = text_of(piece, decode)
+    rest = part(render, start, count(render))
+    for end in places(rest, following):
+        candidate = part(rest, 0, end)
+        if text is not None and text_of(candidate, decode) == text:
+            return candidate
+    for end in range(max(0, count(piece) - _REACH), count(piece) + _REACH):
+        candidate = part(rest, 0, end)
+        if text is not None and text_of(candidate, decode) == text:
+            return candidate
+    return piece
+
+
+_REACH = 32
+"""By how many ids a generation may differ in length from the canonical ids of its text, where no seam shows its end."""
+
+
+def _begins(ids: bytes, beginning: bytes, decode: Decode) -> bool:
+    """Whether `ids` begins with `beginning`, by ids or by text."""
+    if ids.startswith(beginning):
+        return True
+    text, head = text_of(ids, decode), text_of(beginning, decode)
+    return bool(text and head and text.startswith(head))
+
+
+def _turn_end(
+    where: str, last: bytes, ids: bytes, ends: Collection[bytes], separator: bytes, decode: Decode
+) -> Iterator[Violation]:
+    head = part(ids, 0, 1)
+    if last in ends:
+        if head in ends:
+            hint = "the generation ended itself already"
+            yield Violation(
+                where, "one end-of-turn token behind the generation", f"another, {window(ids, 0, decode)}", hint
+            )
+            ids = part(ids, 1, count(ids))
+    elif head in ends:
+        ids = part(ids, 1, count(ids))
+    else:
+        hint = "end-of-turn token missing: the generation did not end itself, so the gateway has to"
+        yield Violation(where, "an end-of-turn token behind the generation", window(ids, 0, decode), hint)
+        return
+    if not ids.startswith(separator):
+        hint = "the turn separator is missing"
+        yield Violation(where, f"the turn separator, {listed(separator, decode)}", window(ids, 0, decode), hint)
+
+
+def _generation_prompt(where: str, ids: bytes, prompt: bytes, decode: Decode) -> Iterator[Violation]:
+    expected = f"the generation prompt once before the generation, {listed(prompt, decode)}"
+    if not ids.endswith(prompt):
+        shown = listed(part(ids, max(0, count(ids) - count(prompt)), count(ids)), decode)
+        yield Violation(where, expected, f"{shown} at the end")
+    elif ids.endswith(prompt + prompt):
+        yield Violation(
+            where, expected, "it stands there twice", "the generation prompt of a dropped turn is still there"
+        )
+
+
+def _canonical(where: str, ids: bytes, decode: Decode, encode: Callable[[str], Sequence[int]]) -> Iterator[Violation]:
+    text = text_of(ids, decode)
+    if text is None:
+        yield Violation(where, "ids that the tokenizer knows", listed(ids))
+        return
+    try:
+        again = pack(encode(text))
+    except Exception:
+        yield Violation(where, "text that the tokenizer takes", listed(ids, decode))
+        return
+    if again != ids:
+        at = first_difference(ids, again)
+        expected = f"the canonical ids of its text, {window(again, at, decode)}"
+        yield Violation(where, expected, window(ids, at, decode), HINTS[Difference.RETOKENISED])
