@@ -1,0 +1,32 @@
+"""The requirement catalogue: what a conformant gateway must, should and may do, as data.
+
+One TOML file per area holds the sentences; `2026.1.toml` is the frozen set that a verdict is about; `retired.toml`
+keeps the ids that may never be used again.
+"""
+
+from conformance.requirements.catalogue import (
+    FROZEN_SET,
+    LEVELS,
+    NEEDS,
+    Area,
+    Catalogue,
+    CatalogueError,
+    Profile,
+    Requirement,
+    UnknownRequirement,
+)
+from conformance.requirements.table import FORMATS, render_table
+
+__all__ = [
+    "FORMATS",
+    "FROZEN_SET",
+    "LEVELS",
+    "NEEDS",
+    "Area",
+    "Catalogue",
+    "CatalogueError",
+    "Profile",
+    "Requirement",
+    "UnknownRequirement",
+    "render_table",
+]

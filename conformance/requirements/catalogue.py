@@ -1,0 +1,415 @@
+"""Requirements, profiles and the frozen set, read from TOML and validated.
+
+Knows the files of its directory and the words of `conformance.gateway`. Never knows a test, an outcome or a gateway.
+
+Invariants of a loaded catalogue:
+- an id is `AREA-NNN`, stands in the file of its area, and is used once; the numbers of an area, retired ones included,
+  are dense from 001;
+- a retired id is in no file and in no frozen set;
+- the frozen set names exactly the requirements that existed when it was frozen (`since` not later than the set).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from conformance.gateway import OPTIONS, Capability
+
+LEVELS = ("MUST", "SHOULD", "MAY")
+"""From the most demanding to the least (RFC 2119)."""
+
+NEEDS = ("upstream", "context", "trajectories", "state")
+"""What the kit may have to see: `upstream` = the gateway calls the kit's upstream; `context` = the token ids that the
+upstream received; `trajectories` and `state` = the driver can read them."""
+
+FROZEN_SET = "2026.1"
+"""The set that a verdict is about. Requirements added later run unscored."""
+
+_ID = re.compile(r"[A-Z]{2,8}-\d{3}")
+_CONTRACT = re.compile(r"(?:UA-[A-Z]+|X)-\d{2}")
+_SET = re.compile(r"\d{4}\.\d+")
+_CONDITIONS = frozenset(("capabilities", "unless", "option", "needs"))
+_ENTRY_FIELDS = _CONDITIONS | {"level", "profile", "text", "source", "contract", "since", "hint", "bugs", "excluded"}
+_AREA_FIELDS = frozenset(("name", "title", "profile", "since"))
+
+
+class CatalogueError(ValueError):
+    """The catalogue's own files are wrong. The text names file, id and field."""
+
+
+class UnknownRequirement(LookupError):
+    """An id or a pattern that names no requirement. The text lists near matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One checkable sentence about any gateway.
+
+    `capabilities`: all of them must be declared, otherwise the requirement is not applicable. `unless`: the requirement
+    is the refusal that applies only when this capability is *not* declared. `option`: applies only when the gateway
+    declares that value. `needs`: what the kit must be able to see; what is missing makes it `not_tested`. `contract`
+    and `bugs` (rows of the list of known bugs) are provenance only. `excluded`: why no test exists.
+    """
+
+    id: str
+    level: str
+    profile: str
+    text: str
+    source: str
+    contract: tuple[str, ...]
+    since: str
+    hint: str
+    capabilities: tuple[Capability, ...] = ()
+    unless: Capability | None = None
+    option: tuple[str, str] | None = None
+    needs: tuple[str, ...] = ()
+    bugs: tuple[int, ...] = ()
+    excluded: str | None = None
+
+    @property
+    def area(self) -> str:
+        return self.id.partition("-")[0]
+
+    @property
+    def condition(self) -> str:
+        """When it applies, in short: `streaming, tools`, `unless n`, `last_rewrite=rollback`; empty = always."""
+        parts = [str(capability) for capability in self.capabilities]
+        if self.unless is not None:
+            parts.append(f"unless {self.unless}")
+        if self.option is not None:
+            parts.append("=".join(self.option))
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A set of requirements that a gateway claims. `capability` None = the core, which every gateway claims."""
+
+    name: str
+    title: str
+    capability: Capability | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One file of the catalogue."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All requirements in the order of their files. Load it with `Catalogue.load()`."""
+
+    requirements: Mapping[str, Requirement]
+    areas: Mapping[str, Area]
+    profiles: Mapping[str, Profile]
+    frozen: frozenset[str]
+    retired: Mapping[str, str]
+    """Ids that may never be used again -> why they were retired."""
+
+    @classmethod
+    def load(cls, directory: Path | None = None) -> Catalogue:
+        """Read and validate the shipped catalogue, or the one in `directory`. Raises `CatalogueError`."""
+        return _load(directory or Path(__file__).parent)
+
+    def __iter__(self) -> Iterator[Requirement]:
+        return iter(self.requirements.values())
+
+    def __len__(self) -> int:
+        return len(self.requirements)
+
+    def get(self, requirement_id: str) -> Requirement:
+        """Raises `UnknownRequirement`."""
+        try:
+            return self.requirements[requirement_id]
+        except KeyError:
+            raise UnknownRequirement(self._unknown(requirement_id)) from None
+
+    def by_profile(self, profile: str) -> tuple[Requirement, ...]:
+        """Raises `CatalogueError` for a profile that does not exist."""
+        return self.select(profile=profile)
+
+    def by_area(self, area: str) -> tuple[Requirement, ...]:
+        """Raises `CatalogueError` for an area that does not exist."""
+        return self.select(area=area)
+
+    def select(
+        self,
+        *,
+        profile: str | None = None,
+        level: str | None = None,
+        area: str | None = None,
+        ids: Iterable[str] | None = None,
+    ) -> tuple[Requirement, ...]:
+        """The requirements that meet every condition, in catalogue order.
+
+        `level` takes that level and the more demanding ones (`SHOULD` = MUST and SHOULD). `ids` are ids or globs
+        (`STREAM-*`); one that matches nothing raises `UnknownRequirement`. An unknown profile, level or area raises
+        `CatalogueError` with the known ones.
+        """
+        chosen: Iterable[Requirement] = self.requirements.values()
+        if profile is not None:
+            _known("profile", profile, self.profiles)
+            chosen = [one for one in chosen if one.profile == profile]
+        if level is not None:
+            _known("level", level, LEVELS)
+            accepted = LEVELS[: LEVELS.index(level) + 1]
+            chosen = [one for one in chosen if one.level in accepted]
+        if area is not None:
+            _known("area", area, self.areas)
+            chosen = [one for one in chosen if one.area == area]
+        if ids is not None:
+            wanted = self._expand(ids)
+            chosen = [one for one in chosen if one.id in wanted]
+        return tuple(chosen)
+
+    def not_applicable(
+        self, requirement: Requirement, capabilities: Collection[str], options: Mapping[str, str]
+    ) -> str | None:
+        """Why the requirement does not apply to a gateway that declares these; None when it applies."""
+        profile = self.profiles[requirement.profile]
+        needed = (profile.capability, *requirement.capabilities)
+        for capability in needed:
+            if capability is not None and capability not in capabilities:
+                return f"capability {capability} is not declared"
+        if requirement.unless is not None and requirement.unless in capabilities:
+            return f"capability {requirement.unless} is declared: this is its refusal"
+        if requirement.option is not None:
+            name, value = requirement.option
+            declared = options.get(name)
+            if declared is None:
+                return f"option {name} is undeclared"
+            if declared != value:
+                return f"option {name} is declared as {declared}, this is about {value}"
+        return None
+
+    def _expand(self, patterns: Iterable[str]) -> frozenset[str]:
+        found: set[str] = set()
+        for pattern in patterns:
+            matches = {one for one in self.requirements if fnmatchcase(one, pattern)}
+            if not matches:
+                raise UnknownRequirement(self._unknown(pattern))
+            found |= matches
+        return frozenset(found)
+
+    def _unknown(self, name: str) -> str:
+        if name in self.retired:
+            return f"requirement {name} was retired: {self.retired[name]}"
+        from difflib import get_close_matches  # slow to import, and needed for this text only
+
+        near = get_close_matches(name.upper(), self.requirements, n=3, cutoff=0.6)
+        hint = f"did you mean {', '.join(near)}?" if near else f"areas: {', '.join(self.areas)}"
+        return f"no requirement {name!r}; {hint}"
+
+
+def _known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise CatalogueError(f"no {what} {name!r}; expected one of: {', '.join(known)}")
+
+
+# The catalogue cannot change while a process lives, and several parts of the kit ask for it.
+@cache
+def _load(directory: Path) -> Catalogue:
+    profiles = _profiles(directory / "profiles.toml")
+    retired = _retired(directory / "retired.toml")
+    areas: dict[str, Area] = {}
+    requirements: dict[str, Requirement] = {}
+    own = {"profiles.toml", "retired.toml", f"{FROZEN_SET}.toml"}
+    for path in sorted(directory.glob("*.toml")):
+        if path.name in own or _SET.fullmatch(path.stem):
+            continue
+        area, entries = _area(path, profiles)
+        areas[area.name] = area
+        requirements.update((one.id, one) for one in entries)
+        _check_numbers(path, area, [one.id for one in entries], retired)
+    if not areas:
+        raise CatalogueError(f"{directory}: no requirement file")
+    frozen = _frozen(directory / f"{FROZEN_SET}.toml", requirements, retired)
+    return Catalogue(
+        MappingProxyType(requirements), MappingProxyType(areas), MappingProxyType(profiles), frozen, retired
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name}: missing from {path.parent}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogueError(f"{path.name}: not TOML: {error}") from None
+
+
+class _Fields:
+    """The fields of one table, read with errors that name file, table and field."""
+
+    __slots__ = ("table", "where")
+
+    def __init__(self, path: Path, name: str, table: object, allowed: frozenset[str]) -> None:
+        self.where = f"{path.name}: {name}"
+        if not isinstance(table, dict):
+            raise CatalogueError(f"{self.where}: expected a table, got {table!r}")
+        self.table: dict[str, Any] = table
+        for unknown in table.keys() - allowed:
+            raise self.error(unknown, f"unknown field; expected one of: {', '.join(sorted(allowed))}")
+
+    def error(self, field: str, problem: str) -> CatalogueError:
+        return CatalogueError(f"{self.where}: {field}: {problem}")
+
+    def string(self, field: str) -> str:
+        value = self.table.get(field)
+        if not isinstance(value, str) or not value.strip() or value != value.strip():
+            raise self.error(field, f"expected a non-empty string without outer blanks, got {value!r}")
+        return value
+
+    def optional(self, field: str) -> str | None:
+        return self.string(field) if field in self.table else None
+
+    def one_of(self, field: str, known: Collection[str]) -> str:
+        value = self.string(field)
+        if value not in known:
+            raise self.error(field, f"expected one of {', '.join(known)}, got {value!r}")
+        return value
+
+    def many(self, field: str, kind: type) -> tuple[Any, ...]:
+        value = self.table.get(field, [])
+        if not isinstance(value, list) or any(type(item) is not kind for item in value):
+            raise self.error(field, f"expected a list of {kind.__name__}, got {value!r}")
+        if len(set(value)) != len(value):
+            raise self.error(field, f"has an entry twice: {value!r}")
+        return tuple(value)
+
+    def capability(self, field: str, value: str) -> Capability:
+        try:
+            return Capability(value)
+        except ValueError:
+            raise self.error(field, f"no capability {value!r}; expected one of {', '.join(Capability)}") from None
+
+
+def _area(path: Path, profiles: Mapping[str, Profile]) -> tuple[Area, list[Requirement]]:
+    document = _read(path)
+    head = _Fields(path, "area", document.pop("area", None), _AREA_FIELDS)
+    area = Area(head.string("name"), head.string("title"))
+    if path.stem.upper() != area.name:
+        raise head.error("name", f"expected the file's name, {path.stem.upper()}, got {area.name}")
+    defaults: dict[str, str] = {field: head.table[field] for field in ("profile", "since") if field in head.table}
+    return area, [_requirement(path, area, one, table, defaults, profiles) for one, table in document.items()]
+
+
+def _requirement(
+    path: Path, area: Area, name: str, table: object, defaults: Mapping[str, str], profiles: Mapping[str, Profile]
+) -> Requirement:
+    if not _ID.fullmatch(name) or not name.startswith(f"{area.name}-"):
+        raise CatalogueError(f"{path.name}: {name}: expected an id like {area.name}-001")
+    fields = _Fields(path, name, {**defaults, **table} if isinstance(table, dict) else table, _ENTRY_FIELDS)
+    text = fields.string("text")
+    if not text.endswith(".") or "\n" in text:
+        raise fields.error("text", "expected one sentence on one line that ends in a full stop")
+    contract = fields.many("contract", str)
+    for one in contract:
+        if not _CONTRACT.fullmatch(one):
+            raise fields.error("contract", f"expected ids like UA-RT-01, got {one!r}")
+    since = fields.string("since")
+    if not _SET.fullmatch(since):
+        raise fields.error("since", f"expected a set like 2026.1, got {since!r}")
+    needs = fields.many("needs", str)
+    for one in needs:
+        if one not in NEEDS:
+            raise fields.error("needs", f"expected some of {', '.join(NEEDS)}, got {one!r}")
+    unless = fields.optional("unless")
+    return Requirement(
+        id=name,
+        level=fields.one_of("level", LEVELS),
+        profile=fields.one_of("profile", profiles),
+        text=text,
+        source=fields.string("source"),
+        contract=contract,
+        since=since,
+        hint=fields.string("hint"),
+        capabilities=tuple(fields.capability("capabilities", one) for one in fields.many("capabilities", str)),
+        unless=None if unless is None else fields.capability("unless", unless),
+        option=_option(fields),
+        needs=needs,
+        bugs=fields.many("bugs", int),
+        excluded=fields.optional("excluded"),
+    )
+
+
+def _option(fields: _Fields) -> tuple[str, str] | None:
+    table = fields.table.get("option")
+    if table is None:
+        return None
+    if not isinstance(table, dict) or len(table) != 1:
+        raise fields.error("option", f'expected one option, like {{ trajectory = "call" }}, got {table!r}')
+    ((name, value),) = table.items()
+    if name not in OPTIONS:
+        raise fields.error("option", f"no option {name!r}; expected one of {', '.join(OPTIONS)}")
+    if value not in OPTIONS[name]:
+        raise fields.error("option", f"{name}: expected one of {', '.join(OPTIONS[name])}, got {value!r}")
+    return name, value
+
+
+def _profiles(path: Path) -> dict[str, Profile]:
+    profiles = {}
+    for name, table in _read(path).items():
+        fields = _Fields(path, name, table, frozenset(("title", "capability", "text")))
+        capability = fields.optional("capability")
+        profiles[name] = Profile(
+            name,
+            fields.string("title"),
+            None if capability is None else fields.capability("capability", capability),
+            fields.string("text"),
+        )
+    return profiles
+
+
+def _retired(path: Path) -> Mapping[str, str]:
+    retired: dict[str, str] = {}
+    for name, reason in _read(path).items():
+        if not _ID.fullmatch(name) or not isinstance(reason, str) or not reason:
+            raise CatalogueError(f"{path.name}: {name}: expected an id and the reason why it was retired")
+        retired[name] = reason
+    return MappingProxyType(retired)
+
+
+def _check_numbers(path: Path, area: Area, ids: list[str], retired: Mapping[str, str]) -> None:
+    for one in ids:
+        if one in retired:
+            raise CatalogueError(f"{path.name}: {one}: id: was retired ({retired[one]}) and may not be used again")
+    taken = {*ids, *(one for one in retired if one.startswith(f"{area.name}-"))}
+    if ids != sorted(ids):
+        raise CatalogueError(f"{path.name}: area: the entries are not in the order of their ids")
+    for number in range(1, len(taken) + 1):
+        if f"{area.name}-{number:03}" not in taken:
+            raise CatalogueError(f"{path.name}: {area.name}-{number:03}: id: missing; ids are dense from 001")
+
+
+def _frozen(path: Path, requirements: Mapping[str, Requirement], retired: Mapping[str, str]) -> frozenset[str]:
+    fields = _Fields(path, "set", _read(path), frozenset(("requirements",)))
+    listed = fields.many("requirements", str)
+    existed = {one.id for one in requirements.values() if _version(one.since) <= _version(FROZEN_SET)}
+    for one in listed:
+        if one in retired:
+            raise fields.error("requirements", f"{one} was retired")
+        if one not in existed:
+            raise fields.error("requirements", f"no requirement {one} that is in force since {FROZEN_SET} or before")
+    for one in requirements:
+        if one in existed and one not in listed:
+            raise fields.error("requirements", f"{one} is in force since {requirements[one].since} and is not listed")
+    return frozenset(listed)
+
+
+def _version(name: str) -> tuple[int, int]:
+    year, number = name.split(".")
+    return int(year), int(number)
