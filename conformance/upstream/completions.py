@@ -87,7 +87,7 @@ def _context(prompt: Any, tokenizer: Tokenizer) -> list[int]:
         return tokenizer.encode(prompt)
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], (list, str)):
         return _context(prompt[0], tokenizer)
-    if isinstance(prompt, list) and prompt and all(type(token) is int and token >= 0 for token in prompt):
+    if isinstance(prompt, list) and prompt and dialect.token_ids(prompt):
         return prompt
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], (list, str)):
         raise BadRequest("prompt must be one prompt; this server takes no batch of prompts")

@@ -74,6 +74,11 @@ def count(body: Mapping[str, Any], field: str, low: int) -> int | None:
     return value
 
 
+def token_ids(values: Sequence[Any]) -> bool:
+    """Whether all of `values` can be token ids."""
+    return all(type(value) is int and 0 <= value < 2**31 for value in values)
+
+
 def include_usage(body: Mapping[str, Any]) -> bool:
     """`stream_options.include_usage`."""
     options = body.get("stream_options")

@@ -24,7 +24,7 @@ from conformance.tokenizer import Tokenizer, TokenizerError
 from conformance.upstream import control, ledger
 from conformance.upstream.chat import Chat
 from conformance.upstream.completions import Completions
-from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, openai_error
+from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, openai_error, token_ids
 from conformance.upstream.engine import Ask, Dropped, Engine, Sample, Unscripted
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
@@ -271,7 +271,7 @@ def _tokenize(tokenizer: Tokenizer) -> Handler:
 def _detokenize(tokenizer: Tokenizer) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         tokens = (await _body(request)).get("tokens")
-        if not isinstance(tokens, list) or not all(type(token) is int and token >= 0 for token in tokens):
+        if not isinstance(tokens, list) or not token_ids(tokens):
             raise BadRequest("tokens must be a list of token ids")
         return _json({"prompt": tokenizer.decode(tokens)})
 

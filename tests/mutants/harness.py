@@ -1,0 +1,95 @@
+"""Runs the shipped suite, in this process, against a sabotaged reference gateway in a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from conformance.fixtures import fixture_path
+from conformance.outcome import Outcome
+from conformance.requirements import Requirement
+from conformance.upstream.client import Upstream
+from reference_gateway.app import create_app
+from reference_gateway.config import Config
+from tests.mutants.sabotage import Sabotage
+
+
+@dataclass
+class Verdicts:
+    """What the suite said: the outcomes of each requirement's checks, and the text of each failure."""
+
+    outcomes: dict[str, set[Outcome]] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    exit_code: int = 0
+
+    @property
+    def failed(self) -> set[str]:
+        return {one for one, outcomes in self.outcomes.items() if Outcome.FAILED in outcomes}
+
+    @property
+    def broken(self) -> set[str]:
+        """Requirements whose check broke, which is a defect of the suite."""
+        return {one for one, outcomes in self.outcomes.items() if Outcome.ERROR in outcomes}
+
+    def pytest_gateway_check_finished(self, requirement: Requirement, outcome: Outcome) -> None:
+        self.outcomes.setdefault(requirement.id, set()).add(outcome)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        if report.failed and "requirement" in properties:
+            self.texts.setdefault(str(properties["requirement"]), []).append(str(report.longrepr))
+
+
+@contextmanager
+def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -> Iterator[str]:
+    """The reference gateway in a thread of this process, sabotaged if asked."""
+    settings = {
+        "tokenizer": str(fixture_path("chatml")),
+        "backend": "vllm",
+        "backend_url": upstream.url,
+        "tool_parser": "hermes",
+        **(sabotage.config if sabotage else {}),
+        **config,
+    }
+    app: Any = create_app(Config(**settings))
+    if sabotage is not None:
+        app = sabotage.around(app)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="on"))
+    ready = threading.Event()
+    startup = server.startup
+
+    async def announced(*args: Any, **kwargs: Any) -> None:
+        await startup(*args, **kwargs)
+        ready.set()
+
+    server.startup = announced  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert ready.wait(20), "the reference gateway did not start"
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str) -> Verdicts:
+    """Run the shipped suite against `url` and return what it said."""
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    verdicts = Verdicts()
+    port = upstream.url.rpartition(":")[2]
+    verdicts.exit_code = pytest.main(
+        [
+            *("-c", str(folder / "pytest.ini"), "--rootdir", str(folder), "-p", "no:cacheprovider", "-q", "-s"),
+            *("--gateway-url", url, "--gateway-upstream-port", port, "--gateway-timeout-scale", "0.4", *arguments),
+        ],
+        plugins=[verdicts],
+    )
+    return verdicts

@@ -1,0 +1,39 @@
+"""The list of mutants: who breaks what, and which requirement must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.mutants.sabotage import Sabotage
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`kills` is the requirement that must fail. `also` names others that may fail as its consequence; every other
+    failure is a defect of the suite. `story` says in one line what someone could have shipped."""
+
+    name: str
+    kills: str
+    also: frozenset[str]
+    story: str
+    bugs: tuple[int, ...]
+    apply: Callable[[Sabotage], None]
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(
+    kills: str, *, also: tuple[str, ...] = (), bugs: tuple[int, ...] = ()
+) -> Callable[[Callable[[Sabotage], None]], Callable[[Sabotage], None]]:
+    """Register a mutant; its docstring is its story. `bugs` are rows of the list of known bugs."""
+
+    def register(apply: Callable[[Sabotage], None]) -> Callable[[Sabotage], None]:
+        name = apply.__name__
+        assert name not in MUTANTS, f"two mutants are named {name}"
+        assert apply.__doc__, f"the mutant {name} tells no story"
+        MUTANTS[name] = Mutant(name, kills, frozenset(also), " ".join(apply.__doc__.split()), bugs, apply)
+        return apply
+
+    return register
