@@ -67,6 +67,8 @@ class Step:
         _check(
             self.ids is None or not (self.text or self.tool_calls), "ids", "absent beside text or tool_calls", "both"
         )
+        listed = isinstance(self.tool_calls, tuple)
+        _check(listed, "tool_calls", 'a list of objects {"name", "arguments"}', self.tool_calls)
         for call in self.tool_calls:
             named = isinstance(call, Mapping) and isinstance(call.get("name"), str)
             _check(named and "arguments" in call, "tool_calls", 'objects {"name", "arguments"}', call)
@@ -106,7 +108,8 @@ class Step:
     @classmethod
     def from_json(cls, document: Any) -> Step:
         """Raises `ScriptError` that names the field."""
-        _check(isinstance(document, Mapping), "step", "a JSON object", document)
+        if not isinstance(document, Mapping):
+            raise ScriptError(f"step must be a JSON object, not {document!r}")
         unknown = sorted(set(document) - {field.name for field in fields(cls)})
         if unknown:
             raise ScriptError(f"step has no field {unknown[0]!r}")

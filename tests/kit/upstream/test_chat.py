@@ -91,7 +91,9 @@ def test_without_tools_a_call_stays_text(fields: dict[str, Any], scripted: Upstr
     assert "<tools>" not in scripted.calls[0].text
 
 
-@pytest.mark.parametrize("text", ["<tool_call>{not json}</tool_call>", "<tool_call>\n[1]", '<tool_call>{"a":1}</tool_call>'])
+@pytest.mark.parametrize(
+    "text", ["<tool_call>{not json}</tool_call>", "<tool_call>\n[1]", '<tool_call>{"a":1}</tool_call>']
+)
 def test_a_malformed_call_stays_text(text: str, scripted: Upstream, caller: Caller) -> None:
     scripted.says(text)
 

@@ -120,9 +120,9 @@ def test_logprobs_can_be_volunteered_missing_short_or_given(scripted: Upstream, 
 def test_tokens_can_be_named_by_their_ids(scripted: Upstream, caller: Caller) -> None:
     scripted.says("Hi")
 
-    choice = caller.complete(
-        scripted.nonce, logprobs=1, return_token_ids=True, return_tokens_as_token_ids=True
-    ).json()["choices"][0]
+    choice = caller.complete(scripted.nonce, logprobs=1, return_token_ids=True, return_tokens_as_token_ids=True).json()[
+        "choices"
+    ][0]
 
     assert choice["logprobs"]["tokens"] == [f"token_id:{token}" for token in choice["token_ids"]]
 
@@ -168,9 +168,7 @@ def test_a_stream_is_the_plain_answer_in_pieces(text: str, scripted: Upstream, c
     fields = {"return_token_ids": True, "logprobs": 1}
 
     plain = caller.complete(scripted.nonce, **fields).json()
-    chunks = events(
-        caller.complete(scripted.nonce, stream=True, stream_options={"include_usage": True}, **fields)
-    )
+    chunks = events(caller.complete(scripted.nonce, stream=True, stream_options={"include_usage": True}, **fields))
 
     *pieces, last = chunks
     choices = [chunk["choices"][0] for chunk in pieces]

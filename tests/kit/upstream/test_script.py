@@ -51,14 +51,14 @@ def test_only_what_was_said_goes_over_the_wire() -> None:
         ({"status": 99}, "step.status must be 200 to 599"),
         ({"body": "not base64!"}, "step.body must be base64"),
         ({"txet": "a"}, "step has no field 'txet'"),
-        ([], "step.step must be"),
+        ([], "step must be a JSON object"),
     ],
 )
 def test_what_cannot_be_played_is_refused_by_name(document: Any, message: str) -> None:
     with pytest.raises(ScriptError) as refused:
         Step.from_json(document)
 
-    assert message.replace("step.step", "step") in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
