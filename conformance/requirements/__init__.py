@@ -10,11 +10,11 @@ from conformance.requirements.catalogue import (
     NEEDS,
     Area,
     Catalogue,
-    CatalogueError,
     Profile,
     Requirement,
     UnknownRequirement,
 )
+from conformance.requirements.fields import CatalogueError
 from conformance.requirements.table import FORMATS, render_table
 
 __all__ = [

@@ -12,16 +12,15 @@ Invariants of a loaded catalogue:
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from conformance.gateway import OPTIONS, Capability
+from conformance.requirements.fields import CatalogueError, Fields, read
 
 LEVELS = ("MUST", "SHOULD", "MAY")
 """From the most demanding to the least (RFC 2119)."""
@@ -39,10 +38,6 @@ _SET = re.compile(r"\d{4}\.\d+")
 _CONDITIONS = frozenset(("capabilities", "unless", "option", "needs"))
 _ENTRY_FIELDS = _CONDITIONS | {"level", "profile", "text", "source", "contract", "since", "hint", "bugs", "excluded"}
 _AREA_FIELDS = frozenset(("name", "title", "profile", "since"))
-
-
-class CatalogueError(ValueError):
-    """The catalogue's own files are wrong. The text names file, id and field."""
 
 
 class UnknownRequirement(LookupError):
@@ -241,65 +236,9 @@ def _load(directory: Path) -> Catalogue:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name}: missing from {path.parent}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise CatalogueError(f"{path.name}: not TOML: {error}") from None
-
-
-class _Fields:
-    """The fields of one table, read with errors that name file, table and field."""
-
-    __slots__ = ("table", "where")
-
-    def __init__(self, path: Path, name: str, table: object, allowed: frozenset[str]) -> None:
-        self.where = f"{path.name}: {name}"
-        if not isinstance(table, dict):
-            raise CatalogueError(f"{self.where}: expected a table, got {table!r}")
-        self.table: dict[str, Any] = table
-        for unknown in table.keys() - allowed:
-            raise self.error(unknown, f"unknown field; expected one of: {', '.join(sorted(allowed))}")
-
-    def error(self, field: str, problem: str) -> CatalogueError:
-        return CatalogueError(f"{self.where}: {field}: {problem}")
-
-    def string(self, field: str) -> str:
-        value = self.table.get(field)
-        if not isinstance(value, str) or not value.strip() or value != value.strip():
-            raise self.error(field, f"expected a non-empty string without outer blanks, got {value!r}")
-        return value
-
-    def optional(self, field: str) -> str | None:
-        return self.string(field) if field in self.table else None
-
-    def one_of(self, field: str, known: Collection[str]) -> str:
-        value = self.string(field)
-        if value not in known:
-            raise self.error(field, f"expected one of {', '.join(known)}, got {value!r}")
-        return value
-
-    def many(self, field: str, kind: type) -> tuple[Any, ...]:
-        value = self.table.get(field, [])
-        if not isinstance(value, list) or any(type(item) is not kind for item in value):
-            raise self.error(field, f"expected a list of {kind.__name__}, got {value!r}")
-        if len(set(value)) != len(value):
-            raise self.error(field, f"has an entry twice: {value!r}")
-        return tuple(value)
-
-    def capability(self, field: str, value: str) -> Capability:
-        try:
-            return Capability(value)
-        except ValueError:
-            raise self.error(field, f"no capability {value!r}; expected one of {', '.join(Capability)}") from None
-
-
 def _area(path: Path, profiles: Mapping[str, Profile]) -> tuple[Area, list[Requirement]]:
-    document = _read(path)
-    head = _Fields(path, "area", document.pop("area", None), _AREA_FIELDS)
+    document = read(path)
+    head = Fields(path, "area", document.pop("area", None), _AREA_FIELDS)
     area = Area(head.string("name"), head.string("title"))
     if path.stem.upper() != area.name:
         raise head.error("name", f"expected the file's name, {path.stem.upper()}, got {area.name}")
@@ -312,7 +251,7 @@ def _requirement(
 ) -> Requirement:
     if not _ID.fullmatch(name) or not name.startswith(f"{area.name}-"):
         raise CatalogueError(f"{path.name}: {name}: expected an id like {area.name}-001")
-    fields = _Fields(path, name, {**defaults, **table} if isinstance(table, dict) else table, _ENTRY_FIELDS)
+    fields = Fields(path, name, {**defaults, **table} if isinstance(table, dict) else table, _ENTRY_FIELDS)
     text = fields.string("text")
     if not text.endswith(".") or "\n" in text:
         raise fields.error("text", "expected one sentence on one line that ends in a full stop")
@@ -346,7 +285,7 @@ def _requirement(
     )
 
 
-def _option(fields: _Fields) -> tuple[str, str] | None:
+def _option(fields: Fields) -> tuple[str, str] | None:
     table = fields.table.get("option")
     if table is None:
         return None
@@ -362,8 +301,8 @@ def _option(fields: _Fields) -> tuple[str, str] | None:
 
 def _profiles(path: Path) -> dict[str, Profile]:
     profiles = {}
-    for name, table in _read(path).items():
-        fields = _Fields(path, name, table, frozenset(("title", "capability", "text")))
+    for name, table in read(path).items():
+        fields = Fields(path, name, table, frozenset(("title", "capability", "text")))
         capability = fields.optional("capability")
         profiles[name] = Profile(
             name,
@@ -376,7 +315,7 @@ def _profiles(path: Path) -> dict[str, Profile]:
 
 def _retired(path: Path) -> Mapping[str, str]:
     retired: dict[str, str] = {}
-    for name, reason in _read(path).items():
+    for name, reason in read(path).items():
         if not _ID.fullmatch(name) or not isinstance(reason, str) or not reason:
             raise CatalogueError(f"{path.name}: {name}: expected an id and the reason why it was retired")
         retired[name] = reason
@@ -396,7 +335,7 @@ def _check_numbers(path: Path, area: Area, ids: list[str], retired: Mapping[str,
 
 
 def _frozen(path: Path, requirements: Mapping[str, Requirement], retired: Mapping[str, str]) -> frozenset[str]:
-    fields = _Fields(path, "set", _read(path), frozenset(("requirements",)))
+    fields = Fields(path, "set", read(path), frozenset(("requirements",)))
     listed = fields.many("requirements", str)
     existed = {one.id for one in requirements.values() if _version(one.since) <= _version(FROZEN_SET)}
     for one in listed:
