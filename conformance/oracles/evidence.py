@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -38,7 +38,8 @@ class Exported(Protocol):
 
 class Recorded(Protocol):
     """A call as the upstream recorded it: the ids it received and the ids it returned. `generation` None = it returned
-    none; a call that has an `outcome` other than `answered` counts as such."""
+    none; a call that has an `outcome` other than `answered` counts as such. A call for several choices has them in
+    `generations`, the first being `generation`."""
 
     @property
     def context(self) -> Sequence[int]: ...
@@ -61,14 +62,19 @@ class Generation:
         return self.ids
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """A recorded call, packed. `number` is its place in the sequence that was given."""
+    """One choice of a recorded call, packed; equal only to itself. `number` is the place of the call in the
+    sequence that was given; `logprobs` are known of its first choice."""
 
     number: int
     context: bytes
     generation: bytes
     logprobs: Sequence[Any] | None
+    choice: int = 0
+
+    def __str__(self) -> str:
+        return f"call {self.number}, choice {self.choice}" if self.choice else f"call {self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,10 @@ class Track:
         mask = mask_bytes(getattr(trajectory, "response_mask", None))[: self.end - self.prompt]
         self.runs = [(self.prompt + run.start(), self.prompt + run.end()) for run in _RUN.finditer(mask)]
 
+    def has_context(self, call: Call, end: int) -> bool:
+        """Whether the ids before `end` are exactly what the call received."""
+        return len(call.context) == end * WIDTH and self.full.startswith(call.context)
+
     def place(self, start: int, end: int | None = None, field: str = "response_ids") -> str:
         """Where a reader finds the ids: `trajectory 0, response_ids[2:5]`. Counted in `field`, except in the prompt."""
         if start < self.prompt:
@@ -108,11 +118,7 @@ class Evidence:
 
     def __init__(self, trajectories: Sequence[Exported], calls: Sequence[Recorded]) -> None:
         self.tracks = [Track(number, one) for number, one in enumerate(sequence(trajectories))]
-        self.calls = [
-            Call(number, pack(getattr(one, "context", None)), pack(one.generation), _logprobs(one))
-            for number, one in enumerate(sequence(calls))
-            if getattr(one, "generation", None) is not None and getattr(one, "outcome", "answered") == "answered"
-        ]
+        self.calls = [choice for number, one in enumerate(sequence(calls)) for choice in _choices(number, one)]
 
     @cached_property
     def segments(self) -> list[tuple[Track, list[Segment]]]:
@@ -171,13 +177,12 @@ class Evidence:
                 return path
             following = next((one for one in options[-1] if one not in dead), None)
             if following is None:
+                best = list(path) if path[-1] > best[-1] else best
                 dead.add(path.pop())
                 options.pop()
                 continue
             path.append(following)
             options.append(self._steps(track, following, end))
-            if following > best[-1]:
-                best = list(path)
         return best
 
     def _steps(self, track: Track, start: int, end: int) -> Iterator[int]:
@@ -201,11 +206,12 @@ def mask_bytes(mask: object) -> bytes:
         return bytes(1 if one == 1 else 0 if one == 0 else 2 for one in entries)
 
 
-def positions(numbers: Collection[int] | int) -> frozenset[int] | None:
-    """Which calls are meant, or None when only their number is given."""
-    return None if isinstance(numbers, int) else frozenset(numbers)
-
-
-def _logprobs(call: object) -> Sequence[Any] | None:
-    values = getattr(call, "logprobs", None)
-    return None if values is None else sequence(values)
+def _choices(number: int, call: Recorded) -> Iterator[Call]:
+    """What the call returned, one for each choice; none when it was not answered."""
+    first, logprobs = getattr(call, "generation", None), getattr(call, "logprobs", None)
+    if first is None or getattr(call, "outcome", "answered") != "answered":
+        return
+    context = pack(getattr(call, "context", None))
+    yield Call(number, context, pack(first), None if logprobs is None else sequence(logprobs))
+    for choice, ids in enumerate(sequence(getattr(call, "generations", None))[1:], 1):
+        yield Call(number, context, pack(ids), None, choice)

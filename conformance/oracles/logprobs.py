@@ -14,7 +14,7 @@ from typing import Any
 
 from conformance.oracles import Violation
 from conformance.oracles.evidence import Call, Evidence, Exported, Recorded
-from conformance.oracles.tokens import part, sequence
+from conformance.oracles.tokens import sequence
 from conformance.oracles.wording import brief, counted
 
 
@@ -34,8 +34,8 @@ def false_logprobs(trajectories: Sequence[Exported], evidence: Evidence) -> Iter
         for segment in segments:
             low, high = segment.start - track.prompt, segment.end - track.prompt
             found = list(values[low:high])
-            calls = [c for c in segment.calls if c.context == part(track.full, 0, segment.start)] or segment.calls
-            if calls and not any(_same_values(found, call.logprobs) for call in calls):
+            calls = [call for call in segment.calls if track.has_context(call, segment.start)] or segment.calls
+            if calls and not any(call.choice or _same_values(found, call.logprobs) for call in calls):
                 yield _difference(f"trajectory {track.number}, response_logprobs", low, found, values, calls[0])
 
 
@@ -56,7 +56,7 @@ def _close(left: Any, right: Any) -> bool:
 def _difference(where: str, low: int, found: list[Any], values: Sequence[Any], call: Call) -> Violation:
     if call.logprobs is None:
         place = f"{where}[{low}:{low + len(found)}]"
-        expected = f"no logprobs, as call {call.number} returned none"
+        expected = f"no logprobs, as {call} returned none"
         return Violation(place, expected, brief(found, 60), "logprobs were made up for a turn that has none")
     wanted = list(call.logprobs)
     at = next(
@@ -70,5 +70,5 @@ def _difference(where: str, low: int, found: list[Any], values: Sequence[Any], c
         hint = "the logprobs are shifted by one"
     elif len(wanted) != len(found):
         hint = f"the upstream reported {counted(len(wanted), 'logprob')} for {counted(len(found), 'id')}"
-    expected = f"{brief(wanted[at]) if at < len(wanted) else 'nothing'}, as call {call.number} returned"
+    expected = f"{brief(wanted[at]) if at < len(wanted) else 'nothing'}, as {call} returned"
     return Violation(f"{where}[{low + at}]", expected, brief(found[at]) if at < len(found) else "nothing", hint)

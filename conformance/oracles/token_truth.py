@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 
 from conformance.oracles import Violation
 from conformance.oracles.alignment import alignment
@@ -29,7 +30,6 @@ from conformance.oracles.evidence import (
     Recorded,
     Segment,
     Track,
-    positions,
 )
 from conformance.oracles.fidelity import fidelity, seams
 from conformance.oracles.logprobs import false_logprobs, logprob_truth
@@ -135,44 +135,44 @@ def _verbatim(evidence: Evidence, decode: Decode | None) -> Iterator[Violation]:
                 yield _unexplained(evidence, track, segment, decode)
                 continue
             following = [call.number for call in segment.calls if call.number > last]
-            if not following and last >= 0:
+            if not following:
                 where = track.place(segment.start, segment.end)
+                expected = f"a generation that came after that of call {last}"
                 yield Violation(
-                    where,
-                    f"a generation that came after that of call {last}",
-                    f"that of call {segment.calls[-1].number}",
+                    where, expected, f"that of {segment.calls[-1]}", "the generations stand in another order"
                 )
                 continue
-            exact = [
-                c.number for c in segment.calls if c.number > last and part(track.full, 0, segment.start) == c.context
-            ]
-            last = min(exact or following)
+            exact = [call.number for call in segment.calls if track.has_context(call, segment.start)]
+            last = min([number for number in exact if number in following] or following)
 
 
 def _unexplained(evidence: Evidence, track: Track, segment: Segment, decode: Decode | None) -> Violation:
     ids = part(track.full, segment.start, segment.end)
     where = track.place(segment.start, segment.end, "response_mask")
-    call = _meant(evidence, track, segment)
+    call = _meant(evidence, track, segment, decode)
     if call is None:
         return Violation(
             where, "mask 1 on ids that the upstream returned, and nowhere else", listed(ids, decode), "never sampled"
         )
     at = first_difference(ids, call.generation)
-    expected = f"the {counted(count(call.generation), 'id')} that call {call.number} returned"
+    expected = f"the {counted(count(call.generation), 'id')} that {call} returned"
     if at < count(ids) or at < count(call.generation):
         expected += f", {window(call.generation, at, decode)}"
     return Violation(where, expected, window(ids, at, decode), _mask_cause(track, segment, call, decode))
 
 
-def _meant(evidence: Evidence, track: Track, segment: Segment) -> Call | None:
-    """The call that the ids of `segment` were most likely taken from."""
+def _meant(evidence: Evidence, track: Track, segment: Segment, decode: Decode | None) -> Call | None:
+    """The call that the ids of `segment` were most likely taken from: by place, else by ids, else by text."""
     here = _meant_here(evidence, track, segment)
     if here is not None:
         return here
     ids = part(track.full, segment.start, segment.end)
-    scored = [(_likeness(ids, call.generation), call) for call in evidence.calls if call.generation]
-    score, number = max(((score, -call.number) for score, call in scored), default=(0, 0))
-    return next((call for one, call in scored if score and (one, -call.number) == (score, number)), None)
+    sampled = [call for call in evidence.calls if call.generation]
+    best = max(sampled, key=lambda call: _likeness(ids, call.generation), default=None)
+    if best is not None and 2 * _likeness(ids, best.generation) >= min(count(ids), count(best.generation)):
+        return best
+    text = text_of(ids, decode)
+    return next((call for call in sampled if text is not None and text == text_of(call.generation, decode)), None)
 
 
 def _meant_here(evidence: Evidence, track: Track, segment: Segment) -> Call | None:
@@ -203,10 +203,11 @@ def _mask_cause(track: Track, segment: Segment, call: Call, decode: Decode | Non
     for by, direction in ((1, "right"), (-1, "left")):
         if end - start == size and stands_at(track.full, ids, start - by) and start - by >= track.prompt:
             return f"the mask is shifted by one to the {direction}"
-    if found == ids[: len(found)] and end - start == size - 1:
-        if stands_at(track.full, ids, start):
-            return "the last sampled id, usually the end-of-turn token, has mask 0"
-        return "the last sampled id, usually the end-of-turn token, is missing"
+    if ids.startswith(found):
+        last = "the last sampled id, usually the end-of-turn token, is"
+        if end - start < size - 1:
+            last = f"the last {size - (end - start)} sampled ids are"
+        return f"{last} there with mask 0" if stands_at(track.full, ids, start) else f"{last} missing"
     if found == ids[len(ids) - len(found) :] and end - start == size - 1 and stands_at(track.full, ids, start - 1):
         return "the first sampled id has mask 0"
     inside = places(found, ids)
@@ -232,13 +233,13 @@ def _context_truth(evidence: Evidence, decode: Decode | None) -> Iterator[Violat
         first: dict[int, tuple[Segment, Call | None]] = {}
         spoiled: Counter[int] = Counter()
         for segment in segments:
-            before = part(track.full, 0, segment.start)
             candidates = segment.calls or evidence.calls
-            if any(call.context == before for call in candidates):
+            if any(track.has_context(call, segment.start) for call in candidates):
                 continue
             if not segment.calls and _meant_here(evidence, track, segment):
                 continue  # the ids are right, the mask is not: that is for `verbatim` to say
-            call = max(candidates, key=lambda one: _nearness(before, one.context), default=None)
+            before = part(track.full, 0, segment.start)
+            call = max(candidates, key=partial(_nearness, before), default=None)
             at = first_difference(before, call.context) if call else -1
             first.setdefault(at, (segment, call))
             spoiled[at] += 1
@@ -247,8 +248,8 @@ def _context_truth(evidence: Evidence, decode: Decode | None) -> Iterator[Violat
         yield from _tail(evidence, track, decode)
 
 
-def _nearness(before: bytes, context: bytes) -> tuple[int, int]:
-    return first_difference(before, context), -abs(len(before) - len(context))
+def _nearness(before: bytes, call: Call) -> tuple[int, int]:
+    return first_difference(before, call.context), -abs(len(before) - len(call.context))
 
 
 def _false_context(
@@ -260,9 +261,7 @@ def _false_context(
         return Violation(where, "a context that the upstream received", f"{listed(before, decode)}; it received none")
     at = first_difference(before, call.context)
     size = count(call.context)
-    expected = (
-        f"the {counted(size, 'id')} that call {call.number} received, at {at}: {window(call.context, at, decode)}"
-    )
+    expected = f"the {counted(size, 'id')} that {call} received, at {at}: {window(call.context, at, decode)}"
     actual = f"{counted(segment.start, 'id')}, at {track.place(at)}: {window(before, at, decode)}"
     if later:
         actual += f"; so for {counted(later, 'later generation')} of this trajectory"
@@ -272,7 +271,8 @@ def _false_context(
 
 
 def _tail(evidence: Evidence, track: Track, decode: Decode | None) -> Iterator[Violation]:
-    last = track.runs[-1][1] if track.runs else track.prompt
+    ends = [count(call.context) + count(call.generation) for call in evidence.located(track)]
+    last = max([track.prompt, *ends, *(end for _, end in track.runs)])
     if last < track.end and not any(call.context == track.full for call in evidence.calls if not call.generation):
         yield Violation(
             track.place(last, track.end),
@@ -288,46 +288,43 @@ def _tail(evidence: Evidence, track: Track, decode: Decode | None) -> Iterator[V
 def _conservation(
     evidence: Evidence, superseded: int | Collection[int], decode: Decode | None, attributed: bool = False
 ) -> Iterator[Violation]:
-    """`attributed`: ids that no generation explains count for the one they were meant to be, as `verbatim` reports them
-    already."""
-    claims: dict[int, list[str]] = {call.number: [] for call in evidence.calls if call.generation}
+    """`attributed`: what no generation explains is left to `verbatim`, and so is the generation that was meant."""
+    claims: dict[Call, list[str]] = {call: [] for call in evidence.calls if call.generation}
+    excused: set[Call | None] = set()
+    unclear: list[tuple[Segment, str]] = []
     for track, segments in evidence.segments:
         for segment in segments:
             where = track.place(segment.start, segment.end)
-            if not segment.calls and attributed:
-                meant = _meant(evidence, track, segment)
-                if meant is not None:
-                    claims[meant.number].append(where)
-                continue
-            if not segment.calls:
+            exact = [call for call in segment.calls if track.has_context(call, segment.start)]
+            if exact:
+                # Siblings may have the same context and ids: the one that is claimed least takes the claim.
+                min(map(claims.__getitem__, exact), key=len).append(where)
+            elif segment.calls:
+                unclear.append((segment, where))
+            elif attributed:
+                excused.add(_meant(evidence, track, segment, decode))
+            else:
                 ids = part(track.full, segment.start, segment.end)
                 yield Violation(where, "a generation that the upstream returned", listed(ids, decode), "never sampled")
-                continue
-            before = part(track.full, 0, segment.start)
-            # Siblings may have the same context and ids: the one that is claimed least takes the claim.
-            exact = [call for call in segment.calls if call.context == before] or segment.calls
-            claims[min(exact, key=lambda call: len(claims[call.number])).number].append(where)
-    which = positions(superseded)
+    for segment, where in unclear:
+        min(map(claims.__getitem__, segment.calls), key=len).append(where)
+    given_up = frozenset() if isinstance(superseded, int) else frozenset(superseded)
     missing = []
-    for call in evidence.calls:
-        if not call.generation:
-            continue
-        given_up = which is not None and call.number in which
-        found = claims[call.number]
-        name = f"call {call.number} ({listed(call.generation, decode)})"
-        if given_up and found:
+    for call, found in claims.items():
+        name = f"{call} ({listed(call.generation, decode)})"
+        if found and call.number in given_up:
             yield Violation(name, "no mask 1, as it was superseded", f"mask 1 at {'; '.join(found)}")
         elif len(found) > 1:
             hint = "a shared generation is trainable once; later branches carry it in prompt_ids or with mask 0"
             yield Violation(name, "mask 1 once", f"{len(found)} times: {'; '.join(found)}", hint)
-        elif not found and not given_up:
+        elif not found and call.number not in given_up and call not in excused:
             missing.append((name, call))
     allowed = superseded if isinstance(superseded, int) else 0
     if len(missing) > allowed:
         for name, call in missing:
             said = f"; {allowed} of the {len(missing)} missing reported as superseded" if allowed else ""
             yield Violation(name, "mask 1 once", f"{_whereabouts(evidence, call)}{said}", _lost_cause(evidence, call))
-    elif len(missing) < allowed:
+    elif len(missing) < allowed - len(excused - {None}):
         expected = f"{counted(allowed, 'generation')} missing, as reported superseded"
         yield Violation("superseded", expected, f"{len(missing)} missing", "the count of dropped generations is wrong")
 
