@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+from syrupy.assertion import SnapshotAssertion
+
 from conformance.failure import ConformanceFailure, describe
-from conformance.oracles import Violation, chat, envelope, sse, token_truth
+from conformance.oracles import Violation, chat, envelope, shapes, sse, token_truth
+from conformance.pinned import difference
 from conformance.session import Trajectories
 from conformance.tokenizer import Tokenizer
 from conformance.wire import Reply
@@ -37,6 +40,13 @@ def fail(where: str, expected: str, actual: Any, hint: str = "") -> None:
 def _hold(violations: Sequence[Violation]) -> None:
     if violations:
         raise ConformanceFailure(violations)
+
+
+def _hold_shape(actual: Any, snapshot: SnapshotAssertion, what: str) -> None:
+    __tracebackhide__ = True
+    found = difference(snapshot, actual)
+    if found is not None:
+        _hold([Violation(f"shape of {what}", *found)])
 
 
 class ValueExpectation:
@@ -80,6 +90,12 @@ class ValueExpectation:
         __tracebackhide__ = True
         if not test(self.actual):
             _hold([Violation(what, expected, describe(self.actual), hint)])
+        return self
+
+    def has_shape(self, pinned: SnapshotAssertion, what: str) -> Self:
+        """Its JSON type tree is the pinned one."""
+        __tracebackhide__ = True
+        _hold_shape(shapes.shape(self.actual), pinned, what)
         return self
 
 
@@ -165,6 +181,14 @@ class ReplyExpectation:
             after = describe(events[done[0] + 1].data, 80)
             violations.append(Violation(f"event {done[0] + 2}", "nothing after `data: [DONE]`", after))
         _hold(violations)
+        return self
+
+    def has_shape(self, pinned: SnapshotAssertion) -> Self:
+        """Status and JSON type tree (of a stream: of its events) are the pinned ones."""
+        __tracebackhide__ = True
+        reply = self.reply
+        found = shapes.stream_shape(reply.events) if reply.is_stream else shapes.shape(reply.json())
+        _hold_shape({"status": reply.status, "body": found}, pinned, "the answer")
         return self
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 pytest.register_assert_rewrite("conformance.suite")
 
 from conformance import checks, hookspec, options, verdict  # noqa: E402
 from conformance.checks import REQUIREMENT  # noqa: E402
 from conformance.gateway import Capability, Gateway  # noqa: E402
+from conformance.outcome import NotTested  # noqa: E402
+from conformance.pinned import pinned_in  # noqa: E402
 from conformance.report.collector import Collector  # noqa: E402
 from conformance.run import RUN, Run  # noqa: E402
 from conformance.session import Session, Sessions  # noqa: E402
@@ -69,7 +72,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if REQUIREMENT in item.stash:
@@ -137,6 +141,15 @@ def sessions(check: Target) -> Iterator[Sessions]:
 def session(sessions: Sessions) -> Session:
     """A session of the gateway under test, opened at its first use."""
     return sessions.open()
+
+
+@pytest.fixture
+def pinned(request: pytest.FixtureRequest, check: Target, snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    """The pinned shape of this check's answer, in the gateway's own directory."""
+    directory = request.config.stash[RUN].snapshots
+    if directory is None:
+        raise NotTested("no shapes are pinned for this gateway: give --gateway-snapshots DIR")
+    return pinned_in(directory, snapshot)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "stream"])

@@ -17,6 +17,7 @@ from conformance.checks import REQUIREMENT, KnownDefect
 from conformance.fixtures import fixture_path
 from conformance.gateway import Capability, Declaration, Driver, Gateway
 from conformance.options import Settings
+from conformance.pinned import KIT_SHAPES
 from conformance.requirements import FROZEN_SET, Catalogue
 from conformance.target import ReferenceGateway, Target, connect, preflight, start_upstream
 from conformance.upstream.client import Upstream
@@ -151,6 +152,13 @@ class Run:
                 "no gateway to judge: give --gateway-url URL or --gateway reference, or define a `gateway` fixture "
                 "in the conftest.py of the root directory"
             )
+
+    @property
+    def snapshots(self) -> Path | None:
+        """Where the shapes of the gateway under test are pinned; the kit ships those of the reference gateway."""
+        if self.settings.snapshots is None and self.settings.gateway == "reference":
+            return KIT_SHAPES
+        return self.settings.snapshots
 
     def refuse_snapshot_update(self) -> None:
         """The pinned shapes of the installed kit are not a user's to rewrite."""

@@ -16,7 +16,9 @@ App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[N
 class Answer:
     """An HTTP answer on its way out. `body` is whole; `json` reads and writes it."""
 
-    def __init__(self, method: str, path: str, request: bytes, status: int, headers: dict[str, str], body: bytes) -> None:
+    def __init__(
+        self, method: str, path: str, request: bytes, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
         self.method, self.path, self.request = method, path, request
         self.status, self.headers, self.body = status, headers, body
 
@@ -131,9 +133,7 @@ def _rewriting(app: App, changes: list[Callable[[Answer], None]]) -> App:
 
         async def finish() -> None:
             headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-            answer = Answer(
-                scope["method"], scope["path"], b"".join(request), start["status"], headers, b"".join(body)
-            )
+            answer = Answer(scope["method"], scope["path"], b"".join(request), start["status"], headers, b"".join(body))
             for change in changes:
                 change(answer)
             if "content-length" in answer.headers:

@@ -79,7 +79,7 @@ class CharCodec:
 
 class Backend:
     """Gives the steps in order: a text, a `Generation`, or an exception. `calls` is the ledger. While `held`, each call
-    parks until `release(n)` is called with its number."""
+    parks until `release(n)` is called with its number; `failures` are the numbers of the calls that fail."""
 
     name = "double"
 
@@ -87,18 +87,20 @@ class Backend:
         self.steps = list(steps)
         self.calls: list[Call] = []
         self.held = held
+        self.failures: set[int] = set()
         self._arrived = asyncio.Condition()
 
     async def generate(
         self, context: Sequence[int], sampling: Mapping[str, Any], *, session_id: str, media: Media
     ) -> Generation:
-        step = self.steps[len(self.calls)]
+        number = len(self.calls)
         call = Call(list(context), dict(sampling), session_id, media)
         self.calls.append(call)
         if self.held:
             async with self._arrived:
                 self._arrived.notify_all()
             await call.released.wait()
+        step = RuntimeError("boom") if number in self.failures else self.steps[number]
         if isinstance(step, Exception):
             raise step
         return Generation(ids(step)) if isinstance(step, str) else step

@@ -1,0 +1,87 @@
+"""A wrong target ends in one clear sentence, before any check runs, and never in a traceback of ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.plugin.conftest import Kit
+
+
+def assert_one_sentence(result: pytest.RunResult, *parts: str) -> None:
+    text = result.stdout.str() + result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "Traceback" not in text
+    assert "INTERNALERROR" not in text
+    errors = [line for line in text.splitlines() if line.startswith("ERROR: ")]
+    assert len(errors) == 1, text
+    for part in parts:
+        assert part in errors[0]
+
+
+def test_no_target_is_never_replaced_by_a_default(kit: Kit) -> None:
+    assert_one_sentence(kit("--pyargs", "conformance.suite"), "no gateway to judge", "--gateway-url")
+
+
+def test_two_targets(kit: Kit) -> None:
+    result = kit("--gateway", "reference", "--gateway-url", "http://127.0.0.1:1")
+    assert_one_sentence(result, "--gateway and --gateway-url name two targets")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--gateway", "mine"], "--gateway takes reference or fixture, not 'mine'"),
+        (["--gateway-url", "localhost:8000"], "--gateway-url takes a URL such as http://127.0.0.1:8000"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-level", "SHALL"], "--gateway-level takes MUST, SHOULD or MAY"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-timeout-scale", "fast"], "--gateway-timeout-scale takes a number"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-profile", "nonsense"], "no profile 'nonsense'; known: openai-chat"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-only", "STREAM-999"], "no requirement 'STREAM-999'"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-only", "STRAEM-*"], "no requirement 'STRAEM-*'"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "htpp"], "did you mean 'http'?"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "no.such:Driver"], "cannot be imported"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "json:dumps"], "is not a subclass of"),
+        (["--gateway-url", "http://127.0.0.1:1", "--gateway-tokenizer", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_option(kit: Kit, arguments: list[str], sentence: str) -> None:
+    assert_one_sentence(kit(*arguments), sentence)
+
+
+def test_unreachable_url(kit: Kit) -> None:
+    assert_one_sentence(kit("--gateway-url", "http://127.0.0.1:1"), "cannot reach http://127.0.0.1:1", "refused")
+
+
+def test_a_url_that_is_not_a_gateway(kit: Kit, odd_server) -> None:
+    server = odd_server(404, b"<html>not here</html>", "text/html")
+    assert_one_sentence(kit("--gateway-url", server.url), server.url, "not as the driver 'http' expects", "--gateway-driver")
+
+
+def test_an_empty_answer_to_everything(kit: Kit, odd_server) -> None:
+    assert_one_sentence(kit("--gateway-url", odd_server(200, b"").url), "not as the driver 'http' expects")
+
+
+def test_a_gateway_that_hangs(kit: Kit, odd_server) -> None:
+    server = odd_server(hangs=True)
+    result = kit("--gateway-url", server.url, "--gateway-timeout-scale", "0.1")
+    assert_one_sentence(result, f"cannot reach {server.url}", "no answer within 0.5 s")
+
+
+def test_a_gateway_that_never_calls_the_upstream_is_not_tested(kit: Kit, odd_server) -> None:
+    server = odd_server(200, b'{"id": "1", "object": "chat.completion", "choices": []}')
+    result = kit("--gateway-url", server.url, "--gateway-driver", "openai", "--gateway-only", "CHAT-010")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*the gateway never called the kit's upstream at http://*--gateway-upstream-port*"])
+    assert result.parseoutcomes() == {"not_tested": 2}
+
+
+def test_wrong_upstream_port(kit: Kit, odd_server) -> None:
+    server = odd_server(200, b"{}")
+    port = server.url.rpartition(":")[2]
+    result = kit("--gateway-url", "http://127.0.0.1:1", "--gateway-upstream-port", port)
+    assert_one_sentence(result, "is not the kit's scripted upstream")
+
+
+def test_the_reference_is_not_installed_or_does_not_start(kit: Kit, tmp_path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert_one_sentence(kit("--gateway", "reference", "--gateway-tokenizer", str(tmp_path)), "tokenizer")
