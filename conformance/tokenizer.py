@@ -22,6 +22,7 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 from tokenizers import Tokenizer as _Engine
+from tokenizers.decoders import DecodeStream
 
 Message = Mapping[str, Any]
 
@@ -137,16 +138,13 @@ class Tokenizer:
     def pieces(self, ids: Sequence[int], skip_special: bool = True) -> list[str]:
         """One string per id, as a stream would show it: bytes of an unfinished character are held back until it is
         whole. Joined they are `decode(ids, skip_special)`."""
-        pieces: list[str] = []
-        start = 0
-        for position in range(1, len(ids) + 1):
-            # Decoding from the last clean boundary keeps this linear; byte-level decoding is local to that window.
-            text = self.decode(ids[start:position], skip_special)
-            if text.endswith("\ufffd") and position < len(ids):
-                pieces.append("")
-                continue
-            pieces.append(text)
-            start = position
+        stream = DecodeStream(skip_special_tokens=skip_special)
+        pieces = [stream.step(self._engine, token) or "" for token in ids]
+        text, shown = self.decode(ids, skip_special), "".join(pieces)
+        if not text.startswith(shown):
+            return [""] * (len(ids) - 1) + [text]
+        if pieces:
+            pieces[-1] += text[len(shown) :]
         return pieces
 
     def is_special(self, token_id: int) -> bool:

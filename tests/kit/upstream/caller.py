@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -38,3 +40,7 @@ def events(response: httpx.Response) -> list[Any]:
     frames = response.text.split("\n\n")
     assert frames[-2:] == ["data: [DONE]", ""]
     return [json.loads(frame.removeprefix("data: ")) for frame in frames[:-2]]
+
+
+def joined(lists: Iterable[list[Any]]) -> list[Any]:
+    return list(chain.from_iterable(lists))

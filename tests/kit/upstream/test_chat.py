@@ -9,7 +9,7 @@ import pytest
 
 from conformance.upstream.client import Upstream
 
-from .caller import Caller, events
+from .caller import Caller, events, joined
 
 TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}]
 CALLS = [{"name": "search", "arguments": {"q": "wéather"}}, {"name": "search", "arguments": {}}]
@@ -140,8 +140,8 @@ def test_a_stream_is_the_plain_answer_in_pieces(
         (call["function"]["name"], call["function"]["arguments"]) for call in whole["message"].get("tool_calls", [])
     ]
     choices = [chunk["choices"][0] for chunk in chunks]
-    assert sum((choice.get("token_ids", []) for choice in choices), []) == whole["token_ids"]
-    logprobs = sum((choice["logprobs"]["content"] for choice in choices if choice["logprobs"]), [])
+    assert joined(choice.get("token_ids", []) for choice in choices) == whole["token_ids"]
+    logprobs = joined(choice["logprobs"]["content"] for choice in choices if choice["logprobs"])
     assert logprobs == whole["logprobs"]["content"]
     assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + [whole["finish_reason"]]
 

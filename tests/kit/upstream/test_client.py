@@ -78,7 +78,7 @@ def test_outside_a_test_nothing_can_be_scripted(server: Upstream) -> None:
 
 
 def test_a_bad_step_is_refused_where_it_is_said(scripted: Upstream) -> None:
-    with pytest.raises(ScriptError, match="step.finish must be"):
+    with pytest.raises(ScriptError, match=r"step\.finish must be"):
         scripted.says("a", finish=7)  # type: ignore[arg-type]
     with pytest.raises(ScriptError, match="step has no field 'finsh'"):
         scripted.says("a", finsh="stop")

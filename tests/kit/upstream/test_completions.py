@@ -6,7 +6,7 @@ import pytest
 
 from conformance.upstream.client import Upstream
 
-from .caller import Caller, events
+from .caller import Caller, events, joined
 
 
 def test_says_gives_the_tokens_of_the_text_and_the_end_of_the_turn(scripted: Upstream, caller: Caller) -> None:
@@ -174,8 +174,8 @@ def test_a_stream_is_the_plain_answer_in_pieces(text: str, scripted: Upstream, c
     choices = [chunk["choices"][0] for chunk in pieces]
     whole = plain["choices"][0]
     assert "".join(choice["text"] for choice in choices) == text
-    assert sum((choice["token_ids"] for choice in choices), []) == whole["token_ids"]
-    assert sum((c["logprobs"]["token_logprobs"] for c in choices), []) == whole["logprobs"]["token_logprobs"]
+    assert joined(choice["token_ids"] for choice in choices) == whole["token_ids"]
+    assert joined(c["logprobs"]["token_logprobs"] for c in choices) == whole["logprobs"]["token_logprobs"]
     assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
     assert choices[0]["prompt_token_ids"] == whole["prompt_token_ids"]
     assert (last["choices"], last["usage"]) == ([], plain["usage"])

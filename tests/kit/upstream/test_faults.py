@@ -80,7 +80,7 @@ def test_a_truncated_answer_promises_more_than_it_sends(scripted: Upstream, call
     connection.close()
     promised = int(answer.headers["content-length"])
     assert 0 < len(cut.value.partial) < promised
-    with pytest.raises(ValueError, match="Expecting|Unterminated"):
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         json.loads(cut.value.partial)
 
 
