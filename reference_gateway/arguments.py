@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+MAX_DEPTH = 100
+"""Levels of nesting that are looked into. Templates and digests walk what they are given; nothing real comes near."""
+
 
 def parse_arguments(text: str) -> dict[str, Any] | str:
     """The object that `text` spells, or `text` itself when it spells no JSON object (contract UA-VAL-06)."""
@@ -15,7 +18,9 @@ def parse_arguments(text: str) -> dict[str, Any] | str:
         value = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return text
-    return value if isinstance(value, dict) else text
+    if not isinstance(value, dict) or nests_deeper(value, MAX_DEPTH):
+        return text
+    return value
 
 
 def dump_arguments(arguments: Any) -> str:
@@ -25,3 +30,18 @@ def dump_arguments(arguments: Any) -> str:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def nests_deeper(value: Any, levels: int) -> bool:
+    """Whether a decoded JSON value has more than `levels` levels of objects and lists."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return False
+    return True

@@ -101,4 +101,4 @@ def _raise_exception(message: str) -> NoReturn:
 
 
 def _strftime_now(form: str) -> str:
-    return datetime.now().strftime(form)  # noqa: DTZ005  (templates mean the local day)
+    return datetime.now().strftime(form)  # templates mean the local day

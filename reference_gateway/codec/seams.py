@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from reference_gateway.codec.chat_template import TemplateRefused
@@ -98,7 +99,7 @@ def kinds_of(suffix: Sequence[Message]) -> frozenset[str]:
     if "assistant" in roles:
         kinds.add("assistant")
     if "tool" in roles:
-        run = any(pair == ("tool", "tool") for pair in zip(roles, roles[1:], strict=False))
+        run = any(pair == ("tool", "tool") for pair in pairwise(roles))
         kinds.add("tools" if run else "tool")
     if any(role not in ("assistant", "tool") for role in roles):
         kinds.add("tool+user" if "tool" in roles else "user")
@@ -117,12 +118,9 @@ def find_seams(render: Render, encode: Encode, kwargs: Mapping[str, Any]) -> Sea
         raise ValueError("the chat template is unusable: it does not write an assistant's content exactly once")
     turn_end = answered.partition(_MARK)[2]
     nothing = frozenset[str]()
-    if not prompted.startswith(question):
-        return Seams(turn_end, "", nothing, nothing, True, "Generation prompt is not a stable token suffix")
     generation_prompt = prompted[len(question) :]
-    question_ids, prompted_ids = encode(question), encode(prompted)
-    if prompted_ids != question_ids + encode(generation_prompt):
-        return Seams(turn_end, generation_prompt, nothing, nothing, True, "Generation prompt is not a stable token suffix")
+    if not prompted.startswith(question) or encode(prompted) != encode(question) + encode(generation_prompt):
+        return Seams(turn_end, "", nothing, nothing, True, "Generation prompt is not a stable token suffix")
     proof = _Proof(render, encode, kwargs, turn_end)
     proved = frozenset(kind for kind in CONTINUATIONS if proof.holds(kind, None))
     proved_with_tools = frozenset(kind for kind in CONTINUATIONS if proof.holds(kind, _TOOLS))

@@ -25,7 +25,7 @@ from reference_gateway.types import Message, Tool
 
 class TemplateCodec:
     """A `types.Codec` for a tokenizer directory. `tool_parser` is a name of `tools.PARSERS` or None; `template_kwargs`
-    reach every render, under those of the request (contract UA-VAL-12). Raises ValueError when the files are unusable."""
+    reach every render, under those of the request (contract UA-VAL-12). Raises ValueError for unusable files."""
 
     def __init__(
         self,
@@ -38,22 +38,22 @@ class TemplateCodec:
             raise ValueError(f"tool_parser {tool_parser!r} is unknown: expected one of {', '.join(PARSERS)}")
         self._parser = PARSERS[tool_parser] if tool_parser is not None else None
         self._kwargs = deepcopy(dict(template_kwargs or {}))
-        self._vocabulary = Vocabulary(files.tokenizer)
+        self.vocabulary = Vocabulary(files.tokenizer)
         self._template = ChatTemplate(files.templates, files.special_tokens)
         eos = files.special_tokens.get("eos_token")
-        ends = {self._vocabulary.token_id(eos)} if eos else set()
-        self._turn_ends = self._vocabulary.control_ids | {token for token in ends if token is not None}
-        self.seams: Seams = find_seams(self._render, self._vocabulary.encode, self._kwargs)
+        ends = {self.vocabulary.token_id(eos)} if eos else set()
+        self._turn_ends = self.vocabulary.control_ids | {token for token in ends if token is not None}
+        self.seams: Seams = find_seams(self._render, self.vocabulary.encode, self._kwargs)
         self.mode = "incremental" if self.seams.proved else "full"
-        self._turn_end_ids = {*self._vocabulary.encode(self.seams.turn_end)[:1], *ends} & self._turn_ends
+        self._turn_end_ids = {*self.vocabulary.encode(self.seams.turn_end)[:1], *ends} & self._turn_ends
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
         """See `types.Codec`. Raises `TemplateRefused` when the template can't render the messages."""
         guarded = self._guard(messages, tools)
         if guarded is None:
-            return self._vocabulary.encode(self._render(messages, tools, {**self._kwargs, **kwargs}, True))
+            return self.vocabulary.encode(self._render(messages, tools, {**self._kwargs, **kwargs}, True))
         messages, tools, cut = guarded
-        return self._vocabulary.encode_marked(self._render(messages, tools, {**self._kwargs, **kwargs}, True), cut)
+        return self.vocabulary.encode_marked(self._render(messages, tools, {**self._kwargs, **kwargs}, True), cut)
 
     def encode_suffix(
         self,
@@ -83,7 +83,7 @@ class TemplateCodec:
         if not anchor.endswith(self.seams.turn_end) or not whole.startswith(anchor):
             return None
         delta = whole[len(anchor) - len(self.seams.turn_end) :]
-        ids = self._vocabulary.encode(delta) if guarded is None else self._vocabulary.encode_marked(delta, cut)
+        ids = self.vocabulary.encode(delta) if guarded is None else self.vocabulary.encode_marked(delta, cut)
         if ids and ids[0] == last_id and last_id in self._turn_ends:
             return ids[1:]
         return ids
@@ -93,10 +93,10 @@ class TemplateCodec:
         if ids and ids[-1] in self._turn_end_ids:
             ids = ids[:-1]
         if self._parser is not None and tools:
-            text, calls = parse_calls(self._parser, self._vocabulary.decode(ids, keep_control=True), tools)
+            text, calls = parse_calls(self._parser, self.vocabulary.decode(ids, keep_control=True), tools)
             if calls:
                 return {"role": "assistant", "content": text, "tool_calls": calls}
-        return {"role": "assistant", "content": self._vocabulary.decode(ids, keep_control=False)}
+        return {"role": "assistant", "content": self.vocabulary.decode(ids, keep_control=False)}
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any], prompt: bool
@@ -115,22 +115,22 @@ class TemplateCodec:
 
     def _mentions_control(self, value: Any) -> bool:
         if isinstance(value, str):
-            return self._vocabulary.has_control(value)
+            return self.vocabulary.has_control(value)
         if isinstance(value, Mapping):
             return any(self._mentions_control(each) for pair in value.items() for each in pair)
         if isinstance(value, Sequence):
-            return any(map(self._mentions_control, value)) or self._vocabulary.has_control("".join(_texts(value)))
+            return any(map(self._mentions_control, value)) or self.vocabulary.has_control("".join(_texts(value)))
         return False
 
     def _mark(self, value: Any, cut: str) -> Any:
         if isinstance(value, str):
-            return self._vocabulary.mark([value], cut)[0]
+            return self.vocabulary.mark([value], cut)[0]
         if isinstance(value, Mapping):
             return {self._mark(key, cut): self._mark(each, cut) for key, each in value.items()}
         if not isinstance(value, Sequence):
             return value
         # A template writes the text parts of one message without a gap: a control string may be spread over several.
-        texts = iter(self._vocabulary.mark(_texts(value), cut))
+        texts = iter(self.vocabulary.mark(_texts(value), cut))
         return [
             {**self._mark(each, cut), "text": next(texts)} if _text(each) is not None else self._mark(each, cut)
             for each in value

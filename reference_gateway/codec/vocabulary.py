@@ -48,8 +48,12 @@ class Vocabulary:
         self._guarded = _load(orjson.dumps(document)) if names else self._open
         self._back = {self._guarded.token_to_id(self._private[name]): self._ids[name] for name in names}
         self._same_ids = all(guarded == real for guarded, real in self._back.items())
-        self.leaks = [name for name in names if len(name) > 1 and self._ids[name] in self._guarded.encode(name, add_special_tokens=False).ids]
-        """Control tokens that the base vocabulary itself makes from their characters: no tokenizer can wall them off."""
+        self.leaks = [
+            name
+            for name in names
+            if len(name) > 1 and self._ids[name] in self._guarded.encode(name, add_special_tokens=False).ids
+        ]
+        """Control tokens that the base vocabulary makes from their characters: no tokenizer can wall them off."""
 
     def token_id(self, text: str) -> int | None:
         """The id of the token that is written `text`, or None."""

@@ -1,0 +1,123 @@
+"""Puts a gateway together: codec, backend, sessions and the two planes, as one FastAPI app.
+
+Invariant: everything belongs to the app that `create_app` returns. Nothing is global, so any number of gateways live in
+one process, each in its own thread and loop if need be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+
+from reference_gateway import __version__
+from reference_gateway.access import Access
+from reference_gateway.backends.base import Checked
+from reference_gateway.backends.scripted import ScriptedBackend
+from reference_gateway.codec.bytes import byte_files
+from reference_gateway.codec.directory import read_directory
+from reference_gateway.codec.template import TemplateCodec
+from reference_gateway.config import Config
+from reference_gateway.control_plane import ControlPlane
+from reference_gateway.data_plane import OPENAI, WIRES, DataPlane
+from reference_gateway.errors import problem_of
+from reference_gateway.http import HungUp
+from reference_gateway.metrics import Metrics
+from reference_gateway.session import SessionError, Sessions
+from reference_gateway.session.options import resolve_options
+from reference_gateway.types import Backend, Codec
+from reference_gateway.wire.base import Policy
+
+log = logging.getLogger(__name__)
+
+
+def create_app(config: Config, *, codec: Codec | None = None, backend: Backend | None = None) -> FastAPI:
+    """The gateway as an ASGI app. `codec` and `backend` replace what `config` describes. Raises ValueError for a
+    configuration that can't work."""
+    resolve_options(config.options)
+    codec = codec or build_codec(config)
+    backend = backend or build_backend(config, codec)
+    checked = Checked(backend)
+    sessions = Sessions(codec, checked, options=config.options)
+    access, metrics = Access(config.api_key), Metrics()
+    policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs)
+    wires = tuple(sorted({wire.name for wire in WIRES.values()}))
+    control = ControlPlane(config, codec, sessions, access, metrics, backend.name, wires)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        log.info("gateway ready", extra={"backend": checked.name, "codec": codec.mode})
+        yield
+        # The server has let the turns in flight finish before it comes here.
+        sessions.clear()
+        await checked.close()
+        log.info("gateway stopped")
+
+    app = FastAPI(
+        title="reference-gateway",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.sessions = sessions
+    app.router.routes.append(
+        Mount("/sessions/{session_id}/v1", DataPlane(sessions, access, metrics, policy, config.max_body))
+    )
+    app.include_router(control.router())
+    app.add_exception_handler(HTTPException, _framework_error)
+    # The framework treats `Exception` apart: what arrives there was expected by nobody.
+    for kind in (ValueError, SessionError, HungUp, Exception):
+        app.add_exception_handler(kind, _error)
+    return app
+
+
+def build_codec(config: Config) -> TemplateCodec:
+    """The codec that `config` describes. Raises ValueError naming the file or field at fault."""
+    files = read_directory(config.tokenizer) if config.tokenizer is not None else byte_files()
+    codec = TemplateCodec(files, tool_parser=config.tool_parser, template_kwargs=config.template_kwargs)
+    if codec.seams.reason is not None:
+        log.warning("chat template", extra={"mode": codec.mode, "reason": codec.seams.reason})
+    for name in codec.vocabulary.leaks:
+        log.warning("the vocabulary makes a control token of plain text", extra={"token": name})
+    return codec
+
+
+def build_backend(config: Config, codec: Codec) -> Backend:
+    """The backend that `config` describes."""
+    if config.backend == "vllm":
+        from reference_gateway.backends.vllm import VllmBackend
+
+        return VllmBackend(
+            config.backend_url or "",
+            model=config.model,
+            api_key=config.backend_api_key,
+            timeout_s=config.backend_timeout,
+        )
+    end = codec.vocabulary.token_id("<|im_end|>") if isinstance(codec, TemplateCodec) else None
+    if not isinstance(codec, TemplateCodec) or end is None:
+        raise ValueError("tokenizer must be a ChatML one (with <|im_end|>) when backend is scripted")
+    vocabulary = codec.vocabulary
+    return ScriptedBackend(lambda ids: vocabulary.decode(ids, keep_control=True), vocabulary.encode, end)
+
+
+async def _framework_error(request: Request, error: Exception) -> Response:
+    # The framework's own refusals: no such route, or a method that the route does not have.
+    refusal = cast("HTTPException", error)
+    status = 404 if request.method == "HEAD" else refusal.status_code
+    what = {404: "no such route", 405: "method not allowed"}.get(status, str(refusal.detail))
+    message = f"{what}: {request.method} {request.url.path}"
+    return Response(OPENAI.error(status, message), status, refusal.headers, "application/json")
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    return Response(
+        OPENAI.error(problem.status, problem.message), problem.status, dict(problem.headers), "application/json"
+    )

@@ -1,0 +1,1 @@
+"""Tokens -> tokens. One module per engine, each a `types.Backend`; `base.py` has what they share."""

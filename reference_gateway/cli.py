@@ -1,0 +1,138 @@
+"""`reference-gateway serve`: flags -> `Config` -> a listening server.
+
+One line goes to standard output, once the socket accepts: `listening on http://HOST:PORT`. Everything else is log, on
+standard error. A configuration that can't work ends with status 2 and one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import reference_gateway
+from reference_gateway import __version__, logs
+from reference_gateway.codec.tools import PARSERS
+from reference_gateway.config import BACKENDS, Config
+from reference_gateway.session.options import OPTIONS
+from reference_gateway.wire.base import DEFAULT_SAMPLING
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `reference-gateway` command. Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    logs.configure(arguments.log_level, arguments.log_format)
+    try:
+        return _serve(_config(arguments))
+    except (ValueError, OSError) as error:
+        print(f"reference-gateway: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _serve(config: Config) -> int:
+    # Imported late: what answers `--help` and a wrong flag need not wait for a web framework.
+    from reference_gateway.app import create_app
+    from reference_gateway.server import Server
+
+    server = Server(
+        create_app(config),
+        config.host,
+        config.port,
+        shutdown_timeout=config.shutdown_timeout,
+        on_listening=lambda url: print(f"listening on {url}", flush=True),
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else 1
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    given = {name: value for name, value in vars(arguments).items() if name in _FIELDS and value is not None}
+    given["options"] = dict(arguments.option or [])
+    if arguments.tool_parser == "none":
+        given["tool_parser"] = None
+    if arguments.sampling is not None:
+        given["sampling"] = frozenset(filter(None, (name.strip() for name in arguments.sampling.split(","))))
+    return Config(**given)
+
+
+_FIELDS = frozenset(field.name for field in fields(Config))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reference-gateway", description=reference_gateway.__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    serve = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "serve", help="run a gateway", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    default = Config()
+
+    where = serve.add_argument_group("where it listens")
+    where.add_argument("--host", default=default.host, help="address to bind; beyond loopback --api-key is required")
+    where.add_argument("--port", type=int, default=default.port, help="0 takes a free port")
+    where.add_argument(
+        "--public-url", metavar="URL", help="what agents reach it by, when that is not the Host they send"
+    )
+    where.add_argument("--api-key", metavar="KEY", help="admin key of the control plane; each session then has its own")
+    where.add_argument("--max-body", type=int, default=default.max_body, metavar="BYTES")
+    where.add_argument(
+        "--shutdown-timeout", type=int, default=default.shutdown_timeout, metavar="S", help="for turns in flight"
+    )
+
+    model = serve.add_argument_group("the model")
+    model.add_argument("--backend", choices=BACKENDS, default=default.backend)
+    model.add_argument("--backend-url", metavar="URL", help="root of the engine's server")
+    model.add_argument("--backend-api-key", metavar="KEY")
+    model.add_argument("--backend-timeout", type=float, metavar="S", help="for one generation; unset: no limit")
+    model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
+    model.add_argument("--tokenizer", type=Path, metavar="DIR", help="unset: a built-in byte tokenizer")
+    model.add_argument("--tool-parser", choices=(*PARSERS, "none"), default=default.tool_parser)
+    model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
+    model.add_argument(
+        "--request-template-kwargs",
+        action="store_true",
+        help="a request's chat_template_kwargs reach the template, too",
+    )
+
+    turns = serve.add_argument_group("turns and sessions")
+    turns.add_argument("--prompt-length", type=int, metavar="TOKENS")
+    turns.add_argument("--response-length", type=int, metavar="TOKENS")
+    turns.add_argument(
+        "--sampling",
+        metavar="NAMES",
+        help=f"parameters that a request may set (default: {','.join(sorted(DEFAULT_SAMPLING))})",
+    )
+    turns.add_argument(
+        "--option",
+        action="append",
+        type=_option,
+        metavar="NAME=VALUE",
+        help=f"default of a session option: {', '.join(OPTIONS)}",
+    )
+
+    log = serve.add_argument_group("log")
+    log.add_argument("--log-level", choices=logs.LEVELS, default="info")
+    log.add_argument("--log-format", choices=logs.FORMATS, default="text")
+    return parser
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object")
+    return value
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    return name, value

@@ -1,0 +1,92 @@
+"""What a gateway is started with. Every bad value is a `ValueError` that names the field and what was expected."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from reference_gateway.wire.base import DEFAULT_SAMPLING
+
+BACKENDS = ("vllm", "scripted")
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes. Bounds how long one request can keep the event loop in the tokenizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`tokenizer` None is the built-in byte tokenizer. Lengths are in tokens, `max_body` in bytes, times in seconds.
+
+    `options` are the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a
+    request add its own. `public_url` replaces the host that clients used in the URLs that sessions are given.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    tokenizer: Path | None = None
+    tool_parser: str | None = "hermes"
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    request_template_kwargs: bool = False
+    backend: str = "scripted"
+    backend_url: str | None = None
+    backend_timeout: float | None = None
+    backend_api_key: str | None = field(default=None, repr=False)
+    model: str | None = None
+    prompt_length: int | None = None
+    response_length: int | None = None
+    sampling: frozenset[str] = DEFAULT_SAMPLING
+    options: Mapping[str, str] = field(default_factory=dict)
+    api_key: str | None = field(default=None, repr=False)
+    public_url: str | None = None
+    max_body: int = MAX_BODY
+    shutdown_timeout: int = 60
+
+    def __post_init__(self) -> None:
+        _positive(self, "prompt_length", "response_length", "max_body", "shutdown_timeout", "backend_timeout")
+        if not 0 <= self.port <= 65535:
+            raise ValueError("port must be between 0 and 65535")
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
+        if self.backend == "vllm":
+            _require_url("backend_url", self.backend_url)
+            if self.tokenizer is None:
+                raise ValueError("tokenizer must name the directory of the model's tokenizer when backend is vllm")
+        if self.public_url is not None:
+            _require_url("public_url", self.public_url)
+        if self.api_key is not None and not self.api_key.strip():
+            raise ValueError("api_key must not be empty")
+        if self.api_key is None and not is_loopback(self.host):
+            raise ValueError(f"api_key must be set when host is not a loopback address (host is {self.host})")
+        object.__setattr__(self, "template_kwargs", deepcopy(dict(self.template_kwargs)))
+        object.__setattr__(self, "options", dict(self.options))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what is bound to `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def url_host(host: str) -> str:
+    """`host` as it stands in a URL: an IPv6 address in brackets (contract UA-RT-08)."""
+    bare = host.strip("[]")
+    return f"[{bare}]" if ":" in bare else bare
+
+
+def _positive(config: Config, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and (isinstance(value, bool) or value <= 0):
+            raise ValueError(f"{name} must be greater than 0")
+
+
+def _require_url(name: str, value: str | None) -> None:
+    parts = urlsplit(value or "")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{name} must be an http or https URL, such as http://127.0.0.1:8000")

@@ -1,0 +1,118 @@
+"""The routes that agents call: `/sessions/{session_id}/v1/...`, one wire for each.
+
+Knows which wire serves which path, and the order of a turn: key, body, session, gates, then the session's own work. It
+is plain ASGI, since nothing here needs a framework and every turn pays for one.
+
+Invariants: a turn is committed before the first byte of its answer is sent (contract UA-SSE-06); a request that is
+refused has not reached the session; a client that hangs up before its turn is committed leaves no trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from starlette.types import Receive, Scope, Send
+
+from reference_gateway.access import Access
+from reference_gateway.errors import problem_of
+from reference_gateway.http import JSON, HungUp, RawHeaders, headers_of, raw, read_body, respond
+from reference_gateway.metrics import Metrics
+from reference_gateway.session import Session, Sessions
+from reference_gateway.types import Answer, Turn
+from reference_gateway.wire import openai_chat, sse
+from reference_gateway.wire.base import Policy, RequestRefused, Wire
+from reference_gateway.wire.json_body import read_object, require_json
+
+log = logging.getLogger(__name__)
+
+OPENAI: Wire = openai_chat
+WIRES: Mapping[str, Wire] = {"/chat/completions": OPENAI}
+"""Path below `/sessions/{session_id}/v1` -> the wire that is spoken there."""
+
+
+class DataPlane:
+    """An ASGI app to be mounted at `/sessions/{session_id}/v1`."""
+
+    def __init__(self, sessions: Sessions, access: Access, metrics: Metrics, policy: Policy, max_body: int) -> None:
+        self._sessions = sessions
+        self._access = access
+        self._metrics = metrics
+        self._policy = policy
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens, in the envelope of the path that it was sent to."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"].removeprefix(scope["root_path"])
+        wire = WIRES.get(path)
+        headers: RawHeaders = JSON
+        try:
+            _require_route(wire, scope)
+            status, (body, headers) = 200, await self._answer(wire or OPENAI, scope, receive)
+        except HungUp:
+            self._metrics.hung_up += 1
+            return
+        except Exception as error:
+            problem = problem_of(error)
+            status, body = problem.status, (wire or OPENAI).error(problem.status, problem.message)
+            headers = [*JSON, *raw(problem.headers)]
+            if status >= 500:
+                about = {"session": scope["path_params"]["session_id"], "error": problem.message}
+                log.warning("turn failed", extra=about)
+        self._metrics.requests[(wire or OPENAI).name, status] += 1
+        await respond(send, status, body, headers)
+
+    async def _answer(self, wire: Wire, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
+        headers = headers_of(scope)
+        session_id: str = scope["path_params"]["session_id"]
+        self._access.require_session(headers, session_id)
+        require_json(headers.get("content-type"))
+        body = read_object(await read_body(receive, headers, self._max_body))
+        session = self._sessions.get(session_id)
+        request = wire.parse(body, headers, self._policy)
+        self._metrics.in_flight += 1
+        try:
+            answer = await _run(session, request.turn, receive)
+        finally:
+            self._metrics.in_flight -= 1
+        self._metrics.answered(answer)
+        if request.stream:
+            return b"".join(wire.stream(answer, request)), sse.HEADERS
+        return wire.plain(answer, request), JSON
+
+
+async def _run(session: Session, turn: Turn, receive: Receive) -> Answer:
+    """Run a turn, and give it up when the client does: the engine need not finish what nobody will read."""
+    turn_task = asyncio.current_task()
+    assert turn_task is not None
+    hung_up = False
+
+    async def watch() -> None:
+        nonlocal hung_up
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        hung_up = True
+        turn_task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await session.run(turn)
+    except asyncio.CancelledError:
+        if hung_up:
+            turn_task.uncancel()
+            raise HungUp from None
+        raise
+    finally:
+        watcher.cancel()
+
+
+def _require_route(wire: Wire | None, scope: Scope) -> None:
+    method = scope["method"]
+    if wire is None or method == "HEAD":  # agents probe with HEAD, and nothing is here for it (contract UA-RT-07)
+        raise RequestRefused(f"no such route: {method} {scope['path']}", status=404)
+    if method != "POST":
+        message = f"method {method} is not allowed here: expected POST"
+        raise RequestRefused(message, status=405, headers={"allow": "POST"})

@@ -1,0 +1,65 @@
+"""The little of ASGI that both planes need: a bounded body, headers as a mapping, an answer in one piece.
+
+Knows ASGI messages. Never knows a route, a session or a wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from starlette.types import Receive, Scope, Send
+
+from reference_gateway.wire.base import RequestRefused
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+JSON: RawHeaders = ((b"content-type", b"application/json"),)
+
+
+class HungUp(Exception):
+    """The client closed its connection; nobody is there to be answered."""
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Header names are lower case; of a repeated header the last counts."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+    """The whole body. Raises `RequestRefused` with 413 above `limit` bytes, `HungUp` when it never becomes whole."""
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and (len(declared) > 15 or int(declared) > limit):
+        raise _too_large(limit)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise HungUp
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+
+
+async def respond(send: Send, status: int, body: bytes, headers: RawHeaders) -> None:
+    """Send an answer that is already whole."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _too_large(limit: int) -> RequestRefused:
+    return RequestRefused(f"the body is larger than {limit} bytes", status=413)

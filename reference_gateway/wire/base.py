@@ -1,0 +1,111 @@
+"""What every wire is, and the refusals that they share.
+
+Knows the shape of a wire, not one of them. A wire turns a decoded JSON body into a `WireRequest`, and an `Answer` into
+bytes; it never sees a session, a socket or a token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from reference_gateway.types import Answer, Turn
+
+DEFAULT_SAMPLING = frozenset({"temperature", "top_p", "top_k", "max_tokens", "stop"})
+"""Sampling parameters that a request may set, unless configured otherwise (contract UA-SMP-01)."""
+
+
+class RequestRefused(ValueError):
+    """The request can't be served. `status` is the HTTP status, the text is shown to the client as it stands."""
+
+    def __init__(self, message: str, status: int = 400, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the gateway lets a request decide: which sampling parameters reach the backend, and whether its
+    `chat_template_kwargs` reach the template (option `template_kwargs`)."""
+
+    sampling: frozenset[str] = DEFAULT_SAMPLING
+    template_kwargs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """A parsed request: the turn for the session, and what the wire needs to answer in kind. `model` is echoed."""
+
+    turn: Turn
+    model: str
+    stream: bool = False
+    include_usage: bool = False
+
+
+class Wire(Protocol):
+    """One provider's HTTP dialect."""
+
+    name: str
+
+    def parse(self, body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
+        """Validate and translate. Header names are lower case. Raises `RequestRefused` naming the field."""
+
+    def plain(self, answer: Answer, request: WireRequest) -> bytes:
+        """The whole answer as one JSON document."""
+
+    def stream(self, answer: Answer, request: WireRequest) -> Iterable[bytes]:
+        """The whole answer as the frames of an event stream."""
+
+    def error(self, status: int, message: str) -> bytes:
+        """The provider's error envelope."""
+
+
+_COUNT = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What a client's headers say about repeating itself."""
+
+    idempotency_key: str | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """A request's sampling parameters after the allowlist; `max_tokens` on its own."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens: int | None = None
+
+
+def retry_of(headers: Mapping[str, str]) -> Retry:
+    """From `Idempotency-Key` and the retry counter of the stock SDKs."""
+    count = headers.get("x-stainless-retry-count", "")
+    return Retry(headers.get("idempotency-key") or None, int(count) if _COUNT.fullmatch(count) else 0)
+
+
+def sampling_of(body: Mapping[str, Any], allowed: frozenset[str], max_tokens: Any) -> Sampling:
+    """What passes the allowlist; null is the same as absent. `max_tokens` is the value of the wire's own field."""
+    parameters = {name: value for name in allowed if name != "max_tokens" and (value := body.get(name)) is not None}
+    if "max_tokens" not in allowed or max_tokens is None:
+        return Sampling(parameters)
+    if type(max_tokens) is not int or max_tokens <= 0:
+        raise RequestRefused("max_tokens must be a positive integer")
+    return Sampling(parameters, max_tokens)
+
+
+def template_kwargs_of(body: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
+    """The request's `chat_template_kwargs` where it may have any. Names that the gateway sets itself are refused."""
+    found = body.get("chat_template_kwargs")
+    if not policy.template_kwargs or found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise RequestRefused("chat_template_kwargs must be an object")
+    for name in ("messages", "tools", "add_generation_prompt"):
+        if name in found:
+            raise RequestRefused(f"chat_template_kwargs must not set {name}")
+    return found

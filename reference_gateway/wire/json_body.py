@@ -1,0 +1,58 @@
+"""The bytes of a request -> a JSON object, or a refusal that says what is wrong with them.
+
+Invariants: what is not JSON by the standard (invalid UTF-8, a lone surrogate, NaN) is refused; so is an object that
+names one of its own fields twice, where one spelling would silently win.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from reference_gateway.arguments import MAX_DEPTH, nests_deeper
+from reference_gateway.wire.base import RequestRefused
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The object that `body` spells. Raises `RequestRefused` (contract UA-ERR-06, -07)."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise RequestRefused("Invalid JSON body") from None
+    if not isinstance(document, dict):
+        raise RequestRefused("Invalid JSON body: expected an object")
+    # Nesting needs brackets: where there are few there is nothing to walk.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nests_deeper(document, MAX_DEPTH):
+        raise RequestRefused(f"the body is nested deeper than {MAX_DEPTH} levels")
+    for name in document:
+        if body.count(b'"' + name.encode() + b'"') > 1:
+            _refuse_repeated(body)
+            break
+    return document
+
+
+def require_json(content_type: str | None) -> None:
+    """Raises `RequestRefused` with 415 when a body is declared to be something else than JSON. Undeclared is JSON."""
+    media_type = (content_type or "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise RequestRefused(f"content-type {media_type!r} is not supported: expected application/json", status=415)
+
+
+def _refuse_repeated(body: bytes) -> None:
+    """Slow and exact: reached when a field's name stands in the body more than once, mostly as a value or deeper."""
+    pairs: list[tuple[str, Any]] = []
+
+    def keep(found: list[tuple[str, Any]]) -> None:
+        pairs[:] = found  # the outermost object is the last to be complete
+
+    try:
+        json.loads(body, object_pairs_hook=keep)
+    except ValueError:  # a number of thousands of digits
+        raise RequestRefused("Invalid JSON body") from None
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise RequestRefused(f"the body names {name[:80]!r} twice")
+        seen.add(name)

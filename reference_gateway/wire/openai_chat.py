@@ -1,0 +1,182 @@
+"""OpenAI chat completions: `POST /v1/chat/completions`.
+
+Knows that wire: its gates, its validation, its bodies and its stream. Pure; a request that is refused here has touched
+nothing. null for an optional field means its default, and unknown fields are accepted and ignored: only fields whose
+silent loss would change what an answer means are refused (contract UA-GATE-10).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from reference_gateway.arguments import dump_arguments
+from reference_gateway.types import Answer, Tool, Turn
+from reference_gateway.wire import sse
+from reference_gateway.wire.base import (
+    Policy,
+    RequestRefused,
+    WireRequest,
+    retry_of,
+    sampling_of,
+    template_kwargs_of,
+)
+from reference_gateway.wire.openai_messages import read_messages
+
+name = "openai-chat"
+
+_ERROR_TYPES = {409: "conflict_error", 429: "rate_limit_error"}
+
+
+def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
+    """See `base.Wire`."""
+    _refuse_unsupported(body)
+    tools = _tools(body)
+    max_tokens = body.get("max_completion_tokens")
+    sampling = sampling_of(body, policy.sampling, body.get("max_tokens") if max_tokens is None else max_tokens)
+    retry = retry_of(headers)
+    turn = Turn(
+        messages=read_messages(body.get("messages")),
+        tools=tools,
+        sampling=sampling.parameters,
+        max_tokens=sampling.max_tokens,
+        template_kwargs=template_kwargs_of(body, policy),
+        idempotency_key=retry.idempotency_key,
+        retry_count=retry.count,
+    )
+    model = body.get("model")
+    options = body.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise RequestRefused("stream_options must be an object")
+    return WireRequest(
+        turn,
+        model="unknown" if model is None else str(model),
+        stream=body.get("stream") is True,
+        include_usage=options is not None and options.get("include_usage") is True,
+    )
+
+
+def plain(answer: Answer, request: WireRequest) -> bytes:
+    """See `base.Wire`."""
+    choice = {
+        "index": 0,
+        "message": {**_head(answer), **_content(answer), **_calls(answer)},
+        "logprobs": None,
+        "finish_reason": answer.finish_reason,
+    }
+    body = {
+        "id": _new_id(),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [choice],
+        "usage": _usage(answer),
+    }
+    return orjson.dumps(body)
+
+
+def stream(answer: Answer, request: WireRequest) -> Iterator[bytes]:
+    """See `base.Wire`. Usage comes in a chunk of its own, and only where it was asked for."""
+    envelope = {
+        "id": _new_id(),
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": request.model,
+    }
+    usage = {"usage": None} if request.include_usage else {}
+    deltas: list[dict[str, Any]] = [_head(answer)]
+    reasoning = answer.message.get("reasoning_content")
+    if reasoning:
+        deltas.append({"reasoning_content": reasoning})
+    if answer.message["content"]:
+        deltas.append({"content": answer.message["content"]})
+    calls = _calls(answer).get("tool_calls")
+    if calls:
+        deltas.append({"tool_calls": [{"index": place, **call} for place, call in enumerate(calls)]})
+    for delta in deltas:
+        yield sse.data({**envelope, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **usage})
+    final = {"index": 0, "delta": {}, "finish_reason": answer.finish_reason}
+    yield sse.data({**envelope, "choices": [final], **usage})
+    if request.include_usage:
+        yield sse.data({**envelope, "choices": [], "usage": _usage(answer)})
+    yield sse.DONE
+
+
+def error(status: int, message: str) -> bytes:
+    """See `base.Wire` (contract UA-ERR-01, -02)."""
+    kind = "internal_server_error" if status >= 500 else _ERROR_TYPES.get(status, "invalid_request_error")
+    return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": None}})
+
+
+def _refuse_unsupported(body: Mapping[str, Any]) -> None:
+    n = body.get("n")
+    if n is not None and (type(n) is not int or n != 1):
+        raise RequestRefused(f"n={_shown(n)} is not supported: this gateway gives one choice, n=1")
+    if body.get("response_format") is not None:
+        raise RequestRefused("response_format is not supported")
+    if body.get("functions"):
+        raise RequestRefused("functions is not supported: use tools")
+
+
+def _tools(body: Mapping[str, Any]) -> list[Tool] | None:
+    tools, choice = body.get("tools"), body.get("tool_choice")
+    if tools is not None and not isinstance(tools, list):
+        raise RequestRefused("tools must be a list")
+    for place, tool in enumerate(tools or ()):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+            raise RequestRefused(f"tools[{place}] must be an object with a function that has a name")
+        if function.get("parameters") is not None and not isinstance(function["parameters"], dict):
+            raise RequestRefused(f"tools[{place}].function.parameters must be an object")
+    if choice is None:
+        return tools or None
+    if isinstance(choice, dict):
+        raise RequestRefused('tool_choice as an object is not supported: expected "auto" or "none"')
+    if not isinstance(choice, str):
+        raise RequestRefused("tool_choice must be a string or object")
+    if choice.lower() not in ("auto", "none"):
+        raise RequestRefused(f'tool_choice={_shown(choice)} is not supported: expected "auto" or "none"')
+    return (tools or None) if choice.lower() == "auto" else None
+
+
+def _head(answer: Answer) -> dict[str, Any]:
+    return {"role": "assistant"}
+
+
+def _content(answer: Answer) -> dict[str, Any]:
+    reasoning = answer.message.get("reasoning_content")
+    content = {"content": answer.message["content"]}
+    return {"reasoning_content": reasoning, **content} if reasoning else content
+
+
+def _calls(answer: Answer) -> dict[str, Any]:
+    calls = answer.message.get("tool_calls")
+    if not calls:
+        return {}
+    return {"tool_calls": [_call(call) for call in calls]}
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    arguments = dump_arguments(function["arguments"])
+    return {"id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _usage(answer: Answer) -> dict[str, int]:
+    return {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+    }
+
+
+def _new_id() -> str:
+    return f"chatcmpl-{secrets.token_hex(16)}"
+
+
+def _shown(value: Any) -> str:
+    return orjson.dumps(value).decode()[:80]
