@@ -19,12 +19,12 @@ KIT_SHAPES = Path(__file__).parent / "suite" / "shapes"
 
 
 def pinned_in(directory: Path, snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    """A syrupy snapshot whose file is `directory/<check>.json`."""
+    """A syrupy snapshot whose file is `directory/<module>/<check>.json`."""
 
     class Pinned(JSONSnapshotExtension):
         @classmethod
         def dirname(cls, *, test_location: PyTestLocation) -> str:
-            return str(directory)
+            return str(directory / test_location.basename)
 
     return snapshot.use_extension(Pinned)
 

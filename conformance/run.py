@@ -136,6 +136,8 @@ class Run:
             checks.refuse_gaps(bound, self.catalogue)
         dropped = [item for item in bound if not checks.selected(item.stash[REQUIREMENT], self.settings, self.only)]
         if dropped:
+            # The shapes of checks that were not asked for are not unused.
+            self.config.option.disable_unused_snapshots = True
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = [item for item in items if item not in set(dropped)]
 

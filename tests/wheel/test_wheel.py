@@ -1,0 +1,90 @@
+"""The wheel, built from this checkout, installed in an environment of its own and used outside the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "ray", "transformers"}
+
+pytestmark = pytest.mark.wheel
+
+
+def call(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "TOX"))}
+    result = subprocess.run([*map(str, command)], cwd=cwd, env=environment, text=True, capture_output=True, check=False)
+    assert result.returncode == 0, f"{command}\n{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
+    return result
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    call(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder)
+    return next(folder.glob("gateway_conformance-*.whl"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` directory of an environment that holds the kit alone."""
+    folder = tmp_path_factory.mktemp("environment")
+    call(sys.executable, "-m", "venv", folder, cwd=folder)
+    call(folder / "bin" / "pip", "install", "--quiet", wheel, cwd=folder)
+    return folder / "bin"
+
+
+def test_everything_needed_at_run_time_is_inside(wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for folder, pattern in (
+        ("conformance/suite", "*.py"),
+        ("conformance/suite/shapes", "*/*.json"),
+        ("conformance/requirements", "*.toml"),
+        ("conformance/oracles/schemas", "*.json"),
+        ("conformance/fixtures", "*/*.json"),
+        ("conformance/report", "*.schema.json"),
+    ):
+        wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob(pattern)}
+        assert wanted, folder
+        assert wanted <= inside, wanted - inside
+    assert {"conformance/py.typed", "reference_gateway/py.typed"} <= inside
+    assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "reports/"))]
+
+
+def test_the_kit_alone_is_small_and_works(installed: Path, tmp_path: Path) -> None:
+    packages = call(installed / "pip", "list", "--format", "freeze", cwd=tmp_path).stdout.lower()
+    names = {line.partition("==")[0] for line in packages.splitlines()}
+    assert not names & HEAVY
+    assert "fastapi" not in names
+    listed = call(installed / "gateway-conformance", "requirements", "STREAM-004", cwd=tmp_path).stdout
+    assert "STREAM-004" in listed
+    folder = call(installed / "gateway-conformance", "tokenizer", "chatml", cwd=tmp_path).stdout.strip()
+    assert (Path(folder) / "tokenizer.json").exists()
+
+
+def test_the_suite_runs_green_outside_the_checkout(installed: Path, wheel: Path, tmp_path: Path) -> None:
+    call(installed / "pip", "install", "--quiet", f"{wheel}[gateway]", "pytest-xdist", cwd=tmp_path)
+    packages = call(installed / "pip", "list", "--format", "freeze", cwd=tmp_path).stdout.lower()
+    assert not {line.partition("==")[0] for line in packages.splitlines()} & HEAVY
+    for arguments in ((), ("-n", "2")):
+        result = call(installed / "pytest", "--gateway", "reference", *arguments, cwd=tmp_path)
+        assert " passed" in result.stdout
+        assert "openai-chat   conformant" in result.stdout
+
+
+def test_the_installed_shapes_are_not_rewritten(installed: Path, wheel: Path, tmp_path: Path) -> None:
+    call(installed / "pip", "install", "--quiet", f"{wheel}[gateway]", cwd=tmp_path)
+    result = subprocess.run(
+        [installed / "pytest", "--gateway", "reference", "--snapshot-update"],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--snapshot-update would rewrite the shapes inside the installed kit" in result.stderr
