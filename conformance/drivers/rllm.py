@@ -14,6 +14,7 @@ class RllmDriver(Driver):
         version = self._call("GET", "/openapi.json")["info"]["version"]
         has = {Capability.SESSIONS, Capability.SESSION_IDS, Capability.SESSION_STATE, Capability.TRAJECTORIES}
         has |= {Capability.STREAMING, Capability.TOOLS, Capability.N, Capability.LOGPROBS}
+        has |= {Capability.RESPONSE_FORMAT, Capability.TOOL_CHOICE_REQUIRED}
         return Declaration("rllm-model-gateway", version, frozenset(has), {"trajectory": "call"})
 
     def create(self, session_id: str | None = None, **settings: Any) -> Handle:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import dialect
+from conformance.upstream.chat_request import checked_messages, checked_tools
 from conformance.upstream.dialect import BadRequest
 from conformance.upstream.engine import Ask, Sample
 
@@ -26,20 +28,13 @@ class Chat:
     error = staticmethod(dialect.openai_error)
 
     def read(self, body: Mapping[str, Any], tokenizer: Tokenizer) -> Ask:
-        messages = body.get("messages")
-        if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-            raise BadRequest("messages must be a non-empty list of objects")
-        tools = body.get("tools")
-        if tools is not None and not isinstance(tools, list):
-            raise BadRequest(f"tools must be a list, not {tools!r}")
+        messages, tools = checked_messages(body), checked_tools(body)
         kwargs = body.get("chat_template_kwargs")
         if kwargs is not None and not isinstance(kwargs, dict):
             raise BadRequest(f"chat_template_kwargs must be an object, not {kwargs!r}")
-        if body.get("tool_choice") == "none":
-            tools = None
         add = dialect.flag(body, "add_generation_prompt", True)
         text = tokenizer.render(messages, tools, **{"add_generation_prompt": add, **(kwargs or {})})
-        limit = dialect.count(body, "max_completion_tokens", 0)
+        limit = dialect.count(body, "max_completion_tokens", 1)
         return Ask(
             dialect=self.name,
             context=tokenizer.encode(text),
@@ -52,7 +47,7 @@ class Chat:
             include_usage=dialect.include_usage(body),
             logprobs=dialect.flag(body, "logprobs"),
             token_ids=dialect.flag(body, "return_token_ids"),
-            max_tokens=dialect.count(body, "max_tokens", 0) if limit is None else limit,
+            max_tokens=dialect.count(body, "max_tokens", 1) if limit is None else limit,
             skip_special=dialect.flag(body, "skip_special_tokens", True),
         )
 
@@ -163,7 +158,7 @@ def _deltas(ask: Ask, sample: Sample, serial: str, tokenizer: Tokenizer) -> tupl
 
 
 def _head(ask: Ask, samples: Sequence[Sample], serial: str, kind: str) -> dict[str, Any]:
-    head = {"id": f"chatcmpl-{serial}", "object": kind, "created": dialect.CREATED, "model": ask.model}
+    head = {"id": f"chatcmpl-{serial}", "object": kind, "created": int(time.time()), "model": ask.model}
     return {**head, **dialect.versions(samples[0])}
 
 

@@ -33,6 +33,10 @@ from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
 
 
+_TIMEOUT = 30.0
+"""Seconds after which a server that does not answer counts as gone."""
+
+
 class UpstreamError(RuntimeError):
     """The upstream cannot be started or reached, or is not the kit's. A fault of the set-up, never of a gateway."""
 
@@ -59,13 +63,16 @@ class _Link:
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._idle: deque[http.client.HTTPConnection] = deque()
 
-    def request(self, method: str, path: str, document: Any = None) -> Any:
-        """The answer's JSON. Raises `ScriptError` for a refused step and `UpstreamError` for anything else."""
+    def request(self, method: str, path: str, document: Any = None, patience: float = 0.0) -> Any:
+        """The answer's JSON. The server may take `patience` seconds longer than it should need. Raises `ScriptError` for a refused step and `UpstreamError` for anything else."""
         body = None if document is None else json.dumps(document).encode()
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = http.client.HTTPConnection(self._host, self._port)
+        connection.timeout = _TIMEOUT + patience
+        if connection.sock is not None:
+            connection.sock.settimeout(connection.timeout)
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()
@@ -281,7 +288,8 @@ class Upstream:
     def _read(self, query: dict[str, Any]) -> tuple[bool, list[Call]]:
         # What is closed never changes, so only the open rest is asked for.
         closed = list(self._closed)
-        answer = self._link.request("GET", self._path("/calls?" + urlencode({**query, "since": len(closed)})))
+        path = self._path("/calls?" + urlencode({**query, "since": len(closed)}))
+        answer = self._link.request("GET", path, patience=query.get("timeout", 0.0))
         calls = closed + [self._call(document) for document in answer["calls"]]
         with self._reading:
             for call in calls[len(self._closed) :]:

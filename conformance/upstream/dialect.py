@@ -13,7 +13,7 @@ KIT = "gateway-conformance upstream"
 MODEL = "scripted-model"
 """The one model that `/v1/models` lists. Requests may name any."""
 CREATED = 1_700_000_000
-"""`created` of every answer: nothing here reads a wall clock."""
+"""`created` of what is never held against a clock: the model's card and text completions."""
 
 
 class BadRequest(ValueError):

@@ -63,6 +63,12 @@ class Call:
         """The request's fields that say how to sample: the body less `model`, `tools` and what shapes the answer."""
         return {key: value for key, value in self.body.items() if key not in _NOT_SAMPLING}
 
+    @property
+    def max_tokens(self) -> Any:
+        """The limit of the generation that the request asked for, by whichever name; None when it has none."""
+        names = ("max_completion_tokens", "max_tokens", "max_new_tokens")
+        return next((self.sampling[name] for name in names if self.sampling.get(name) is not None), None)
+
     def to_json(self) -> dict[str, Any]:
         """Everything but `text`, which the reader decodes from `context`."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "text"}

@@ -1,0 +1,44 @@
+"""What an engine refuses of a chat request, so that a gateway that passes chat through answers as it would in life.
+
+Knows the fields that vLLM's chat route checks before it renders; raises `BadRequest` by the name of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.upstream.dialect import BadRequest
+
+
+def checked_messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The request's messages, each with a role, a content that is text, parts or null, and well-formed tool calls."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
+        raise BadRequest("messages must be a non-empty list of objects")
+    for place, message in enumerate(messages):
+        _check_message(message, f"messages[{place}]")
+    return messages
+
+
+def checked_tools(body: Mapping[str, Any]) -> list[Any] | None:
+    """The tools that the template sees: those of the request, or None where it may call none."""
+    tools, choice = body.get("tools"), body.get("tool_choice")
+    if tools is not None and not isinstance(tools, list):
+        raise BadRequest(f"tools must be a list, not {tools!r}")
+    if choice is not None and not isinstance(choice, dict) and choice not in ("none", "auto", "required"):
+        raise BadRequest(f"tool_choice must be none, auto, required or an object, not {choice!r}")
+    return None if choice == "none" else tools
+
+
+def _check_message(message: Mapping[str, Any], where: str) -> None:
+    role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls")
+    if not isinstance(role, str) or not role:
+        raise BadRequest(f"{where}.role must be a non-empty string, not {role!r}")
+    if content is not None and not isinstance(content, str | list):
+        raise BadRequest(f"{where}.content must be a string, a list of parts or null, not {content!r}")
+    if calls is not None and not isinstance(calls, list):
+        raise BadRequest(f"{where}.tool_calls must be a list, not {calls!r}")
+    for number, call in enumerate(calls or ()):
+        if not isinstance(call, dict) or not isinstance(call.get("function"), dict):
+            raise BadRequest(f"{where}.tool_calls[{number}] must be an object with an object function, not {call!r}")
