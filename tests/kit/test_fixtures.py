@@ -153,7 +153,7 @@ def test_chars_renders_the_worked_example(chars: Tokenizer) -> None:
     assert first == "user:hi\nassistant:"
     assert len(chars.encode(first)) == 18
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    messages = [
+    messages: list[Message] = [
         {"role": "system", "content": None},
         {"role": "user", "content": parts},
         {"role": "tool", "content": "x"},

@@ -202,16 +202,18 @@ def test_several_threads_may_share_one_upstream(scripted: Upstream, caller: Call
 
 
 WORKER = """
-import json, sys, httpx
+import http.client, json, sys
+from urllib.parse import urlsplit
 from conformance.upstream.client import Upstream
 
 upstream = Upstream.attach(sys.argv[1])
-http = httpx.Client()
+caller = http.client.HTTPConnection(urlsplit(upstream.url).netloc)
 for turn in range(20):
     upstream.begin()
     upstream.says(f"worker {sys.argv[2]} turn {turn}")
     context = upstream.tokenizer.encode(f"{upstream.nonce} hello")
-    answer = http.post(f"{upstream.url}/v1/completions", json={"prompt": context}).json()
+    caller.request("POST", "/v1/completions", json.dumps({"prompt": context}))
+    answer = json.load(caller.getresponse())
     assert answer["choices"][0]["text"] == f"worker {sys.argv[2]} turn {turn}", answer
     assert [call.context for call in upstream.calls] == [context]
     assert upstream.end() == []
