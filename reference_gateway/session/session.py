@@ -319,7 +319,8 @@ class Session:
     async def wait_for_completion(self, timeout: float | None = None) -> None:
         """Returns once the session is completed or finalized. `TimeoutError` after `timeout` seconds, `RuntimeError`
         if it was aborted (contract UA-LC-12)."""
-        await asyncio.wait_for(self._ended.wait(), timeout)
+        if not self._ended.is_set():
+            await asyncio.wait_for(self._ended.wait(), timeout)
         if self.phase is Phase.ABORTED:
             raise RuntimeError(f"session {self.session_id} is aborted")
 

@@ -51,7 +51,7 @@ class Conversations(RuleBasedStateMachine):
             }
         ),
         replace=st.booleans(),
-        room=st.sampled_from([None, None, 30, 60]),
+        room=st.sampled_from([None, 10, 15, 25, 40]),
         separator=st.sampled_from(["", "\n"]),
         incremental=st.sampled_from([True, True, False]),
         own_ids=st.booleans(),
