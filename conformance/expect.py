@@ -15,10 +15,11 @@ from syrupy.assertion import SnapshotAssertion
 
 from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation, chat, envelope, shapes, sse, token_truth
+from conformance.oracles.wording import described
 from conformance.pinned import difference
-from conformance.session import Trajectories
+from conformance.session import ControlRefused, Trajectories
 from conformance.tokenizer import Tokenizer
-from conformance.wire import Reply
+from conformance.wire import Reply, at
 
 
 def expect(actual: Any) -> Any:
@@ -27,6 +28,8 @@ def expect(actual: Any) -> Any:
         return ReplyExpectation(actual)
     if isinstance(actual, Trajectories):
         return TrajectoryExpectation(actual)
+    if callable(actual):
+        return CallExpectation(actual)
     return ValueExpectation(actual)
 
 
@@ -127,6 +130,30 @@ class ReplyExpectation:
         self.reply.json()
         return self
 
+    def is_refused(self) -> Self:
+        """Refused as a bad request."""
+        return self.status(400, 422)
+
+    def has_error_envelope(self) -> Self:
+        """A JSON object with non-empty strings `error.message` and `error.type`; whatever the status is."""
+        __tracebackhide__ = True
+        self.is_json()
+        error = at(self.reply.json(), "error", kind=dict)
+        _hold(
+            [
+                Violation(f"error.{name}", "a non-empty string", described(error.get(name)))
+                for name in ("message", "type")
+                if not isinstance(error.get(name), str) or not error[name]
+            ]
+        )
+        return self
+
+    def leaks_nothing(self) -> Self:
+        """No stack trace and no path of a source file stand in the body."""
+        __tracebackhide__ = True
+        _hold(envelope.leaks(self.reply.body.decode("utf-8", "replace")))
+        return self
+
     def is_openai_error(self, *statuses: int, naming: str = "") -> Self:
         """An error with one of these statuses, in OpenAI's envelope; `naming` occurs in its message, in any case."""
         __tracebackhide__ = True
@@ -154,21 +181,21 @@ class ReplyExpectation:
     def has_clean_frames(self) -> Self:
         """Every frame is `data: JSON` and a blank line; nothing is left over."""
         __tracebackhide__ = True
-        self.is_event_stream()
+        self.status(200)
         _hold(sse.framing(self.reply.body))
         return self
 
     def is_chunk_stream(self) -> Self:
         """The stream follows the whole grammar of chat completion chunks."""
         __tracebackhide__ = True
-        self.is_event_stream()
+        self.status(200)
         _hold(chat.stream(self.reply.events))
         return self
 
     def ends_with_done(self) -> Self:
         """Exactly one `data: [DONE]`, and nothing after it."""
         __tracebackhide__ = True
-        self.is_event_stream()
+        self.status(200)
         events = self.reply.events
         done = [place for place, event in enumerate(events) if event.data == "[DONE]"]
         if not done:
@@ -192,6 +219,27 @@ class ReplyExpectation:
         return self
 
 
+class CallExpectation:
+    """About what the gateway's control plane does with a call of the session: `expect(session.finalize)`."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call = call
+
+    def is_refused(self, *statuses: int, hint: str = "") -> Self:
+        """The gateway answers the call with an error; with one of these statuses, if any are given."""
+        __tracebackhide__ = True
+        expected = "an error" + (f" with status {' or '.join(map(str, statuses))}" if statuses else "")
+        where = getattr(self.call, "__name__", "the call")
+        try:
+            answer = self.call()
+        except ControlRefused as refusal:
+            if statuses and refusal.status not in statuses:
+                _hold([Violation(where, expected, refusal.violations[0].actual, hint)])
+            return self
+        _hold([Violation(where, expected, f"done, with the answer {describe(answer)}", hint)])
+        return self
+
+
 class TrajectoryExpectation:
     """About what was exported, held against what the upstream received and returned."""
 
@@ -203,6 +251,28 @@ class TrajectoryExpectation:
         if len(self.trajectories) != expected:
             lengths = [len(each.response_ids) for each in self.trajectories]
             _hold([Violation("trajectories", str(expected), f"{len(lengths)}, with {lengths} response ids", hint)])
+        return self
+
+    def same_as(self, *twins: Trajectories, hint: str = "") -> Self:
+        """Token for token what a twin exported: the same conversation without the fault, or one of several such."""
+        __tracebackhide__ = True
+        violations = [_differences(self.trajectories, twin, hint) for twin in twins]
+        if all(violations):
+            _hold(violations[0])
+        return self
+
+    def say(self, tokenizer: Tokenizer, *texts: str) -> Self:
+        """Each of these texts stands in one of them."""
+        __tracebackhide__ = True
+        said = _said(self.trajectories, tokenizer)
+        _hold([Violation("trajectories", f"one with {describe(each)}", said) for each in texts if each not in said])
+        return self
+
+    def leave_out(self, tokenizer: Tokenizer, *texts: str) -> Self:
+        """None of these texts stands in any of them."""
+        __tracebackhide__ = True
+        said = _said(self.trajectories, tokenizer)
+        _hold([Violation("trajectories", f"nothing with {describe(each)}", said) for each in texts if each in said])
         return self
 
     def are_aligned(self) -> Self:
@@ -237,3 +307,22 @@ class TrajectoryExpectation:
 def rendered(tokenizer: Tokenizer, messages: Sequence[dict[str, Any]], **kwargs: Any) -> list[int]:
     """The token ids of the template's own render of these messages, with the generation prompt."""
     return tokenizer.encode(tokenizer.render(list(messages), **kwargs))
+
+
+COMPARED = ("prompt_ids", "response_ids", "response_mask", "response_logprobs")
+
+
+def _differences(actual: Trajectories, twin: Trajectories, hint: str) -> list[Violation]:
+    if len(actual) != len(twin):
+        expected = f"{len(twin)}, as without the fault"
+        return [Violation("trajectories", expected, f"{len(actual)}", hint)]
+    return [
+        Violation(f"trajectory {number}, {name}", describe(getattr(theirs, name)), describe(getattr(ours, name)), hint)
+        for number, (ours, theirs) in enumerate(zip(actual, twin, strict=True))
+        for name in COMPARED
+        if getattr(ours, name) != getattr(theirs, name)
+    ]
+
+
+def _said(trajectories: Trajectories, tokenizer: Tokenizer) -> str:
+    return "\n".join(tokenizer.decode([*each.prompt_ids, *each.response_ids]) for each in trajectories) or "none"

@@ -7,28 +7,35 @@ the script.
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import closing, suppress
 from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
 from conformance.failure import ConformanceFailure
 from conformance.gateway import Driver, Handle, Refused, Trajectory
 from conformance.oracles import Violation
-from conformance.wire import Recorder, Reply
+from conformance.outcome import NotTested
+from conformance.rawwire import RawConnection
+from conformance.transcript import Exchange
+from conformance.wire import NoAnswer, Recorder, Reply
 
 Message = dict[str, Any]
 T = TypeVar("T")
 
 ABSENT: Any = object()
-"""Given as a field of a request: leave the field out."""
+"""Given as a field or header of a request: leave it out."""
 
 
 def system(content: Any) -> Message:
@@ -53,6 +60,14 @@ def function(name: str, description: str = "A tool.", **properties: Any) -> dict
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
+class ControlRefused(ConformanceFailure):
+    """The gateway's control plane refused what the check asked of it. `status` is the HTTP status."""
+
+    def __init__(self, what: str, expected: str, refusal: Refused) -> None:
+        super().__init__([Violation(what, expected, str(refusal))])
+        self.status = refusal.status
+
+
 class Trajectories(list[Trajectory]):
     """What a session exported, in its order."""
 
@@ -71,7 +86,9 @@ class Session:
         """The open session. Opened by the first use."""
         try:
             return self._driver.create(**self._settings)
-        except (Refused, ValueError) as error:
+        except Refused as refusal:
+            raise ControlRefused("creating a session", "a session", refusal) from refusal
+        except ValueError as error:
             raise ConformanceFailure([Violation("creating a session", "a session", str(error))]) from error
 
     @property
@@ -80,11 +97,15 @@ class Session:
 
     def chat(self, *messages: str | Message, stream: bool = False, **fields: Any) -> Reply:
         """Send a chat request with these messages (a str is a user message) and return whatever came back."""
+        return self.send(self.body(*messages, stream=stream, **fields))
+
+    def body(self, *messages: str | Message, stream: bool = False, **fields: Any) -> dict[str, Any]:
+        """The body of the request that `chat` sends."""
         body: dict[str, Any] = {"model": "kit", "messages": self.messages(*messages)}
         if stream:
             body["stream"] = True
         body.update(fields)
-        return self.send({name: value for name, value in body.items() if value is not ABSENT})
+        return {name: value for name, value in body.items() if value is not ABSENT}
 
     def messages(self, *messages: str | Message) -> list[Message]:
         """The messages as they are sent: in full form, the nonce in front of the first one's text."""
@@ -106,7 +127,8 @@ class Session:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Send any request to the session's base URL. `content` replaces the JSON `body`."""
+        """Send any request to the session's base URL. `content` replaces the JSON `body`; a header that is `ABSENT` is
+        left out."""
         return self.send_to(self.handle.base_url + path, body, method=method, content=content, headers=headers)
 
     def send_to(
@@ -124,12 +146,27 @@ class Session:
             head["content-type"] = "application/json"
             content = json.dumps(body, ensure_ascii=False).encode() if content is None else content
         head.update(headers or {})
-        return send(self._http, httpx.Request(method, url, headers=head, content=content))
+        present = {name: value for name, value in head.items() if value is not ABSENT}
+        return send(self._http, httpx.Request(method, url, headers=present, content=content))
+
+    def connect(self) -> RawConnection:
+        """A connection to the session's base URL, for exchanges that no HTTP client would make."""
+        return RawConnection(self._recorder, self.handle.base_url, self.handle.api_key)
 
     def start(self, *messages: str | Message, **fields: Any) -> Pending:
         """The same as `chat`, in the background."""
         self.handle  # noqa: B018 - opened here, so that two pending requests share one session
         return Pending(lambda: self.chat(*messages, **fields), self._recorder.timeout)
+
+    def dial(self, *messages: str | Message, **fields: Any) -> Dialled:
+        """The same as `chat`, on a connection of its own that the check may hang up at any time."""
+        body = {"model": "kit", "messages": self.messages(*messages), **fields}
+        headers = {"authorization": f"Bearer {self.handle.api_key}", "content-type": "application/json"}
+        exchange = Exchange(
+            "POST", f"{self.handle.base_url}/chat/completions", headers, json.dumps(body).encode(), time.monotonic()
+        )
+        self._recorder.exchanges.append(exchange)
+        return Dialled(exchange, self._recorder.timeout)
 
     def trajectories(self) -> Trajectories:
         """What the gateway would export now."""
@@ -145,7 +182,7 @@ class Session:
     def complete(self, reward_info: dict[str, Any] | None = None) -> None:
         self._drive("completing the session", lambda handle: self._driver.complete(handle, reward_info))
 
-    def reward(self, reward_info: dict[str, Any]) -> None:
+    def reward(self, reward_info: Any) -> None:
         self._drive("posting a reward", lambda handle: self._driver.reward(handle, reward_info))
 
     def state(self) -> dict[str, Any]:
@@ -161,6 +198,8 @@ class Session:
         handle = self.handle
         try:
             return call(handle)
+        except Refused as refusal:
+            raise ControlRefused(what, "no refusal", refusal) from refusal
         except ValueError as error:
             raise ConformanceFailure([Violation(what, "an answer that the driver understands", str(error))]) from error
 
@@ -187,6 +226,25 @@ class Sessions:
         """A new session, created at its first use. `settings` go to the driver's `create`."""
         session = Session(self._driver, self._http, self._recorder, self._nonce, settings)
         self._open.append(session)
+        return session
+
+    def unknown(self) -> Session:
+        """A session that was never created: the addresses of one that was, with another id in them."""
+        session, known = self.open(), self.open().handle
+        unlike = known.session_id[:-1] + ("1" if known.session_id.endswith("0") else "0")
+        if known.session_id not in known.base_url:
+            raise NotTested("the base URL does not carry the session's id, so no unknown session can be addressed")
+
+        def elsewhere(url: str | None) -> Any:
+            return url and url.replace(known.session_id, unlike)
+
+        session.handle = replace(
+            known,
+            session_id=unlike,
+            base_url=elsewhere(known.base_url),
+            anthropic_base_url=elsewhere(known.anthropic_base_url),
+            reward_info_url=elsewhere(known.reward_info_url),
+        )
         return session
 
     def discard(self) -> None:
@@ -218,3 +276,39 @@ class Pending:
             return self._future.result(self._timeout)
         except FutureTimeout:
             raise ConformanceFailure([Violation("the request in flight", "an answer", "none in time")]) from None
+
+
+class Dialled:
+    """A chat request on a connection of its own: sent, its answer not read."""
+
+    def __init__(self, exchange: Exchange, timeout: float) -> None:
+        self._exchange = exchange
+        self._answer: http.client.HTTPResponse | None = None
+        url = urlsplit(exchange.url)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(url.hostname or "", url.port, timeout=timeout)
+        self._do(
+            lambda: self._connection.request("POST", url.path, exchange.request_body, dict(exchange.request_headers))
+        )
+
+    def read_first_byte(self) -> None:
+        """Read as much as shows that the body of the answer has begun."""
+        self._answer = answer = self._do(self._connection.getresponse)
+        self._exchange.status, self._exchange.headers = answer.status, {k.lower(): v for k, v in answer.getheaders()}
+        self._exchange.chunks.append((time.monotonic(), self._do(lambda: answer.read1(1))))
+
+    def hang_up(self) -> None:
+        """Close the connection, whatever is on its way."""
+        if self._answer is not None:
+            self._answer.close()
+        self._connection.close()
+        self._exchange.finished = time.monotonic()
+        self._exchange.error = "hung up by the client"
+
+    def _do(self, step: Callable[[], T]) -> T:
+        try:
+            return step()
+        except (OSError, http.client.HTTPException) as error:
+            self._exchange.finished = time.monotonic()
+            self._exchange.error = f"connection failed: {error or type(error).__name__}"
+            raise NoAnswer(self._exchange) from error

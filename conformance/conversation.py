@@ -1,0 +1,45 @@
+"""What an agent does with a session: it echoes each answer, and asks again what was not answered.
+
+Knows messages and the script of the upstream; never tokens. A turn that was not answered leaves no message behind, so
+two sessions that go through the same answered turns are *twins*, whatever failed between the turns of one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.failure import ConformanceFailure, describe
+from conformance.oracles import Violation
+from conformance.session import Message, Session, Trajectories, user
+from conformance.upstream.client import Upstream
+from conformance.wire import Reply
+
+
+class Conversation:
+    """One conversation in a session. `fields` go into each of its requests."""
+
+    def __init__(self, session: Session, upstream: Upstream, **fields: Any) -> None:
+        self.session, self.upstream, self.fields = session, upstream, fields
+        self.messages: list[Message] = []
+
+    def turn(self, content: str, answer: str) -> Reply:
+        """The user says `content`, the model `answer`. Anything but an answer is a failure."""
+        self.upstream.says(answer)
+        reply = self.ask(content)
+        if reply.status != 200:
+            where = f"the turn {describe(content)}"
+            raise ConformanceFailure([Violation(where, "status 200", f"{reply.status} {describe(reply.body)}")])
+        self.messages += [user(content), reply.message]
+        return reply
+
+    def fails(self, content: str, **fault: Any) -> Reply:
+        """The user says `content` and the upstream fails, by default with status 500."""
+        self.upstream.fails(**fault)
+        return self.ask(content)
+
+    def ask(self, content: str) -> Reply:
+        """The user says `content`, whatever comes of it."""
+        return self.session.chat(*self.messages, user(content), **self.fields)
+
+    def trajectories(self) -> Trajectories:
+        return self.session.trajectories()
