@@ -32,7 +32,6 @@ from conformance.upstream.dialect import KIT
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
 
-
 _TIMEOUT = 30.0
 """Seconds after which a server that does not answer counts as gone."""
 
@@ -64,7 +63,8 @@ class _Link:
         self._idle: deque[http.client.HTTPConnection] = deque()
 
     def request(self, method: str, path: str, document: Any = None, patience: float = 0.0) -> Any:
-        """The answer's JSON. The server may take `patience` seconds longer than it should need. Raises `ScriptError` for a refused step and `UpstreamError` for anything else."""
+        """The answer's JSON. The server may take `patience` seconds longer than it should need. Raises
+        `ScriptError` for a refused step and `UpstreamError` for anything else."""
         body = None if document is None else json.dumps(document).encode()
         try:
             connection = self._idle.pop()

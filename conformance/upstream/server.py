@@ -91,7 +91,7 @@ async def _serve(
         await runner.cleanup()
 
 
-def instructions(url: str, tokenizer_dir: str | Path) -> str:
+def advice(url: str, tokenizer: Tokenizer) -> str:
     """What to tell a gateway, so that the upstream at `url` is its inference engine."""
     port = url.rsplit(":", 1)[1]
     return f"""listening on {url}
@@ -100,7 +100,7 @@ Start the gateway under test with this server as its inference engine:
   base URL, gateway that sends token ids (vLLM)   {url}/v1   (/v1/completions, prompt = token ids)
   base URL, gateway that passes chat through      {url}/v1   (/v1/chat/completions)
   model name                                      {MODEL}
-  tokenizer and chat template                     {Path(tokenizer_dir).resolve()}
+  tokenizer and chat template                     {tokenizer.path}
   API key                                         any; none is checked
 
 Then judge it, while this server runs:

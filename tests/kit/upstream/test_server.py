@@ -14,7 +14,7 @@ import pytest
 from conformance.fixtures import fixture_path
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
-from conformance.upstream.server import instructions
+from conformance.upstream.server import advice
 
 from .caller import Caller
 
@@ -133,8 +133,8 @@ def test_a_taken_port_and_a_bad_tokenizer_are_one_sentence_each(tmp_path: Path) 
     assert lost_error == f"error: {tmp_path} has no tokenizer.json; only tokenizers in that form can be loaded\n"
 
 
-def test_the_instructions_name_all_that_a_gateway_needs() -> None:
-    text = instructions("http://127.0.0.1:8765", fixture_path("chatml"))
+def test_the_advice_names_all_that_a_gateway_needs() -> None:
+    text = advice("http://127.0.0.1:8765", Tokenizer.load(fixture_path("chatml")))
 
     assert text.splitlines()[0] == "listening on http://127.0.0.1:8765"
     assert "http://127.0.0.1:8765/v1" in text
