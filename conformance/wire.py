@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import httpx
 
 from conformance.failure import ConformanceFailure, describe
-from conformance.oracles import Violation, chat, sse
+from conformance.oracles import Violation, chat, sse, wording
 from conformance.transcript import Exchange
 
 
@@ -36,11 +36,15 @@ class Recorder(httpx.BaseTransport):
         self.exchanges = []
         self.deadline = time.monotonic() + self.timeout
 
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, as a socket's timeout: never 0."""
+        return min(max(self.deadline - time.monotonic(), 0.001), self.timeout)
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         exchange = Exchange(request.method, str(request.url), dict(request.headers), request.read(), time.monotonic())
         self.exchanges.append(exchange)
-        left = max(self.deadline - time.monotonic(), 0.001)
-        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), min(left, self.timeout))
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.left)
         try:
             response = self._transport(request.url.scheme).handle_request(request)
         except httpx.TransportError as error:
@@ -137,8 +141,10 @@ class Reply:
 
     @property
     def is_stream(self) -> bool:
+        """By its label; or, mislabelled, by how it begins, as a client that asked for a stream reads it."""
         kind: str = self.headers.get("content-type", "")
-        return kind.partition(";")[0].strip().lower() == "text/event-stream"
+        labelled = kind.partition(";")[0].strip().lower() == "text/event-stream"
+        return labelled or self.body.startswith((b"data:", b"event:"))
 
     def json(self) -> Any:
         """The body as JSON."""
@@ -154,6 +160,17 @@ class Reply:
         events = parser.feed(self.body)
         parser.close()
         return events
+
+    @cached_property
+    def chunks(self) -> list[dict[str, Any]]:
+        """The JSON objects of a stream's frames, at least one. `[DONE]`, and what is no JSON object, is left out."""
+        if self.status != 200:
+            raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
+        parsed = [wording.parse_json(event.data)[0] for event in self.events]
+        found = [chunk for chunk in parsed if isinstance(chunk, dict)]
+        if not found:
+            raise ConformanceFailure([Violation("stream", "at least one chunk", describe(self.body))])
+        return found
 
     @cached_property
     def completion(self) -> dict[str, Any]:

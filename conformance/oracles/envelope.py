@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.oracles import Violation
 from conformance.oracles.schema import Finding, in_reading_order, mismatches
-from conformance.oracles.wording import brief
+from conformance.oracles.wording import brief, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +52,7 @@ LEAKS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("the address of an object", re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")),
 )
 """What must never be in a message that a client gets."""
+LEAK_HINT = "an exception's text reached the client; what is unexpected is answered with a constant sentence"
 
 
 def openai_error(body: object, status: int | None = None) -> list[Violation]:
@@ -76,6 +77,12 @@ def anthropic_error(body: object, status: int | None = None, strict: bool = Fals
     return in_reading_order(body, [*findings, *_leaks(body)]) + _status(status)
 
 
+def leaks(text: str) -> list[Violation]:
+    """Judge the text of any error answer, also one in no envelope: nothing of the gateway's inside is in it."""
+    plain = text.replace('\\"', '"').replace("\\n", "\n")  # JSON's escapes would hide a quoted path
+    return [Violation("body", f"a text without {what}", shown, LEAK_HINT) for what, shown in _leaked(plain)]
+
+
 def _error(body: object) -> dict[Any, Any]:
     error = body.get("error") if isinstance(body, dict) else None
     return error if isinstance(error, dict) else {}
@@ -88,15 +95,17 @@ def _typed(body: object, status: int, types: tuple[str, ...]) -> Iterator[Findin
         yield Finding(("error", "type"), f"{expected} for status {status}", brief(kind))
 
 
+def _leaked(text: str) -> Iterator[tuple[str, str]]:
+    for what, pattern in LEAKS:
+        if found := pattern.search(text):
+            yield what, quoted(text[max(0, found.start() - 20) : found.end() + 40])
+
+
 def _leaks(body: object) -> Iterator[Finding]:
     message = _error(body).get("message")
-    if not isinstance(message, str):
-        return
-    for what, pattern in LEAKS:
-        if found := pattern.search(message):
-            shown = brief(message[max(0, found.start() - 20) : found.end() + 40])
-            hint = "an exception's text reached the client; what is unexpected is answered with a constant sentence"
-            yield Finding(("error", "message"), f"a sentence without {what}", shown, hint)
+    if isinstance(message, str):
+        for what, shown in _leaked(message):
+            yield Finding(("error", "message"), f"a sentence without {what}", shown, LEAK_HINT)
 
 
 def _status(status: int | None) -> list[Violation]:
