@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from reference_gateway import __version__
 from reference_gateway.access import Access
@@ -24,7 +24,7 @@ from reference_gateway.codec.directory import read_directory
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
 from reference_gateway.control_plane import ControlPlane
-from reference_gateway.data_plane import OPENAI, WIRES, DataPlane
+from reference_gateway.data_plane import OPENAI, WIRES, DataPlane, locate
 from reference_gateway.errors import problem_of
 from reference_gateway.http import HungUp
 from reference_gateway.metrics import Metrics
@@ -34,6 +34,21 @@ from reference_gateway.types import Backend, Codec
 from reference_gateway.wire.base import Policy
 
 log = logging.getLogger(__name__)
+
+
+class Gateway(FastAPI):
+    """The control plane as a FastAPI app, and in front of it the data plane, whose turns don't pay for a framework."""
+
+    def __init__(self, data_plane: DataPlane, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._data_plane = data_plane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Called by the server."""
+        if scope["type"] == "http" and (place := locate(scope["path"])) is not None:
+            await self._data_plane.serve(place, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(config: Config, *, codec: Codec | None = None, backend: Backend | None = None) -> FastAPI:
@@ -58,7 +73,8 @@ def create_app(config: Config, *, codec: Codec | None = None, backend: Backend |
         await checked.close()
         log.info("gateway stopped")
 
-    app = FastAPI(
+    app = Gateway(
+        DataPlane(sessions, access, metrics, policy, config.max_body),
         title="reference-gateway",
         version=__version__,
         lifespan=lifespan,
@@ -67,9 +83,6 @@ def create_app(config: Config, *, codec: Codec | None = None, backend: Backend |
         redoc_url=None,
     )
     app.state.sessions = sessions
-    app.router.routes.append(
-        Mount("/sessions/{session_id}/v1", DataPlane(sessions, access, metrics, policy, config.max_body))
-    )
     app.include_router(control.router())
     app.add_exception_handler(HTTPException, _framework_error)
     # The framework treats `Exception` apart: what arrives there was expected by nobody.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -54,6 +55,9 @@ def _serve(config: Config) -> int:
 def _config(arguments: argparse.Namespace) -> Config:
     given = {name: value for name, value in vars(arguments).items() if name in _FIELDS and value is not None}
     given["options"] = dict(arguments.option or [])
+    for name in ("api_key", "backend_api_key"):
+        # An argument shows in the list of processes; the environment does not.
+        given.setdefault(name, os.environ.get(f"REFERENCE_GATEWAY_{name.upper()}"))
     if arguments.tool_parser == "none":
         given["tool_parser"] = None
     if arguments.sampling is not None:
@@ -78,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--public-url", metavar="URL", help="what agents reach it by, when that is not the Host they send"
     )
-    where.add_argument("--api-key", metavar="KEY", help="admin key of the control plane; each session then has its own")
+    where.add_argument(
+        "--api-key", metavar="KEY", help="admin key; each session then has its own. Also from REFERENCE_GATEWAY_API_KEY"
+    )
     where.add_argument("--max-body", type=int, default=default.max_body, metavar="BYTES")
     where.add_argument(
         "--shutdown-timeout", type=int, default=default.shutdown_timeout, metavar="S", help="for turns in flight"
@@ -87,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     model = serve.add_argument_group("the model")
     model.add_argument("--backend", choices=BACKENDS, default=default.backend)
     model.add_argument("--backend-url", metavar="URL", help="root of the engine's server")
-    model.add_argument("--backend-api-key", metavar="KEY")
+    model.add_argument("--backend-api-key", metavar="KEY", help="also from REFERENCE_GATEWAY_BACKEND_API_KEY")
     model.add_argument("--backend-timeout", type=float, metavar="S", help="for one generation; unset: no limit")
     model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
     model.add_argument("--tokenizer", type=Path, metavar="DIR", help="unset: a built-in byte tokenizer")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
@@ -32,8 +33,24 @@ WIRES: Mapping[str, Wire] = {"/chat/completions": OPENAI}
 """Path below `/sessions/{session_id}/v1` -> the wire that is spoken there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request of the data plane goes: a session, and a path below its `/v1`."""
+
+    session_id: str
+    path: str
+
+
+def locate(path: str) -> Place | None:
+    """The place that a URL's path names; None for every path outside the data plane."""
+    parts = path.split("/", 4)
+    if len(parts) < 4 or parts[1] != "sessions" or parts[3] != "v1":
+        return None
+    return Place(parts[2], "/" + parts[4] if len(parts) == 5 else "")
+
+
 class DataPlane:
-    """An ASGI app to be mounted at `/sessions/{session_id}/v1`."""
+    """Serves the requests of all sessions; `serve` is an ASGI app that was told the place."""
 
     def __init__(self, sessions: Sessions, access: Access, metrics: Metrics, policy: Policy, max_body: int) -> None:
         self._sessions = sessions
@@ -42,16 +59,13 @@ class DataPlane:
         self._policy = policy
         self._max_body = max_body
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens, in the envelope of the path that it was sent to."""
-        if scope["type"] != "http":
-            return
-        path = scope["path"].removeprefix(scope["root_path"])
-        wire = WIRES.get(path)
+        wire = WIRES.get(place.path)
         headers: RawHeaders = JSON
         try:
             _require_route(wire, scope)
-            status, (body, headers) = 200, await self._answer(wire or OPENAI, scope, receive)
+            status, (body, headers) = 200, await self._answer(wire or OPENAI, place.session_id, scope, receive)
         except HungUp:
             self._metrics.hung_up += 1
             return
@@ -60,14 +74,13 @@ class DataPlane:
             status, body = problem.status, (wire or OPENAI).error(problem.status, problem.message)
             headers = [*JSON, *raw(problem.headers)]
             if status >= 500:
-                about = {"session": scope["path_params"]["session_id"], "error": problem.message}
+                about = {"session": place.session_id, "error": problem.message}
                 log.warning("turn failed", extra=about)
         self._metrics.requests[(wire or OPENAI).name, status] += 1
         await respond(send, status, body, headers)
 
-    async def _answer(self, wire: Wire, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
+    async def _answer(self, wire: Wire, session_id: str, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
         headers = headers_of(scope)
-        session_id: str = scope["path_params"]["session_id"]
         self._access.require_session(headers, session_id)
         require_json(headers.get("content-type"))
         body = read_object(await read_body(receive, headers, self._max_body))

@@ -48,11 +48,7 @@ class Vocabulary:
         self._guarded = _load(orjson.dumps(document)) if names else self._open
         self._back = {self._guarded.token_to_id(self._private[name]): self._ids[name] for name in names}
         self._same_ids = all(guarded == real for guarded, real in self._back.items())
-        self.leaks = [
-            name
-            for name in names
-            if len(name) > 1 and self._ids[name] in self._guarded.encode(name, add_special_tokens=False).ids
-        ]
+        self.leaks = [name for name in names if len(name) > 1 and self._ids[name] in _ids(self._guarded, name)]
         """Control tokens that the base vocabulary makes from their characters: no tokenizer can wall them off."""
 
     def token_id(self, text: str) -> int | None:
@@ -62,14 +58,13 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Ids of template text: control strings become control tokens. Adds no token of its own."""
-        ids: list[int] = self._open.encode(text, add_special_tokens=False).ids
-        return ids
+        return _ids(self._open, text)
 
     def encode_marked(self, text: str, cut: str) -> list[int]:
         """Ids of rendered text in which control strings of messages carry `cut`: those become ordinary tokens."""
         if self._control is not None:
             text = self._control.sub(lambda found: self._private[found[0]], text)
-        ids: list[int] = self._guarded.encode(text.replace(cut, ""), add_special_tokens=False).ids
+        ids = _ids(self._guarded, text.replace(cut, ""))
         return ids if self._same_ids else [self._back.get(token, token) for token in ids]
 
     def has_control(self, text: str) -> bool:
@@ -105,6 +100,12 @@ def _cut(text: str, places: Sequence[int], cut: str) -> str:
     for place in reversed(places):
         text = text[:place] + cut + text[place:]
     return text
+
+
+def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    # The batch form leaves out the offsets into the text, a fifth of the work.
+    ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+    return ids
 
 
 def _load(source: bytes) -> Tokenizer:
