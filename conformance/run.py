@@ -132,7 +132,7 @@ class Run:
 
             checks.refuse_overrides(items, suite.__all__)
             self._refuse_no_target(bound)
-        if self.whole_suite:
+        if self.whole_suite and not self.only:
             checks.refuse_gaps(bound, self.catalogue)
         dropped = [item for item in bound if not checks.selected(item.stash[REQUIREMENT], self.settings, self.only)]
         if dropped:

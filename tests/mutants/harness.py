@@ -14,6 +14,7 @@ import uvicorn
 
 from conformance.fixtures import fixture_path
 from conformance.outcome import Outcome
+from conformance.pinned import KIT_SHAPES
 from conformance.requirements import Requirement
 from conformance.upstream.client import Upstream
 from reference_gateway.app import create_app
@@ -21,7 +22,7 @@ from reference_gateway.config import Config
 from tests.mutants.sabotage import Sabotage
 
 
-@dataclass
+@dataclass(eq=False)
 class Verdicts:
     """What the suite said: the outcomes of each requirement's checks, and the text of each failure."""
 
@@ -51,7 +52,7 @@ class Verdicts:
 def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -> Iterator[str]:
     """The reference gateway in a thread of this process, sabotaged if asked."""
     settings = {
-        "tokenizer": str(fixture_path("chatml")),
+        "tokenizer": fixture_path("chatml"),
         "backend": "vllm",
         "backend_url": upstream.url,
         "tool_parser": "hermes",
@@ -88,7 +89,8 @@ def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str) -> Ve
     verdicts.exit_code = pytest.main(
         [
             *("-c", str(folder / "pytest.ini"), "--rootdir", str(folder), "-p", "no:cacheprovider", "-q", "-s"),
-            *("--gateway-url", url, "--gateway-upstream-port", port, "--gateway-timeout-scale", "0.4", *arguments),
+            *("--gateway-url", url, "--gateway-upstream-port", port, "--gateway-timeout-scale", "0.4"),
+            *("--gateway-snapshots", str(KIT_SHAPES), *arguments),
         ],
         plugins=[verdicts],
     )
