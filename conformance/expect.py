@@ -21,6 +21,11 @@ from conformance.session import ControlRefused, Trajectories
 from conformance.tokenizer import Tokenizer
 from conformance.wire import Reply, at
 
+REFUSED = range(400, 500)
+"""Any status that says: the request is wrong. `expect(reply).status(*REFUSED)`."""
+FAILED = range(500, 600)
+"""Any status that says: the server, or what stands behind it, failed."""
+
 
 def expect(actual: Any) -> Any:
     """Start an expectation about a reply, a list of trajectories, or any value."""
@@ -112,7 +117,7 @@ class ReplyExpectation:
         __tracebackhide__ = True
         if self.reply.status not in allowed:
             body = describe(self.reply.body)
-            _hold([Violation("status", " or ".join(map(str, allowed)), f"{self.reply.status} with the body {body}")])
+            _hold([Violation("status", _statuses(allowed), f"{self.reply.status} with the body {body}")])
         return self
 
     def header(self, name: str, value: str, *, starts: bool = False) -> Self:
@@ -225,18 +230,18 @@ class CallExpectation:
     def __init__(self, call: Callable[[], Any]) -> None:
         self.call = call
 
-    def is_refused(self, *statuses: int, hint: str = "") -> Self:
+    def is_refused(self, what: str, *statuses: int, hint: str = "") -> Self:
         """The gateway answers the call with an error; with one of these statuses, if any are given."""
         __tracebackhide__ = True
-        expected = "an error" + (f" with status {' or '.join(map(str, statuses))}" if statuses else "")
-        where = getattr(self.call, "__name__", "the call")
+        expected = "refused" + (f" with status {_statuses(statuses)}" if statuses else "")
         try:
             answer = self.call()
         except ControlRefused as refusal:
             if statuses and refusal.status not in statuses:
-                _hold([Violation(where, expected, refusal.violations[0].actual, hint)])
+                _hold([Violation(what, expected, f"refused with {refusal.violations[0].actual}", hint)])
             return self
-        _hold([Violation(where, expected, f"done, with the answer {describe(answer)}", hint)])
+        done = "done" if answer is None else f"done, with the answer {describe(answer)}"
+        _hold([Violation(what, expected, done, hint)])
         return self
 
 
@@ -307,6 +312,13 @@ class TrajectoryExpectation:
 def rendered(tokenizer: Tokenizer, messages: Sequence[dict[str, Any]], **kwargs: Any) -> list[int]:
     """The token ids of the template's own render of these messages, with the generation prompt."""
     return tokenizer.encode(tokenizer.render(list(messages), **kwargs))
+
+
+def _statuses(allowed: Sequence[int]) -> str:
+    for known, name in ((REFUSED, "4xx"), (FAILED, "5xx")):
+        if list(allowed) == list(known):
+            return name
+    return " or ".join(map(str, allowed))
 
 
 COMPARED = ("prompt_ids", "response_ids", "response_mask", "response_logprobs")

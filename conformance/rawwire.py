@@ -34,6 +34,7 @@ class RawConnection:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
             plain = socket.create_connection((parts.hostname or "", port), recorder.left)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are two writes
             secure = parts.scheme == "https"
             context = ssl.create_default_context() if secure else None
             self._socket = context.wrap_socket(plain, server_hostname=parts.hostname) if context else plain
@@ -90,6 +91,17 @@ class RawConnection:
         self._exchange = None
         self.ended = response.will_close
         return Reply(exchange)
+
+    def read_first_byte(self) -> Self:
+        """Wait until the answer begins."""
+        exchange = self._open
+        self._socket.settimeout(self._recorder.left)
+        try:
+            if not self._socket.recv(1):
+                raise ConnectionError("the server closed it without an answer")
+        except OSError as error:
+            self._broken(exchange, error)
+        return self
 
     def hang_up(self) -> None:
         """Close the connection, whatever was begun."""

@@ -7,10 +7,8 @@ the script.
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -19,7 +17,6 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -28,8 +25,7 @@ from conformance.gateway import Driver, Handle, Refused, Trajectory
 from conformance.oracles import Violation
 from conformance.outcome import NotTested
 from conformance.rawwire import RawConnection
-from conformance.transcript import Exchange
-from conformance.wire import NoAnswer, Recorder, Reply
+from conformance.wire import Recorder, Reply
 
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -90,6 +86,14 @@ class Session:
             raise ControlRefused("creating a session", "a session", refusal) from refusal
         except ValueError as error:
             raise ConformanceFailure([Violation("creating a session", "a session", str(error))]) from error
+
+    def attempt(self) -> ControlRefused | None:
+        """Open the session. Returns the gateway's refusal, if it refuses."""
+        try:
+            self.handle  # noqa: B018 - opening it is the attempt
+        except ControlRefused as refusal:
+            return refusal
+        return None
 
     @property
     def id(self) -> str:
@@ -158,15 +162,10 @@ class Session:
         self.handle  # noqa: B018 - opened here, so that two pending requests share one session
         return Pending(lambda: self.chat(*messages, **fields), self._recorder.timeout)
 
-    def dial(self, *messages: str | Message, **fields: Any) -> Dialled:
-        """The same as `chat`, on a connection of its own that the check may hang up at any time."""
-        body = {"model": "kit", "messages": self.messages(*messages), **fields}
-        headers = {"authorization": f"Bearer {self.handle.api_key}", "content-type": "application/json"}
-        exchange = Exchange(
-            "POST", f"{self.handle.base_url}/chat/completions", headers, json.dumps(body).encode(), time.monotonic()
-        )
-        self._recorder.exchanges.append(exchange)
-        return Dialled(exchange, self._recorder.timeout)
+    def dial(self, *messages: str | Message, **fields: Any) -> RawConnection:
+        """Send what `chat` sends, on a connection of its own that the check may hang up at any time."""
+        content = json.dumps(self.body(*messages, **fields)).encode()
+        return self.connect().begin(content_length=str(len(content))).write(content)
 
     def trajectories(self) -> Trajectories:
         """What the gateway would export now."""
@@ -276,39 +275,3 @@ class Pending:
             return self._future.result(self._timeout)
         except FutureTimeout:
             raise ConformanceFailure([Violation("the request in flight", "an answer", "none in time")]) from None
-
-
-class Dialled:
-    """A chat request on a connection of its own: sent, its answer not read."""
-
-    def __init__(self, exchange: Exchange, timeout: float) -> None:
-        self._exchange = exchange
-        self._answer: http.client.HTTPResponse | None = None
-        url = urlsplit(exchange.url)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(url.hostname or "", url.port, timeout=timeout)
-        self._do(
-            lambda: self._connection.request("POST", url.path, exchange.request_body, dict(exchange.request_headers))
-        )
-
-    def read_first_byte(self) -> None:
-        """Read as much as shows that the body of the answer has begun."""
-        self._answer = answer = self._do(self._connection.getresponse)
-        self._exchange.status, self._exchange.headers = answer.status, {k.lower(): v for k, v in answer.getheaders()}
-        self._exchange.chunks.append((time.monotonic(), self._do(lambda: answer.read1(1))))
-
-    def hang_up(self) -> None:
-        """Close the connection, whatever is on its way."""
-        if self._answer is not None:
-            self._answer.close()
-        self._connection.close()
-        self._exchange.finished = time.monotonic()
-        self._exchange.error = "hung up by the client"
-
-    def _do(self, step: Callable[[], T]) -> T:
-        try:
-            return step()
-        except (OSError, http.client.HTTPException) as error:
-            self._exchange.finished = time.monotonic()
-            self._exchange.error = f"connection failed: {error or type(error).__name__}"
-            raise NoAnswer(self._exchange) from error
