@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.oracles.chat_stream import assemble, stream
 from conformance.oracles.schema import Finding, in_reading_order, mismatches
-from conformance.oracles.wording import Path, brief, described, parse_json
+from conformance.oracles.wording import Path, brief, described, parse_json, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def _choices(choices: object, wanted: int) -> Iterator[Finding]:
         if isinstance(choice, dict):
             index = choice.get("index")
             if isinstance(index, int) and not isinstance(index, bool) and index >= 0 and index != number:
-                yield Finding(("choices", number, "index"), str(number), str(brief(index)))
+                yield Finding(("choices", number, "index"), str(number), brief(index))
             yield from _choice(("choices", number), choice)
 
 
@@ -107,10 +107,10 @@ def _arguments(path: Path, text: str) -> Iterator[Finding]:
             hint = "this looks like a Python dict that was turned into text without JSON"
         elif not text:
             hint = 'a call without arguments has "{}"'
-        yield Finding(path, "the text of a JSON object", f"{brief(text)} ({wrong})", hint)
+        yield Finding(path, "the text of a JSON object", f"{quoted(text)} ({wrong})", hint)
     elif not isinstance(document, dict):
         hint = "the arguments were encoded as JSON twice" if isinstance(document, str) else ""
-        yield Finding(path, "the text of a JSON object", brief(text), hint)
+        yield Finding(path, "the text of a JSON object", quoted(text), hint)
 
 
 def _usage(usage: object) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.oracles import Violation, envelope
 from conformance.oracles.schema import in_reading_order, mismatches
 from conformance.oracles.sse import DONE, Event
-from conformance.oracles.wording import brief, described, parse_json
+from conformance.oracles.wording import brief, described, parse_json, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -172,9 +172,9 @@ class _Grammar:
         for number, event in enumerate(events, 1):
             where = f"frame {number} (line {event.line})" if event.line else f"frame {number}"
             if event.event != "message":
-                yield Violation(where, "no `event:` field", f"event: {brief(event.event)}", "chat frames are unnamed")
+                yield Violation(where, "no `event:` field", quoted(f"event: {event.event}"), "chat frames are unnamed")
             if self.ended:
-                yield Violation(where, f"nothing after the {self.ended}", brief(event.data))
+                yield Violation(where, f"nothing after the {self.ended}", quoted(event.data))
                 if event.data == DONE:
                     continue
             if event.data == DONE:
@@ -183,7 +183,7 @@ class _Grammar:
                 continue
             chunk, wrong = parse_json(event.data)
             if wrong:
-                yield Violation(where, f"a chunk as JSON, or {DONE}", f"{brief(event.data)} ({wrong})")
+                yield Violation(where, f"a chunk as JSON, or {DONE}", f"{quoted(event.data)} ({wrong})")
             elif isinstance(chunk, dict) and "error" in chunk:
                 yield from (
                     Violation(f"{where}, {one.where}", one.expected, one.actual, one.hint)

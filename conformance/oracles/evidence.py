@@ -126,6 +126,11 @@ class Evidence:
         return [(track, [one for run in track.runs for one in self._split(track, *run)]) for track in self.tracks]
 
     @cached_property
+    def explained(self) -> dict[Track, dict[int, int]]:
+        """For each trajectory where the segments start that a generation explains, and where they end."""
+        return {track: {one.start: one.end for one in segments if one.calls} for track, segments in self.segments}
+
+    @cached_property
     def by_ids(self) -> dict[bytes, list[Call]]:
         """The calls by what they returned; empty generations are left out."""
         known: dict[bytes, list[Call]] = defaultdict(list)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from conformance.oracles import Violation
-from conformance.oracles.wording import brief, parse_json
+from conformance.oracles.wording import parse_json, quoted
 
 DONE = "[DONE]"
 """The data of the frame that ends an OpenAI stream. It is not JSON."""
@@ -177,16 +177,16 @@ def _stray(where: str, raw: bytes) -> list[Violation]:
 def _frame_line(where: str, raw: bytes, fields: int) -> list[Violation]:
     field, _, value = raw.decode("utf-8", "replace").partition(":")
     if field != "data":
-        return [Violation(where, "a line that starts with `data: `", brief(raw.decode("utf-8", "replace")))]
+        return [Violation(where, "a line that starts with `data: `", quoted(raw.decode("utf-8", "replace")))]
     if fields > 1:
         hint = "JSON on the wire has no raw newlines; or the blank line before this frame is missing"
         return [Violation(where, "a blank line after the `data:` line", "another `data:` line", hint)]
     found = []
     if not value.startswith(" "):
-        found.append(Violation(where, "`data: ` with one space", brief(raw[:12].decode("utf-8", "replace"))))
+        found.append(Violation(where, "`data: ` with one space", quoted(raw[:12].decode("utf-8", "replace"))))
     value = value.removeprefix(" ")
     if value != DONE:
         _, wrong = parse_json(value)
         if wrong:
-            found.append(Violation(where, f"JSON or {DONE}", f"{brief(value)} ({wrong})"))
+            found.append(Violation(where, f"JSON or {DONE}", f"{quoted(value)} ({wrong})"))
     return found

@@ -151,9 +151,9 @@ def _unexplained(evidence: Evidence, track: Track, segment: Segment, decode: Dec
     where = track.place(segment.start, segment.end, "response_mask")
     call = _meant(evidence, track, segment, decode)
     if call is None:
-        return Violation(
-            where, "mask 1 on ids that the upstream returned, and nowhere else", listed(ids, decode), "never sampled"
-        )
+        behind = segment.start in evidence.explained[track].values()
+        hint = "never sampled: ids behind a generation, which the gateway put there" if behind else "never sampled"
+        return Violation(where, "mask 1 on ids that the upstream returned, and nowhere else", listed(ids, decode), hint)
     at = first_difference(ids, call.generation)
     expected = f"the {counted(count(call.generation), 'id')} that {call} returned"
     if at < count(ids) or at < count(call.generation):
@@ -177,8 +177,9 @@ def _meant(evidence: Evidence, track: Track, segment: Segment, decode: Decode | 
 
 def _meant_here(evidence: Evidence, track: Track, segment: Segment) -> Call | None:
     """The call whose context ends where `segment` starts, or near that, with no other id before it."""
+    taken = evidence.explained[track]
     near = [call for call in evidence.calls if call.generation and abs(count(call.context) - segment.start) <= _NEAR]
-    fitting = [call for call in near if track.full.startswith(call.context)]
+    fitting = [call for call in near if count(call.context) not in taken and track.full.startswith(call.context)]
     return min(fitting, key=lambda call: abs(count(call.context) - segment.start), default=None)
 
 

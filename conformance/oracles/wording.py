@@ -39,6 +39,12 @@ def brief(value: object, limit: int = LIMIT) -> str:
     return printable(cut(text, limit))
 
 
+def quoted(text: str, limit: int = LIMIT) -> str:
+    """A piece of the wire as it stands there, cut to `limit` characters; control characters are escaped."""
+    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in cut(text, limit))
+    return f"`{printable(shown)}`" if text else "an empty text"
+
+
 def described(value: object) -> str:
     """`value` and its JSON type, for a message about a wrong type."""
     kind = type_name(value)

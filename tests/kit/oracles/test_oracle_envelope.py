@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.oracles import Violation
-from conformance.oracles.envelope import anthropic_error, openai_error
+from conformance.oracles.envelope import anthropic_error, leaks, openai_error
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -125,6 +125,20 @@ def test_a_leak_in_the_message_is_named(message, what):
     (found,) = [one for one in openai_error(openai(message=message), 400) if what in one.expected]
     assert (found.where, found.expected, found.hint) == ("error.message", f"a sentence without {what}", LEAK)
     assert [one.where for one in anthropic_error(anthropic(message=message), 400)][:1] == ["error.message"]
+
+
+def test_a_leak_in_a_body_without_envelope_is_named_through_the_escapes_of_json():
+    body = r'{"detail": "in File \"app.py\", see /srv/app/wire.py"}'
+    assert leaks(body) == [
+        Violation(
+            "body",
+            "a text without a line of a stack trace",
+            '`{"detail": "in File "app.py", see /srv/app/wire.py"}`',
+            LEAK,
+        ),
+        Violation("body", "a text without a file path", '` File "app.py", see /srv/app/wire.py"}`', LEAK),
+    ]
+    assert leaks("Internal Server Error") == []
 
 
 @pytest.mark.parametrize(

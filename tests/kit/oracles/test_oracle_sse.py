@@ -9,29 +9,10 @@ from conformance.oracles.sse import Event, SSEParser, framing, parse
 
 NOT_LINE_ENDS = "\u2028\u2029\u0085\v\f\x1c\x1d\x1e"
 
-STREAMS = st.one_of(
-    st.binary(max_size=80),
-    st.lists(
-        st.sampled_from(
-            [
-                b"data",
-                b"data:",
-                b"data: x",
-                b"event: e",
-                b"id: 7",
-                b"id",
-                b"retry: 5",
-                b":c",
-                b" ",
-                b"\n",
-                b"\r",
-                b"\r\n",
-            ]
-            + [b"\n\n", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xe2", b"\x80", b"\0"]
-        ),
-        max_size=30,
-    ).map(b"".join),
-)
+FIELDS = [b"data", b"data:", b"data: x", b"event: e", b"id: 7", b"id", b"retry: 5", b":c", b" "]
+ENDS = [b"\n", b"\r", b"\r\n", b"\n\n"]
+ODD = [b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xe2", b"\x80", b"\0"]
+STREAMS = st.binary(max_size=80) | st.lists(st.sampled_from([*FIELDS, *ENDS, *ODD]), max_size=30).map(b"".join)
 
 
 def test_an_event_starts_at_its_first_field_and_knows_its_line():
@@ -171,7 +152,7 @@ def test_clean_frames_have_no_violation():
         ),
         pytest.param(
             b"data: 1\n\nevent: x\n\n",
-            Violation("frame 2 (line 3)", "a line that starts with `data: `", '"event: x"'),
+            Violation("frame 2 (line 3)", "a line that starts with `data: `", "`event: x`"),
             id="event-field",
         ),
         pytest.param(
@@ -185,15 +166,15 @@ def test_clean_frames_have_no_violation():
             id="two-data-lines",
         ),
         pytest.param(
-            b"data:1\n\n", Violation("frame 1 (line 1)", "`data: ` with one space", '"data:1"'), id="no-space"
+            b"data:1\n\n", Violation("frame 1 (line 1)", "`data: ` with one space", "`data:1`"), id="no-space"
         ),
         pytest.param(
             b'data: {"a": \n\n',
-            Violation("frame 1 (line 1)", "JSON or [DONE]", '"{\\"a\\": " (Expecting value at character 6)'),
+            Violation("frame 1 (line 1)", "JSON or [DONE]", '`{"a": ` (Expecting value at character 6)'),
             id="not-JSON",
         ),
         pytest.param(
-            b"data: NaN\n\n", Violation("frame 1 (line 1)", "JSON or [DONE]", '"NaN" (NaN is not JSON)'), id="NaN"
+            b"data: NaN\n\n", Violation("frame 1 (line 1)", "JSON or [DONE]", "`NaN` (NaN is not JSON)"), id="NaN"
         ),
         pytest.param(
             b"data: 1\n\ndata: 2\n",
