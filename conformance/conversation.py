@@ -10,7 +10,8 @@ from typing import Any
 
 from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation
-from conformance.session import Message, Session, Trajectories, user
+from conformance.rawwire import RawConnection
+from conformance.session import Message, Pending, Session, Trajectories, user
 from conformance.upstream.client import Upstream
 from conformance.wire import Reply
 
@@ -40,6 +41,14 @@ class Conversation:
     def ask(self, content: str) -> Reply:
         """The user says `content`, whatever comes of it."""
         return self.session.chat(*self.messages, user(content), **self.fields)
+
+    def start(self, content: str) -> Pending:
+        """The same as `ask`, in the background."""
+        return self.session.start(*self.messages, user(content), **self.fields)
+
+    def dial(self, content: str, **fields: Any) -> RawConnection:
+        """The same as `ask`, on a connection that the check may hang up."""
+        return self.session.dial(*self.messages, user(content), **{**self.fields, **fields})
 
     def trajectories(self) -> Trajectories:
         return self.session.trajectories()

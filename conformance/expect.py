@@ -15,10 +15,13 @@ from syrupy.assertion import SnapshotAssertion
 
 from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation, chat, envelope, shapes, sse, token_truth
+from conformance.oracles.engine_data import engine_data
 from conformance.oracles.wording import described
 from conformance.pinned import difference
 from conformance.session import ControlRefused, Trajectories
 from conformance.tokenizer import Tokenizer
+from conformance.upstream.client import Upstream
+from conformance.upstream.ledger import Call
 from conformance.wire import Reply, at
 
 REFUSED = range(400, 500)
@@ -45,6 +48,18 @@ def fail(where: str, expected: str, actual: Any, hint: str = "") -> None:
     )
 
 
+def together(*expectations: Callable[[], object]) -> None:
+    """Hold all of these, and report at once what is wrong with any of them."""
+    __tracebackhide__ = True
+    violations = []
+    for each in expectations:
+        try:
+            each()
+        except ConformanceFailure as failure:
+            violations += failure.violations
+    _hold(violations)
+
+
 def _hold(violations: Sequence[Violation]) -> None:
     if violations:
         raise ConformanceFailure(violations)
@@ -55,6 +70,14 @@ def _hold_shape(actual: Any, snapshot: SnapshotAssertion, what: str) -> None:
     found = difference(snapshot, actual)
     if found is not None:
         _hold([Violation(f"shape of {what}", *found)])
+
+
+def calls_made(upstream: Upstream, count: int = 1) -> list[Call]:
+    """The calls that the upstream received; a failure when they are not that many."""
+    calls = upstream.calls
+    if len(calls) != count:
+        _hold([Violation("upstream", f"calls: {count}", f"calls: {len(calls)}")])
+    return calls
 
 
 class ValueExpectation:
@@ -176,6 +199,14 @@ class ReplyExpectation:
         __tracebackhide__ = True
         self.status(200)
         _hold(chat.completion(self.reply.completion, strict=strict))
+        return self
+
+    def has_no_engine_data(self) -> Self:
+        """No token ids and no routing data stand in the body, or in any chunk of the stream."""
+        __tracebackhide__ = True
+        self.status(200)
+        documents = self.reply.chunks if self.reply.is_stream else [self.reply.json()]
+        _hold([violation for document in documents for violation in engine_data(document)])
         return self
 
     def is_event_stream(self) -> Self:

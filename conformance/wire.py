@@ -99,6 +99,11 @@ class _Recorded(httpx.SyncByteStream):
         if self._exchange.finished is None:
             self._exchange.finished = time.monotonic()
         self._response.close()
+        # Servers close the connection behind an unhandled error without a word of it, often just too late for the next
+        # request not to be sent on it. That request is not what such a server does wrong.
+        stream = self._response.extensions.get("network_stream")
+        if self._response.status_code >= 500 and stream is not None:
+            stream.close()
 
 
 class NoAnswer(ConformanceFailure):

@@ -1,0 +1,83 @@
+"""Area COMMIT: answers of the upstream that are no generations, and generations that cannot be decoded."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.expect import FAILED, expect, together
+
+COMPLETION = b'{"id": "cmpl-0", "object": "text_completion", "model": "kit", "choices": []}'
+OUTSIDE = 1_000_003
+"""An id that no vocabulary has."""
+
+
+def expect_failed_turn(reply, session):
+    """The turn is answered with a 5xx status and left no trajectory."""
+    together(lambda: expect(reply).status(*FAILED), lambda: expect(session.trajectories()).count(0))
+
+
+@pytest.mark.requirement(id="COMMIT-010")
+def test_answer_without_token_ids_fails_the_turn(session, upstream):
+    """An upstream answer that has text but no token ids fails the turn with a 5xx status and leaves no trajectory."""
+    upstream.says("Hello", token_ids="missing")  # noqa: S106
+
+    reply = session.chat("Hi")
+
+    expect_failed_turn(reply, session)
+
+
+@pytest.mark.requirement(id="COMMIT-011")
+def test_answer_that_breaks_off_fails_the_turn(session, upstream):
+    """An upstream answer that breaks off in the middle fails the turn with a 5xx status and leaves no trajectory."""
+    upstream.says("Hello", truncated=True)
+
+    reply = session.chat("Hi")
+
+    expect_failed_turn(reply, session)
+
+
+@pytest.mark.requirement(id="COMMIT-012")
+def test_reset_connection_fails_the_turn(session, upstream):
+    """An upstream connection that is reset before any answer fails the turn with a 5xx status and leaves no
+    trajectory."""
+    upstream.fails(reset=True)
+
+    reply = session.chat("Hi")
+
+    expect_failed_turn(reply, session)
+
+
+@pytest.mark.requirement(id="COMMIT-013")
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        pytest.param(b"<html>Welcome</html>", "text/html", id="html"),
+        pytest.param(b'{"choices": [', "application/json", id="half-json"),
+        pytest.param(b"null", "application/json", id="null"),
+        pytest.param(b'{"error": {"message": "boom", "code": 500}}', "application/json", id="error"),
+        pytest.param(COMPLETION, "application/json", id="no-choices"),
+    ],
+)
+def test_answer_that_is_no_generation_fails_the_turn(session, upstream, body, content_type):
+    """An upstream answer with status 200 that is no generation (not JSON, an `error` object, no choices) fails the turn
+    with a 5xx status and leaves no trajectory."""
+    upstream.fails(200, body=body, content_type=content_type)
+
+    reply = session.chat("Hi")
+
+    expect_failed_turn(reply, session)
+
+
+@pytest.mark.requirement(id="COMMIT-014")
+def test_id_outside_of_the_vocabulary(session, upstream):
+    """A generation with an id outside of the vocabulary is either answered and exported verbatim, or fails the turn
+    with a 5xx status and leaves no trajectory."""
+    ids = [*upstream.tokenizer.encode("Hello"), OUTSIDE]
+    upstream.says(ids=ids)
+
+    reply = session.chat("Hi")
+
+    if reply.status == 200:
+        expect([each.response_ids for each in session.trajectories()]).equals([ids], "response_ids of each trajectory")
+    else:
+        expect_failed_turn(reply, session)
