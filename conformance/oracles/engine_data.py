@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from conformance.oracles import Violation
-from conformance.oracles.wording import Path, brief, path_text
+from conformance.oracles.wording import Path, brief, written
 
 FIELDS = frozenset(
     {
@@ -32,6 +32,6 @@ def _found(value: Any, path: Path) -> Iterator[Violation]:
     if isinstance(value, dict):
         for name, each in value.items():
             if name in FIELDS and each is not None:
-                yield Violation(path_text((*path, name)), "no such field", brief(each))
+                yield Violation(written((*path, name)), "no such field", brief(each))
             else:
                 yield from _found(each, (*path, name))

@@ -1,0 +1,185 @@
+"""Area CHAT: tools in the request, calls in the answer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from conformance.expect import calls_made, expect
+from conformance.session import assistant, function, tool, tool_call
+from conformance.wire import at
+
+SEARCH = function("search_the_web", q={"type": "string"})
+CLOCK = function("read_clock", zone={"type": "string"})
+SEARCHED = {"name": "search_the_web", "arguments": {"q": "weather"}}
+CLOCKED = {"name": "read_clock", "arguments": {"zone": "UTC"}}
+LOOKS_LIKE_A_CALL = '<tool_call>\n{"name": "search_the_web", "arguments": {"q": "weather"}}\n</tool_call>'
+
+
+@pytest.mark.requirement(id="CHAT-047")
+def test_tools_are_in_the_context(session, upstream):
+    """The names of the request's tools are in the context that the upstream receives."""
+    upstream.says("Hello")
+
+    session.chat("Hi", tools=[SEARCH, CLOCK])
+
+    [call] = calls_made(upstream)
+    named = [name for name in ("search_the_web", "read_clock") if name in call.text]
+    expect(named).equals(["search_the_web", "read_clock"], "the names of tools in the context")
+
+
+@pytest.mark.requirement(id="CHAT-048")
+def test_tool_call_comes_back_by_its_name(session, upstream, streamed):
+    """A call of a declared tool comes back as an entry of `message.tool_calls` with `type` = `function` and the
+    function's name.
+    """
+    upstream.says(tool_calls=[CLOCKED])
+
+    message = session.chat("Hi", tools=[SEARCH, CLOCK], stream=streamed).message
+
+    call = at(message, "tool_calls", 0, kind=dict)
+    found = [at(call, "type"), at(call, "function", "name")]
+    expect(found).equals(["function", "read_clock"], "type and function.name of the call")
+
+
+@pytest.mark.requirement(id="CHAT-049")
+def test_tool_call_ids_are_unique_in_a_conversation(session, upstream):
+    """Each tool call has a non-empty string `id` that no other call of the conversation has."""
+    upstream.says(tool_calls=[SEARCHED, SEARCHED])
+    upstream.says(tool_calls=[SEARCHED])
+
+    first = session.chat("Hi", tools=[SEARCH])
+    ids = [at(first.message, "tool_calls", place, "id") for place in (0, 1)]
+    echo = assistant(None, tool_calls=[tool_call("search_the_web", '{"q": "weather"}', each) for each in ids])
+    second = session.chat("Hi", echo, *[tool("Nothing.", each) for each in ids], tools=[SEARCH])
+
+    ids.append(at(second.message, "tool_calls", 0, "id"))
+    expect(ids).satisfies(
+        lambda ids: all(isinstance(each, str) and each for each in ids) and len(set(ids)) == 3,
+        "three different non-empty strings",
+        "the ids of three calls in two answers",
+    )
+
+
+@pytest.mark.requirement(id="CHAT-050")
+def test_tool_call_arguments_are_the_generated_json(session, upstream):
+    """`function.arguments` is a string, and its JSON value is that of the generated arguments with their types."""
+    arguments = {
+        "q": 'Wetter "heute" é\n',
+        "count": 3,
+        "part": 0.5,
+        "exact": True,
+        "since": None,
+        "in": ["a", {"b": {}}],
+    }
+    upstream.says(tool_calls=[{"name": "search_the_web", "arguments": arguments}])
+
+    message = session.chat("Hi", tools=[function("search_the_web")]).message
+
+    text = at(message, "tool_calls", 0, "function", "arguments", kind=str)
+    expect(_respelled(text)).equals(json.dumps(arguments, sort_keys=True), "function.arguments, as JSON")
+
+
+@pytest.mark.requirement(id="CHAT-051")
+def test_finish_reason_is_tool_calls(session, upstream, streamed):
+    """`finish_reason` is `tool_calls` when the answer has tool calls."""
+    upstream.says(tool_calls=[SEARCHED], finish="stop")
+
+    reply = session.chat("Hi", tools=[SEARCH], stream=streamed)
+
+    expect(reply.finish_reason).equals("tool_calls", "finish_reason")
+
+
+@pytest.mark.requirement(id="CHAT-052")
+def test_text_beside_a_tool_call_stays_content(session, upstream, streamed):
+    """Text beside a tool call stays in `message.content`, and nothing of the call's markup does."""
+    upstream.says("I will look that up.", tool_calls=[SEARCHED])
+
+    reply = session.chat("Hi", tools=[SEARCH], stream=streamed)
+
+    expect(reply.text.strip()).equals("I will look that up.", "message.content without its outer blanks")
+
+
+@pytest.mark.requirement(id="CHAT-053")
+def test_tool_calls_keep_their_order(session, upstream, streamed):
+    """Several calls of one answer come back in the order in which they were generated."""
+    upstream.says(tool_calls=[CLOCKED, SEARCHED, CLOCKED])
+
+    reply = session.chat("Hi", tools=[SEARCH, CLOCK], stream=streamed)
+
+    names = [at(call, "function", "name") for call in reply.tool_calls]
+    expect(names).equals(["read_clock", "search_the_web", "read_clock"], "the names of the calls")
+
+
+@pytest.mark.requirement(id="CHAT-054")
+@pytest.mark.parametrize(
+    ("inner", "end"),
+    [
+        pytest.param('{"name": "search_the_web", "arguments": {"q": }}', "\n</tool_call>", id="broken JSON"),
+        pytest.param('{"name": "search_the_web", "argum', "", id="unclosed"),
+        pytest.param('["search_the_web"]', "\n</tool_call>", id="no object"),
+        pytest.param('{"arguments": {"q": "weather"}}', "\n</tool_call>", id="no name"),
+    ],
+)
+def test_malformed_tool_call_stays_text(session, upstream, streamed, inner, end):
+    """A call whose markup or JSON is malformed is answered with status 200, its text kept as content."""
+    upstream.says(f"<tool_call>\n{inner}{end}")
+
+    reply = session.chat("Hi", tools=[SEARCH], stream=streamed)
+
+    expect(reply).status(200)
+    expect(reply.text).contains(inner, "message.content")
+
+
+@pytest.mark.requirement(id="CHAT-055")
+def test_text_like_a_tool_call_stays_content_without_tools(session, upstream, streamed):
+    """Without tools in the request, text that looks like a tool call stays content and there are no `tool_calls`."""
+    upstream.says(LOOKS_LIKE_A_CALL)
+
+    reply = session.chat("Show me a tool call.", stream=streamed)
+
+    expect(reply.tool_calls).equals([], "message.tool_calls")
+    expect(reply.text).contains('"name": "search_the_web"', "message.content")
+
+
+@pytest.mark.requirement(id="CHAT-056")
+def test_tool_choice_none_gives_no_tool_calls(session, upstream, streamed):
+    """With `tool_choice: "none"` an answer has no `tool_calls`, whatever its text looks like."""
+    upstream.says(LOOKS_LIKE_A_CALL)
+
+    reply = session.chat("Hi", tools=[SEARCH], tool_choice="none", stream=streamed)
+
+    expect(reply.tool_calls).equals([], "message.tool_calls")
+
+
+@pytest.mark.requirement(id="CHAT-057")
+def test_tool_choice_none_gives_the_context_of_no_tools(sessions, upstream):
+    """With `tool_choice: "none"` the context is the one of the same request without tools."""
+    for fields in ({}, {"tools": [SEARCH], "tool_choice": "none"}):
+        upstream.says("Hello")
+        sessions.open().chat("Hi", **fields)
+
+    without, forbidden = calls_made(upstream, 2)
+
+    expect(forbidden.context).equals(without.context, 'the context with `tool_choice: "none"`')
+
+
+@pytest.mark.requirement(id="CHAT-058")
+@pytest.mark.parametrize("arguments", ['{"q": ', "weather", ""], ids=["cut off", "no JSON", "empty"])
+def test_history_with_malformed_arguments_is_accepted(session, upstream, arguments):
+    """A history in which a tool call's `arguments` is not valid JSON is accepted."""
+    upstream.says("Sorry.")
+    called = assistant(None, tool_calls=[tool_call("search_the_web", arguments)])
+
+    reply = session.chat("Hi", called, tool("These arguments are not JSON."), tools=[SEARCH])
+
+    expect(reply).status(200)
+
+
+def _respelled(text: str) -> str:
+    """JSON in one spelling; what is no JSON stays as it is."""
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except ValueError:
+        return text
