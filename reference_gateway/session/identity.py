@@ -123,8 +123,8 @@ def _arguments(arguments: Any) -> tuple[str, Any]:
     if not isinstance(arguments, str):
         return "json", arguments
     try:
-        return "json", orjson.loads(arguments)
-    except ValueError:
+        return "json", json.loads(arguments)
+    except (ValueError, RecursionError):
         return "text", arguments
 
 

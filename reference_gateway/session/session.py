@@ -26,7 +26,7 @@ from reference_gateway.session.identity import extend, identify, identify_echo, 
 from reference_gateway.session.options import identity_rules, policy, resolve_options
 from reference_gateway.session.retry import Retries
 from reference_gateway.session.trajectory import Trajectory, export, media, tokens
-from reference_gateway.session.tree import FRESH, Match, Node, Stop, Tree
+from reference_gateway.session.tree import FRESH, NO_MEDIA, Match, Node, Stop, Tree
 from reference_gateway.types import (
     Answer,
     Backend,
@@ -154,10 +154,8 @@ class Session:
         if max_tokens is not None:
             sampling["max_tokens"] = max_tokens
         with self._held(plan.match):
-            added = self._extract.extract(plan.suffix) if self._extract is not None else Media()
-            generation = await self._backend.generate(
-                plan.context, sampling, session_id=self.session_id, media=media(plan.path, added)
-            )
+            added, sent = self._media(plan)
+            generation = await self._backend.generate(plan.context, sampling, session_id=self.session_id, media=sent)
             self._require_active()
             logprobs = self._checked_logprobs(generation, recorded)
             message = self._codec.decode(generation.ids, turn.tools)
@@ -180,28 +178,34 @@ class Session:
         return sampling, positive("max_tokens", asked)
 
     def _plan(self, turn: Turn, match: Match, keys: list[bytes], identities: list[bytes]) -> _Plan:
-        match, path, before, delta = self._encode(turn, match)
+        match, path, delta = self._encode(turn, match)
         # A history can be known under two keys (identity.py): what is added is identified behind each of them.
         beginnings = (keys[0],) if match.parent is None else match.parent.keys
         asked = tuple(dict.fromkeys(extend(key, identities[match.depth :]) for key in beginnings))
-        return _Plan(match, asked, path, before + delta, delta, turn.messages[match.depth :])
+        return _Plan(match, asked, path, tokens(path, delta), delta, turn.messages[match.depth :])
 
-    def _encode(self, turn: Turn, match: Match) -> tuple[Match, list[Node], list[int], list[int]]:
+    def _encode(self, turn: Turn, match: Match) -> tuple[Match, list[Node], list[int]]:
         if match.parent is None:
-            return match, [], [], self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
+            return match, [], self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
         path = match.parent.path()
-        before = tokens(path)
         history, suffix = turn.messages[: match.depth], turn.messages[match.depth :]
         if not suffix:
-            return match, path, before, []
+            return match, path, []
         last_id = match.parent.sampled[-1] if match.parent.sampled else None
         delta = self._codec.encode_suffix(history, suffix, turn.tools, turn.template_kwargs, last_id)
         if delta is not None:
-            return match, path, before, delta
+            return match, path, delta
         full = self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
-        if full[: len(before)] == before:
-            return match, path, before, full[len(before) :]
-        return FRESH, [], [], full
+        if full[: match.start] == tokens(path):
+            return match, path, full[match.start :]
+        return FRESH, [], full
+
+    def _media(self, plan: _Plan) -> tuple[Media, Media]:
+        """What the turn adds, and all that its context refers to."""
+        if self._extract is None:
+            return NO_MEDIA, NO_MEDIA
+        added = self._extract.extract(plan.suffix)
+        return added, media(plan.path, added)
 
     def _length_stop(self, plan: _Plan) -> Answer:
         stop = self._tree.stop(plan.match, LENGTH_MARKS[self._budget.kind][1])
@@ -225,7 +229,8 @@ class Session:
         self, plan: _Plan, generation: Generation, logprobs: list[float] | None, message: Message, added: Media
     ) -> None:
         asked = plan.asked
-        own, echoed = identify(message, self._rules), identify_echo(message, self._rules)
+        own = identify(message, self._rules)
+        echoed = identify_echo(message, self._rules) if message.get("tool_calls") else own
         node = self._tree.grow(
             plan.match,
             asked=asked,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ def export(chain: Chain, reward_info: dict[str, Any], length_mark: str) -> Traje
         mask += bytes(len(node.context)) + b"\1" * len(node.sampled)
     experts = [node.routed_experts for node in own if node.routed_experts is not None]
     return Trajectory(
-        prompt_ids=tokens(shared) + first.context.tolist(),
+        prompt_ids=tokens(shared, first.context.tolist()),
         response_ids=response.tolist(),
         response_mask=list(mask),
         response_logprobs=_logprobs(own),
@@ -77,13 +77,15 @@ def export(chain: Chain, reward_info: dict[str, Any], length_mark: str) -> Traje
     )
 
 
-def tokens(path: Iterable[Node]) -> list[int]:
-    """What the model saw and sampled along a path from a root."""
+def tokens(path: Iterable[Node], last: Sequence[int] = ()) -> list[int]:
+    """What the model saw and sampled along a path from a root; `last` is what a new turn adds."""
     ids = array("i")
     for node in path:
         ids += node.context
         ids += node.sampled
-    return ids.tolist()
+    context = ids.tolist()
+    context += last
+    return context
 
 
 def media(path: Iterable[Node], last: Media | None = None) -> Media:

@@ -50,6 +50,8 @@ from typing import Any
 
 from reference_gateway.types import Media
 
+NO_MEDIA = Media()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
@@ -227,7 +229,7 @@ class Tree:
         sampled: Sequence[int],
         logprobs: Sequence[float] | None = None,
         versions: tuple[int, int] | None = None,
-        media: Media | None = None,
+        media: Media = NO_MEDIA,
         routed_experts: Any = None,
     ) -> Node:
         """The node that commits a turn. `depth` and `turns` count what the turn adds, its assistant included."""
@@ -251,7 +253,7 @@ class Tree:
             sampled=array("i", sampled),
             logprobs=None if logprobs is None else array("d", logprobs),
             versions=versions,
-            media=media or Media(),
+            media=media,
             routed_experts=routed_experts,
         )
 
