@@ -56,6 +56,11 @@ def function(name: str, description: str = "A tool.", **properties: Any) -> dict
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
+def tool_call(name: str, arguments: Any = "{}", call_id: str = "call_0") -> dict[str, Any]:
+    """A call as it stands in an assistant message: `assistant(None, tool_calls=[tool_call("search")])`."""
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
 class ControlRefused(ConformanceFailure):
     """The gateway's control plane refused what the check asked of it. `status` is the HTTP status."""
 
