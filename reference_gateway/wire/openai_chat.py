@@ -64,7 +64,7 @@ def plain(answer: Answer, request: WireRequest) -> bytes:
     """See `base.Wire`."""
     choice = {
         "index": 0,
-        "message": {**_head(answer), **_content(answer), **_calls(answer)},
+        "message": {**_head(answer), **_content(answer), "refusal": None, **_calls(answer)},
         "logprobs": None,
         "finish_reason": answer.finish_reason,
     }
