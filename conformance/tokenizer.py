@@ -118,14 +118,18 @@ class Tokenizer:
 
     def encode(self, text: str, special: bool = True) -> list[int]:
         """Ids of `text`, none added. With `special` a control token written out in the text becomes that token;
-        without it, it is encoded like any other text."""
+        without it, it is encoded like any other text. Raises `TokenizerError` for a lone surrogate."""
         if special:
-            return list(self._engine.encode(text, add_special_tokens=False).ids)
-        if self._plain is None:
-            plain = _Engine.from_str(self._engine.to_str())
-            plain.encode_special_tokens = True
-            self._plain = plain
-        return list(self._plain.encode(text, add_special_tokens=False).ids)
+            engine = self._engine
+        else:
+            if self._plain is None:
+                self._plain = _Engine.from_str(self._engine.to_str())
+                self._plain.encode_special_tokens = True
+            engine = self._plain
+        try:
+            return list(engine.encode(text, add_special_tokens=False).ids)
+        except TypeError as error:  # what `tokenizers` calls a str that is no Unicode text
+            raise TokenizerError("the text holds a lone surrogate, which is no character") from error
 
     def decode(self, ids: Sequence[int], skip_special: bool = False) -> str:
         """The text of `ids`. Bytes that are no UTF-8 become U+FFFD; ids that the vocabulary lacks become nothing."""

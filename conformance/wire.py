@@ -30,6 +30,7 @@ class Recorder(httpx.BaseTransport):
         self.exchanges: list[Exchange] = []
         self.timeout = timeout
         self.deadline = float("inf")
+        self._failed = False
 
     def begin(self) -> None:
         """A new check starts: an empty record and a fresh deadline."""
@@ -46,9 +47,10 @@ class Recorder(httpx.BaseTransport):
         self.exchanges.append(exchange)
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.left)
         try:
-            response = self._transport(request.url.scheme).handle_request(request)
+            response = self._answer(request)
         except httpx.TransportError as error:
             self._broken(exchange, error)
+        self._failed = response.status_code >= 500
         exchange.status = response.status_code
         exchange.headers = dict(response.headers)
         return httpx.Response(
@@ -57,6 +59,18 @@ class Recorder(httpx.BaseTransport):
             stream=_Recorded(self, exchange, response),
             extensions={**response.extensions, "exchange": exchange},
         )
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        transport = self._transport(request.url.scheme)
+        try:
+            return transport.handle_request(request)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            # A server that failed on the request before may close a connection that it never said it would close.
+            # What this request is about has nothing to do with that: it gets a connection of its own.
+            if not self._failed:
+                raise
+            self._failed = False
+            return transport.handle_request(request)
 
     def close(self) -> None:
         self._plain.close()
