@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -252,10 +253,12 @@ def shape(trajectory: dict[str, Any]) -> dict[str, Any]:
 
 
 TestConversations = Conversations.TestCase
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 TestConversations.settings = settings(
-    derandomize=True,
-    max_examples=150,
-    stateful_step_count=30,
+    derandomize=not NIGHTLY,
+    print_blob=True,
+    max_examples=3000 if NIGHTLY else 150,
+    stateful_step_count=50 if NIGHTLY else 30,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
