@@ -79,8 +79,8 @@ def test_odd_json_is_no_server_error(session, upstream, plain, odd):
     ],
 )
 def test_connection_survives_a_refusal(session, upstream, path, body):
-    """A connection on which a request was refused serves the next request, unless the refusal said `connection:
-    close`."""
+    """A connection on which a request was refused serves the next request, unless the refusal said
+    `connection: close`."""
     upstream.says("Hello")
 
     with session.connect() as connection:
