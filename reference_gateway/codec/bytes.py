@@ -7,6 +7,7 @@ hand. Ids 0 to 255 are the bytes; the control tokens follow.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from reference_gateway.codec.directory import TokenizerFiles
 
@@ -50,13 +51,15 @@ TEMPLATE = """\
 """
 
 
-def byte_files() -> TokenizerFiles:
-    """The built-in tokenizer in the form of a tokenizer directory."""
+def byte_files(
+    template: str = TEMPLATE, control: Sequence[str] = CONTROL, end_of_turn: str = "<|im_end|>"
+) -> TokenizerFiles:
+    """The built-in tokenizer in the form of a tokenizer directory; ids of `control` follow the bytes, in order."""
     vocabulary = {character: byte for byte, character in enumerate(_byte_characters())}
     added = [
         {"id": len(vocabulary) + place, "content": text, "special": True, "normalized": False}
         | {"single_word": False, "lstrip": False, "rstrip": False}
-        for place, text in enumerate(CONTROL)
+        for place, text in enumerate(control)
     ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     document = {
@@ -70,8 +73,7 @@ def byte_files() -> TokenizerFiles:
         "decoder": level,
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
     }
-    special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    return TokenizerFiles(json.dumps(document).encode(), {"default": TEMPLATE}, special)
+    return TokenizerFiles(json.dumps(document).encode(), {"default": template}, {"eos_token": end_of_turn})
 
 
 def _byte_characters() -> list[str]:

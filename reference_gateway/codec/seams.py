@@ -3,9 +3,9 @@
 Knows how templates differ. Never knows a client's message: it works on conversations of its own.
 
 For each kind of continuation the delta behind a short anchor must be, token for token, the end of the full render of
-several longer conversations, and the full render must still begin with the history as it was rendered before. A
-template that rewrites its history (one that drops old reasoning), or one whose generation prompt is not simply
-appended, does not pass for the kinds in which it does so.
+several longer conversations, and the full render must still begin with the history as it was rendered before, and that
+with the prompt that asked for its last answer. A template that rewrites its history (one that drops old reasoning), or
+one whose generation prompt is not simply appended, does not pass for the kinds in which it does so.
 """
 
 from __future__ import annotations
@@ -129,9 +129,17 @@ def find_seams(render: Render, encode: Encode, kwargs: Mapping[str, Any]) -> Sea
         for kind in proved_with_tools
         for anchor, suffix in CONTINUATIONS[kind]
     )
-    missing = [kind for kind in CONTINUATIONS if kind not in proved & proved_with_tools]
-    reason = f"the template rewrites its history for: {', '.join(missing)}" if missing else None
+    reason = _reason(proved, proved_with_tools)
     return Seams(turn_end, generation_prompt, proved, proved_with_tools, tools_matter, reason)
+
+
+def _reason(proved: frozenset[str], proved_with_tools: frozenset[str]) -> str | None:
+    found = []
+    for kinds, where in ((proved, "for requests without tools"), (proved_with_tools, "for requests with tools")):
+        missing = [kind for kind in CONTINUATIONS if kind not in kinds]
+        if missing:
+            found.append(f"{where}: {', '.join(missing)}")
+    return f"the template rewrites its history at these continuations, {'; '.join(found)}" if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +166,10 @@ class _Proof:
     ) -> bool:
         delta = self.delta(anchor, suffix, tools)
         if delta is None or delta != self._tail([*history, anchor], suffix, tools):
+            return False
+        # What was sent to get the answer must stand unchanged before it, once it is an answer.
+        asked = self.render(history, tools, self.kwargs, True)
+        if not self.render([*history, anchor], tools, self.kwargs, False).startswith(asked):
             return False
         ids = self.encode(delta)
         whole = self.encode(self.render([*history, anchor, *suffix], tools, self.kwargs, True))
