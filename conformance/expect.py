@@ -13,8 +13,9 @@ from typing import Any, Self
 
 from syrupy.assertion import SnapshotAssertion
 
+from conformance.exported import TokenExpectation
 from conformance.failure import ConformanceFailure, describe
-from conformance.oracles import Violation, chat, envelope, shapes, sse, token_truth
+from conformance.oracles import Violation, chat, envelope, shapes, sse
 from conformance.oracles.engine_data import engine_data
 from conformance.oracles.wording import described
 from conformance.pinned import difference
@@ -276,11 +277,8 @@ class CallExpectation:
         return self
 
 
-class TrajectoryExpectation:
-    """About what was exported, held against what the upstream received and returned."""
-
-    def __init__(self, trajectories: Trajectories) -> None:
-        self.trajectories = trajectories
+class TrajectoryExpectation(TokenExpectation):
+    """About what was exported. The words about tokens stand in `exported.py`."""
 
     def count(self, expected: int, hint: str = "") -> Self:
         __tracebackhide__ = True
@@ -310,39 +308,6 @@ class TrajectoryExpectation:
         said = _said(self.trajectories, tokenizer)
         _hold([Violation("trajectories", f"nothing with {describe(each)}", said) for each in texts if each in said])
         return self
-
-    def are_aligned(self) -> Self:
-        __tracebackhide__ = True
-        _hold(token_truth.alignment(self.trajectories))
-        return self
-
-    def are_verbatim(self, calls: Sequence[Any]) -> Self:
-        """What is marked as sampled is what the upstream returned, id by id."""
-        __tracebackhide__ = True
-        _hold(token_truth.verbatim(self.trajectories, calls))
-        return self
-
-    def have_true_context(self, calls: Sequence[Any]) -> Self:
-        """What stands before each generation is what the upstream received for it."""
-        __tracebackhide__ = True
-        _hold(token_truth.context_truth(self.trajectories, calls))
-        return self
-
-    def conserve(self, calls: Sequence[Any], superseded: int = 0) -> Self:
-        """Each committed generation is trainable exactly once."""
-        __tracebackhide__ = True
-        _hold(token_truth.conservation(self.trajectories, calls, superseded=superseded))
-        return self
-
-    def match(self, calls: Sequence[Any]) -> Self:
-        """All of the above."""
-        __tracebackhide__ = True
-        return self.are_aligned().are_verbatim(calls).have_true_context(calls).conserve(calls)
-
-
-def rendered(tokenizer: Tokenizer, messages: Sequence[dict[str, Any]], **kwargs: Any) -> list[int]:
-    """The token ids of the template's own render of these messages, with the generation prompt."""
-    return tokenizer.encode(tokenizer.render(list(messages), **kwargs))
 
 
 def _statuses(allowed: Sequence[int]) -> str:

@@ -50,6 +50,13 @@ def tool(content: Any, call_id: str = "call_0") -> Message:
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
+def results(message: Mapping[str, Any], *contents: Any) -> list[Message]:
+    """A tool message for each content, in answer to the calls of this assistant message in their order."""
+    calls = message.get("tool_calls") or []
+    ids = [str(call.get("id")) for call in calls] + [f"call_{number}" for number in range(len(calls), len(contents))]
+    return [tool(content, call_id) for content, call_id in zip(contents, ids, strict=False)]
+
+
 def function(name: str, description: str = "A tool.", **properties: Any) -> dict[str, Any]:
     """A tool definition; `properties` are JSON Schemas of its parameters."""
     schema = {"type": "object", "properties": properties, "required": list(properties)}

@@ -1,0 +1,254 @@
+"""Words about tokens: what was exported, and the contexts that the upstream received, held against the record.
+
+Knows trajectories, the ledger and the chat template; never HTTP. The oracles judge, these words name the question. A
+record is the upstream (its explanations then show text beside ids) or a list of its calls. No word holds for a session
+that exported nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+from conformance.failure import ConformanceFailure
+from conformance.gateway import Trajectory
+from conformance.oracles import Violation, token_truth
+from conformance.oracles.tokens import Decode, first_difference, listed, pack, places, window
+from conformance.session import Message, Trajectories
+from conformance.tokenizer import Tokenizer
+from conformance.upstream.client import Upstream
+from conformance.upstream.ledger import Call
+
+Record = Upstream | Sequence[Call]
+
+
+class TokenExpectation:
+    """The part of an expectation about trajectories that is about their tokens."""
+
+    def __init__(self, trajectories: Trajectories) -> None:
+        self.trajectories = trajectories
+
+    def have_masks(self) -> Self:
+        """Each mask has one entry for each response id, 0 or 1."""
+        __tracebackhide__ = True
+        masks = [replace(each, response_logprobs=None) for each in self._any()]
+        _hold([one for one in token_truth.alignment(masks) if "response_mask" in one.where])
+        return self
+
+    def have_full_masks(self) -> Self:
+        """Each mask is 1 throughout."""
+        __tracebackhide__ = True
+        _hold(
+            [
+                Violation(f"trajectory {number}, response_mask", "1 throughout", _zeros(each))
+                for number, each in enumerate(self._any())
+                if 0 in each.response_mask or not each.response_mask
+            ]
+        )
+        return self
+
+    def have_responses(self, record: Record) -> Self:
+        """There is one trajectory for each call, in order, and its response ids are what the call returned, whatever
+        its mask says."""
+        __tracebackhide__ = True
+        calls, decode = _read(record)
+        if len(self.trajectories) != len(calls):
+            found = f"{len(self.trajectories)}, with {[len(each.response_ids) for each in self.trajectories]} ids"
+            _hold([Violation("trajectories", f"{len(calls)}, one for each call", found)])
+        for number, (each, call) in enumerate(zip(self.trajectories, calls, strict=True)):
+            _hold(_false_response(number, each, call, decode))
+        return self
+
+    def have_tokens_of(self, twin: Trajectories) -> Self:
+        """The same ids and masks as `twin`, in the same order."""
+        __tracebackhide__ = True
+        if len(self._any()) != len(twin):
+            _hold([Violation("trajectories", str(len(twin)), str(len(self.trajectories)))])
+        _hold(
+            [
+                Violation(f"trajectory {number}, {field}", window(pack(wanted), at), window(pack(found), at))
+                for number, (ours, theirs) in enumerate(zip(self.trajectories, twin, strict=True))
+                for field in ("prompt_ids", "response_ids", "response_mask")
+                if (found := getattr(ours, field)) != (wanted := getattr(theirs, field))
+                for at in [first_difference(pack(wanted), pack(found))]
+            ]
+        )
+        return self
+
+    def begin_with_context(self, upstream: Upstream, number: int) -> Self:
+        """The prompt of each is as long as what the upstream received with call `number` of the check."""
+        __tracebackhide__ = True
+        size = len(context(upstream, number).context)
+        _hold(
+            [
+                Violation(f"trajectory {place}, prompt_ids", f"the {size} of call {number}", f"{len(each.prompt_ids)}")
+                for place, each in enumerate(self._any())
+                if len(each.prompt_ids) > size
+            ]
+        )
+        return self
+
+    def have_turns(self, expected: int) -> Self:
+        """`num_turns` of each is `expected`."""
+        __tracebackhide__ = True
+        _hold(
+            [
+                Violation(f"trajectory {number}, num_turns", str(expected), str(each.num_turns))
+                for number, each in enumerate(self._any())
+                if each.num_turns != expected
+            ]
+        )
+        return self
+
+    def end_in_order_of(self, record: Record) -> Self:
+        """The last generations of the trajectories stand in the order of the calls that returned them."""
+        __tracebackhide__ = True
+        calls, _ = _read(record)
+        last = [_last_call(each, calls) for each in self._any()]
+        if None in last or last != sorted(last, key=lambda number: number or 0):
+            shown = ", ".join("none of them" if each is None else f"call {each}" for each in last)
+            _hold([Violation("the calls that trajectories end with", "the order in which they were answered", shown)])
+        return self
+
+    def are_aligned(self) -> Self:
+        """Mask and logprobs have one entry for each id, and logprobs are finite and 0.0 where the mask is 0."""
+        __tracebackhide__ = True
+        _hold(token_truth.alignment(self._any()))
+        return self
+
+    def are_verbatim(self, record: Record) -> Self:
+        """What is marked as sampled is what the upstream returned, id by id."""
+        __tracebackhide__ = True
+        calls, decode = _read(record)
+        _hold(token_truth.verbatim(self._any(), calls, decode))
+        return self
+
+    def have_true_context(self, record: Record) -> Self:
+        """What stands before each generation is what the upstream received for it."""
+        __tracebackhide__ = True
+        calls, decode = _read(record)
+        _hold(token_truth.context_truth(self._any(), calls, decode))
+        return self
+
+    def conserve(self, record: Record, superseded: int = 0) -> Self:
+        """Each committed generation is trainable exactly once."""
+        __tracebackhide__ = True
+        calls, decode = _read(record)
+        _hold(token_truth.conservation(self.trajectories, calls, superseded, decode))
+        return self
+
+    def match(self, record: Record, superseded: int = 0) -> Self:
+        """All that the record can tell: alignment, sampled ids, contexts, conservation, logprobs."""
+        __tracebackhide__ = True
+        calls, decode = _read(record)
+        _hold(token_truth.judge(self.trajectories, calls, superseded, decode))
+        return self
+
+    def _any(self) -> Trajectories:
+        __tracebackhide__ = True
+        if not self.trajectories:
+            _hold([Violation("trajectories", "at least one", "none")])
+        return self.trajectories
+
+
+class ContextExpectation:
+    """About the ids that the upstream received with one call."""
+
+    def __init__(self, upstream: Upstream, number: int) -> None:
+        __tracebackhide__ = True
+        self.calls = upstream.calls
+        if len(self.calls) <= number:
+            _hold([Violation("upstream calls", f"at least {number + 1}", str(len(self.calls)))])
+        self.where = f"context of call {number}"
+        self.context = self.calls[number].context
+        self.before = self.calls[number - 1] if number else None
+        self.tokenizer = upstream.tokenizer
+
+    def is_rendered(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Self:
+        """It is the chat template's render of these messages, generation prompt included, id for id."""
+        __tracebackhide__ = True
+        wanted = pack(rendered(self.tokenizer, messages, tools=tools))
+        found = pack(self.context)
+        if found != wanted:
+            at, decode = first_difference(found, wanted), self.tokenizer.decode
+            _hold([Violation(f"{self.where}[{at}]", window(wanted, at, decode), window(found, at, decode))])
+        return self
+
+    def continues_as_rendered(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Self:
+        """What stands behind the generation of the call before is what the template renders there.
+
+        `messages` are those of this call; the last ones that were new with it are the user's or the tools'. Neither
+        the first context nor the ids of the generation are judged.
+        """
+        __tracebackhide__ = True
+        wanted = rendered(self.tokenizer, messages, tools=tools)
+        seen = Trajectory(*self._seen(messages, tools))
+        violations = token_truth.fidelity([seen], self.tokenizer.decode, [wanted])
+        _hold([replace(one, where=f"{self.where} ({one.where})") for one in violations])
+        return self
+
+    def holds_generation_before(self) -> Self:
+        """The ids that the call before sampled stand in it, as they were sampled."""
+        __tracebackhide__ = True
+        generation = self.before.generation if self.before else []
+        if not places(pack(self.context), pack(generation)):
+            decode = self.tokenizer.decode
+            at = len(self.before.context) if self.before else 0
+            expected = f"the ids sampled before, {listed(pack(generation), decode)}"
+            _hold([Violation(self.where, expected, window(pack(self.context), at, decode))])
+        return self
+
+    def _seen(self, messages: Sequence[Message], tools: Sequence[Any] | None) -> tuple[list[int], list[int], list[int]]:
+        """Prompt, response and mask of the trajectory that this context is, as if the first context were right."""
+        head = self.before.context + self.before.generation if self.before else []
+        if not self.before or self.context[: len(head)] != head:
+            return self.context, [0], [1]
+        answered = max(i for i, each in enumerate(messages) if each["role"] == "assistant")
+        generation, gap = self.before.generation, self.context[len(head) :]
+        prompt = rendered(self.tokenizer, messages[:answered], tools=tools)
+        return prompt, [*generation, *gap, 0], [*(1 for _ in generation), *(0 for _ in gap), 1]
+
+
+def context(upstream: Upstream, number: int) -> ContextExpectation:
+    """Start an expectation about what the upstream received with call `number` of this check, counted from 0."""
+    return ContextExpectation(upstream, number)
+
+
+def rendered(tokenizer: Tokenizer, messages: Sequence[Message], **kwargs: Any) -> list[int]:
+    """The token ids of the template's own render of these messages, with the generation prompt."""
+    return tokenizer.encode(tokenizer.render(list(messages), **kwargs))
+
+
+def _hold(violations: Sequence[Violation]) -> None:
+    __tracebackhide__ = True
+    if violations:
+        raise ConformanceFailure(violations)
+
+
+def _read(record: Record) -> tuple[Sequence[Call], Decode | None]:
+    return (record.calls, record.tokenizer.decode) if isinstance(record, Upstream) else (record, None)
+
+
+def _zeros(trajectory: Trajectory) -> str:
+    mask = trajectory.response_mask
+    zeros = [place for place, one in enumerate(mask) if one == 0]
+    return f"0 at {zeros[0]}, {len(zeros)} zeros in {len(mask)} entries" if zeros else f"{len(mask)} entries"
+
+
+def _false_response(number: int, trajectory: Trajectory, call: Call, decode: Decode | None) -> list[Violation]:
+    found, wanted = pack(trajectory.response_ids), pack(call.generation)
+    if found == wanted:
+        return []
+    sampled = replace(trajectory, response_mask=[1] * len(trajectory.response_ids))
+    at = first_difference(found, wanted)
+    causes = [one.hint for one in token_truth.verbatim([sampled], [call], decode)]
+    where = f"trajectory {number}, response_ids[{at}]"
+    return [Violation(where, window(wanted, at, decode), window(found, at, decode), *causes[:1])]
+
+
+def _last_call(trajectory: Trajectory, calls: Sequence[Call]) -> int | None:
+    """The number of the call whose generation stands at the end of the trajectory."""
+    response = pack(trajectory.response_ids)
+    ends = [number for number, call in enumerate(calls) if call.generation and response.endswith(pack(call.generation))]
+    return ends[-1] if ends else None

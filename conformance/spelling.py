@@ -1,0 +1,30 @@
+"""Ids that a model may sample although the tokenizer never gives them for their text.
+
+Knows one tokenizer. What cannot be said with it (a character tokenizer has one spelling of each text) ends the check
+as `not_tested`.
+"""
+
+from __future__ import annotations
+
+from conformance.outcome import NotTested
+from conformance.tokenizer import Tokenizer
+
+_CHARACTERS = "\U0001f600\U00010348\u2603"
+"""Characters that byte-level tokenizers need several ids for; the first one that does is taken."""
+
+
+def respelled(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Other ids than `encode(text)` gives, with the same text: a character at a time."""
+    ids = [each for character in text for each in tokenizer.encode(character)]
+    if ids == tokenizer.encode(text) or tokenizer.decode(ids) != text:
+        raise NotTested(f"the tokenizer {tokenizer.name!r} has one spelling of {text!r} only")
+    return ids
+
+
+def broken_character(tokenizer: Tokenizer, before: str) -> list[int]:
+    """The ids of `before`, and then those of a character without the last: their bytes are no UTF-8."""
+    for character in _CHARACTERS:
+        ids = tokenizer.encode(character)
+        if len(ids) > 1 and tokenizer.decode(ids[:-1]) != character:
+            return tokenizer.encode(before) + ids[:-1]
+    raise NotTested(f"the tokenizer {tokenizer.name!r} writes each character with one id")
