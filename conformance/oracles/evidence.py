@@ -103,6 +103,10 @@ class Track:
         """Whether the ids before `end` are exactly what the call received."""
         return len(call.context) == end * WIDTH and self.full.startswith(call.context)
 
+    def holds(self, call: Call) -> bool:
+        """Whether the call's context and generation both stand here, whatever the mask."""
+        return self.full.startswith(call.generation, len(call.context)) and self.full.startswith(call.context)
+
     def place(self, start: int, end: int | None = None, field: str = "response_ids") -> str:
         """Where a reader finds the ids: `trajectory 0, response_ids[2:5]`. Counted in `field`, except in the prompt."""
         if start < self.prompt:
@@ -153,16 +157,6 @@ class Evidence:
             if call.generation:
                 known[count(call.context)].append(call)
         return dict(known)
-
-    def located(self, track: Track) -> list[Call]:
-        """The calls whose context and generation both stand in the trajectory, wherever the mask is 1."""
-        return [
-            call
-            for call in self.calls
-            if call.generation
-            and track.full.startswith(call.generation, len(call.context))
-            and track.full.startswith(call.context)
-        ]
 
     def _split(self, track: Track, start: int, end: int) -> list[Segment]:
         """Explain the run as generations one behind the other. What none explains is a segment without calls."""

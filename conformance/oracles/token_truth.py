@@ -150,15 +150,15 @@ def _unexplained(evidence: Evidence, track: Track, segment: Segment, decode: Dec
     ids = part(track.full, segment.start, segment.end)
     where = track.place(segment.start, segment.end, "response_mask")
     call = _meant(evidence, track, segment, decode)
+    behind = segment.start in evidence.explained[track].values()
     if call is None:
-        behind = segment.start in evidence.explained[track].values()
         hint = "never sampled: ids behind a generation, which the gateway put there" if behind else "never sampled"
         return Violation(where, "mask 1 on ids that the upstream returned, and nowhere else", listed(ids, decode), hint)
     at = first_difference(ids, call.generation)
     expected = f"the {counted(count(call.generation), 'id')} that {call} returned"
     if at < count(ids) or at < count(call.generation):
         expected += f", {window(call.generation, at, decode)}"
-    return Violation(where, expected, window(ids, at, decode), _mask_cause(track, segment, call, decode))
+    return Violation(where, expected, window(ids, at, decode), _mask_cause(track, segment, call, behind, decode))
 
 
 def _meant(evidence: Evidence, track: Track, segment: Segment, decode: Decode | None) -> Call | None:
@@ -197,8 +197,9 @@ def _likeness(ids: bytes, generation: bytes) -> int:
     return head + common_tail(ids, generation, min(count(ids), count(generation)) - head)
 
 
-def _mask_cause(track: Track, segment: Segment, call: Call, decode: Decode | None) -> str:
-    """Why the mask-1 ids are not those of the generation, where it is one of the usual reasons."""
+def _mask_cause(track: Track, segment: Segment, call: Call, behind: bool, decode: Decode | None) -> str:
+    """Why the mask-1 ids are not those of the generation, where it is one of the usual reasons. `behind`: another
+    generation stands directly before them."""
     start, end, ids, size = segment.start, segment.end, call.generation, count(call.generation)
     found = part(track.full, start, end)
     for by, direction in ((1, "right"), (-1, "left")):
@@ -214,6 +215,8 @@ def _mask_cause(track: Track, segment: Segment, call: Call, decode: Decode | Non
     inside = places(found, ids)
     if inside:
         before, after = inside[0], end - start - inside[0] - size
+        if before and behind:
+            return f"mask 1 on {counted(before, 'id')} between two generations, which the gateway put there"
         if before:
             return (
                 f"mask 1 on {counted(before, 'id')} before the generation: is the generation prompt counted as sampled?"
@@ -272,8 +275,10 @@ def _false_context(
 
 
 def _tail(evidence: Evidence, track: Track, decode: Decode | None) -> Iterator[Violation]:
-    ends = [count(call.context) + count(call.generation) for call in evidence.located(track)]
-    last = max([track.prompt, *ends, *(end for _, end in track.runs)])
+    last = track.runs[-1][1] if track.runs else track.prompt
+    if last < track.end:  # a generation whose mask is wrong is no tail
+        ends = [count(call.context) + count(call.generation) for call in evidence.calls if track.holds(call)]
+        last = max([last, *ends])
     if last < track.end and not any(call.context == track.full for call in evidence.calls if not call.generation):
         yield Violation(
             track.place(last, track.end),
@@ -333,11 +338,11 @@ def _conservation(
 def _whereabouts(evidence: Evidence, call: Call) -> str:
     """Where a generation stands that is nowhere trainable."""
     start, size = count(call.context), count(call.generation)
-    found = [track.place(start, start + size) for track in evidence.tracks if call in evidence.located(track)]
+    found = [track.place(start, start + size) for track in evidence.tracks if track.holds(call)]
     return f"mask 0 at {'; '.join(found)}" if found else "none: it is in no trajectory"
 
 
 def _lost_cause(evidence: Evidence, call: Call) -> str:
     start = count(call.context)
-    in_prompt = [track for track in evidence.tracks if start < track.prompt and call in evidence.located(track)]
+    in_prompt = [track for track in evidence.tracks if start < track.prompt and track.holds(call)]
     return "carried in a prompt, but the branch that owns it is not exported" if in_prompt else ""

@@ -290,6 +290,15 @@ ENDED = [call(PROMPT, "Hey" + EOT), call(PROMPT + "Hey" + EOT + SEAM, "Yes" + EO
             id="generation-prompt-counted",
         ),
         pytest.param(
+            [("A1" + SEAM + "A2", 1)],
+            TWO_CALLS,
+            "response_mask[2:24]",
+            'the 2 ids that call 1 returned, [65] 50 = "A2"',
+            '[117] 115 101 114 58 ... = "user:"',
+            "mask 1 on 20 ids between two generations, which the gateway put there",
+            id="seam-and-all-counted",
+        ),
+        pytest.param(
             [("A1user:", 1), ("more\nassistant:", 0), ("A2", 1)],
             TWO_CALLS,
             "response_mask[2:7]",
@@ -322,6 +331,14 @@ def test_verbatim(response, calls, where, expected, actual, hint):
     found = verbatim([trajectory(PROMPT, *response)], calls, decode)
     assert found[0] == Violation(f"trajectory 0, {where}", expected, actual, hint)
     assert len(found) == 1
+
+
+def test_a_mask_of_zeros_is_no_tail_and_loses_every_generation():
+    item = trajectory(PROMPT, ("A1" + SEAM + "A2", 0))
+    assert judge([item], TWO_CALLS, decode=decode) == [
+        Violation('call 0 (2 ids 65 49 = "A1")', "mask 1 once", "mask 0 at trajectory 0, response_ids[0:2]"),
+        Violation('call 1 (2 ids 65 50 = "A2")', "mask 1 once", "mask 0 at trajectory 0, response_ids[22:24]"),
+    ]
 
 
 def test_verbatim_recognises_ids_that_were_made_again_from_text():
