@@ -579,6 +579,31 @@ def test_a_stream_amounts_to_the_plain_body(frames, plain):
     assert chat.completion(chat.assemble(events(*frames))) == []
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (*TEXT[:4], USAGE_CHUNK),
+        (ROLE, *(chunk({"tool_calls": [one]}) for one in CALLS), chunk({}, "tool_calls"), USAGE_CHUNK),
+    ],
+    ids=["text", "tool-calls"],
+)
+def test_the_stock_sdk_assembles_the_same(frames):
+    from openai.lib.streaming.chat import ChatCompletionStreamState
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+    state = ChatCompletionStreamState()
+    for frame in frames:
+        state.handle_chunk(ChatCompletionChunk.model_validate(frame))
+    accumulated = ChatCompletion.model_validate(state.get_final_completion().model_dump(exclude_unset=True))
+    assembled = ChatCompletion.model_validate_json(json.dumps(chat.assemble(events(*frames, DONE))), strict=True)
+    ours, theirs = assembled.choices[0], accumulated.choices[0]
+    assert (ours.finish_reason, ours.message.content) == (theirs.finish_reason, theirs.message.content)
+    assert [(one.id, one.function.name, one.function.arguments) for one in ours.message.tool_calls or []] == [
+        (one.id, one.function.name, one.function.arguments) for one in theirs.message.tool_calls or []
+    ]
+    assert (assembled.id, assembled.usage) == (accumulated.id, accumulated.usage)
+
+
 def test_logprobs_of_the_chunks_are_joined():
     def piece(token):
         choice = chunk({"content": token})["choices"][0]
