@@ -33,7 +33,7 @@ def _message(message: Any, where: str) -> Message:
         raise RequestRefused(f"{where}.role must be a non-empty string")
     content = message.get("content")
     read: Message = {"role": role, "content": content if isinstance(content, str) else _content(content, where)}
-    if len(message) == 2:  # role and content: nearly every message
+    if len(message) == 2 and "content" in message:  # nearly every message
         return read
     name = message.get("name")
     if name is not None:

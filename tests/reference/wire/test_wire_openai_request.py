@@ -1,0 +1,229 @@
+"""OpenAI chat bodies: what is accepted, what it means, and what each refusal says."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reference_gateway.types import Turn
+from reference_gateway.wire import openai_chat
+from reference_gateway.wire.base import Policy, RequestRefused, WireRequest
+
+HI = [{"role": "user", "content": "hi"}]
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+def parse(headers=None, policy=Policy(), **body) -> WireRequest:  # noqa: B008  (frozen)
+    return openai_chat.parse({"messages": HI, **body}, headers or {}, policy)
+
+
+def turn(**body) -> Turn:
+    return parse(**body).turn
+
+
+def refusal(**body) -> str:
+    with pytest.raises(RequestRefused) as refused:
+        parse(**body)
+    assert refused.value.status == 400
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("n", 2, "n=2 is not supported"),
+        ("n", 0, "n=0 is not supported"),
+        ("n", "1", "not supported"),
+        ("n", True, "not supported"),
+        ("response_format", {"type": "text"}, "response_format is not supported"),
+        ("response_format", {"type": "json_object"}, "response_format is not supported"),
+        ("functions", [{"name": "f"}], "functions is not supported"),
+        ("tool_choice", "required", 'tool_choice="required" is not supported: expected "auto" or "none"'),
+        ("tool_choice", "any", 'expected "auto" or "none"'),
+        ("tool_choice", {"type": "function", "function": {"name": "f"}}, "tool_choice as an object is not supported"),
+        ("tool_choice", 5, "tool_choice must be a string or object"),
+        ("tools", {}, "tools must be a list"),
+        ("tools", "f", "tools must be a list"),
+        ("tools", [1], "tools[0] must be an object"),
+        ("tools", [{"type": "function"}], "tools[0]"),
+        ("tools", [{"function": {"name": "f", "parameters": []}}], "tools[0].function.parameters"),
+        ("messages", None, "messages must be non-empty"),
+        ("messages", [], "messages must be non-empty"),
+        ("messages", "hi", "messages must be non-empty"),
+        ("messages", [1], "messages[0] must be an object"),
+        ("messages", [{"content": "x"}], "messages[0].role"),
+        ("messages", [{"role": "", "content": "x"}], "messages[0].role"),
+        ("messages", [*HI, {"role": 1}], "messages[1].role"),
+        ("messages", [{"role": "user", "content": 5}], "Unsupported content type"),
+        ("messages", [{"role": "user", "content": True}], "Unsupported content type"),
+        ("messages", [{"role": "user", "content": [5]}], "messages[0].content[0]"),
+        ("messages", [{"role": "user", "content": [{"type": "text"}]}], "messages[0].content[0].text"),
+        ("messages", [{"role": "user", "content": [{"type": "image_url"}]}], "messages[0].content[0].type"),
+        ("messages", [{"role": "user", "content": "x", "name": 1}], "message.name must be a string"),
+        ("messages", [{"role": "assistant", "tool_calls": {}}], "tool_calls must be a list"),
+        ("messages", [{"role": "assistant", "tool_calls": [1]}], "messages[0].tool_calls[0]"),
+        ("messages", [{"role": "assistant", "tool_calls": [{"function": 1}]}], "messages[0].tool_calls[0]"),
+        ("messages", [{"role": "assistant", "tool_calls": [{"function": {}}]}], "function.name must be a string"),
+        ("messages", [{"role": "assistant", "reasoning_content": 1}], "messages[0].reasoning_content"),
+        ("max_tokens", 0, "max_tokens must be a positive integer"),
+        ("max_tokens", -1, "max_tokens must be a positive integer"),
+        ("max_tokens", True, "max_tokens must be a positive integer"),
+        ("max_tokens", 1.0, "max_tokens must be a positive integer"),
+        ("max_tokens", "5", "max_tokens must be a positive integer"),
+        ("max_completion_tokens", 0, "max_tokens must be a positive integer"),
+        ("stream_options", 1, "stream_options must be an object"),
+    ],
+)
+def test_refusals_name_the_field(field, value, says):
+    assert says.lower() in refusal(**{field: value}).lower()
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["n", "response_format", "tool_choice", "tools", "max_tokens", "stop", "stream", "stream_options", "functions"],
+)
+def test_null_means_the_default(field):
+    assert parse(**{field: None}) == parse()
+
+
+def test_unknown_fields_mean_nothing():
+    assert parse(store=True, context_management={}, thinking={"a": 1}, prompt_cache_key="k", include=["x"]) == parse()
+
+
+def test_only_the_allowlist_reaches_the_backend():
+    found = turn(temperature=0.25, top_k=5, stop=["x"], presence_penalty=1.5, logprobs=True, seed=1, max_tokens=128)
+    assert found.sampling == {"temperature": 0.25, "top_k": 5, "stop": ["x"]}
+    assert found.max_tokens == 128
+
+
+def test_the_configured_allowlist_replaces_the_default():
+    policy = Policy(frozenset({"seed", "max_tokens"}))
+    assert turn(policy=policy, temperature=1, seed=2, max_tokens=3).sampling == {"seed": 2}
+    assert turn(policy=Policy(frozenset({"seed"})), max_tokens=0).max_tokens is None
+
+
+def test_nothing_is_invented():
+    found = turn()
+    assert (found.sampling, found.max_tokens, found.tools, found.template_kwargs) == ({}, None, None, {})
+
+
+def test_max_completion_tokens_is_max_tokens():
+    assert turn(max_completion_tokens=7).max_tokens == 7
+    assert turn(max_completion_tokens=7, max_tokens=9).max_tokens == 7
+    assert turn(max_completion_tokens=None, max_tokens=9).max_tokens == 9
+
+
+@pytest.mark.parametrize("choice", ["none", "None", "NONE"])
+def test_tool_choice_none_hides_the_tools(choice):
+    assert turn(tools=TOOLS, tool_choice=choice).tools is None
+
+
+@pytest.mark.parametrize("choice", ["auto", "AUTO", None])
+def test_tool_choice_auto_shows_the_tools(choice):
+    assert turn(tools=TOOLS, tool_choice=choice).tools == TOOLS
+
+
+def test_no_tools_are_no_tools():
+    assert turn(tools=[]).tools is turn().tools is None
+
+
+@pytest.mark.parametrize(
+    ("stream", "streams"), [(True, True), ("true", False), (1, False), (None, False), (False, False)]
+)
+def test_only_json_true_streams(stream, streams):
+    assert parse(stream=stream).stream is streams
+
+
+@pytest.mark.parametrize(("model", "echoed"), [("m", "m"), (None, "unknown"), (5, "5")])
+def test_model_is_echoed_as_text(model, echoed):
+    assert parse(model=model).model == echoed
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("x", "x"),
+        (None, ""),
+        ([], ""),
+        ([{"type": "text", "text": "a"}], "a"),
+        ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"),
+        ({"type": "text", "text": "a"}, "a"),
+        ([{"type": "refusal", "refusal": "no"}], "no"),
+    ],
+)
+def test_content_is_text(content, text):
+    assert turn(messages=[{"role": "user", "content": content}]).messages == [{"role": "user", "content": text}]
+
+
+def test_fields_of_an_echo_that_mean_nothing_are_left_out():
+    echo = {"role": "assistant", "content": "x", "refusal": None, "annotations": [], "audio": None, "tool_calls": []}
+    assert turn(messages=[*HI, echo]).messages[1] == {"role": "assistant", "content": "x"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ({"a": 1}, {"a": 1}),
+        (None, {}),
+        ("{", "{"),
+        ("[1]", "[1]"),
+        ('{"a": NaN}', '{"a": NaN}'),
+        ("9" * 5000, "9" * 5000),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_arguments_are_an_object_where_they_can_be(arguments, read):
+    call = {"id": 7, "function": {"name": "f", "arguments": arguments}}
+    (message,) = turn(messages=[{"role": "assistant", "content": None, "tool_calls": [call]}]).messages
+    assert message["tool_calls"] == [{"id": "7", "type": "function", "function": {"name": "f", "arguments": read}}]
+
+
+def test_tool_messages_keep_name_and_call():
+    message = {"role": "tool", "content": "r", "tool_call_id": 5, "name": "f"}
+    assert turn(messages=[*HI, message]).messages[1] == {**message, "tool_call_id": "5"}
+
+
+def test_a_request_is_left_as_it_was():
+    message = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}], "refusal": None}
+    body = {"messages": [dict(message)], "tools": TOOLS, "temperature": 1}
+    openai_chat.parse(body, {}, Policy())
+    assert body == {"messages": [message], "tools": TOOLS, "temperature": 1}
+
+
+def test_retries_are_read_from_the_headers():
+    found = parse({"idempotency-key": "k", "x-stainless-retry-count": "2"}).turn
+    assert (found.idempotency_key, found.retry_count) == ("k", 2)
+    for odd in ("", "-1", "x", "²", "9" * 5000):
+        assert parse({"x-stainless-retry-count": odd}).turn.retry_count == 0
+
+
+def test_template_kwargs_are_the_configuration_s_unless_requests_may_have_them():
+    assert turn(chat_template_kwargs={"a": 1}).template_kwargs == {}
+    assert turn(chat_template_kwargs=5).template_kwargs == {}
+    open_policy = Policy(template_kwargs=True)
+    assert turn(policy=open_policy, chat_template_kwargs={"a": 1}).template_kwargs == {"a": 1}
+    assert "chat_template_kwargs must be an object" in refusal(policy=open_policy, chat_template_kwargs=5)
+    assert "messages" in refusal(policy=open_policy, chat_template_kwargs={"messages": []})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(
+    ["messages", "tools", "tool_choice", "n", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop"]
+) | st.sampled_from(["temperature", "response_format", "model", "functions", "chat_template_kwargs"])
+MESSAGE = st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls", "tool_call_id"]), JSON)
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(st.dictionaries(FIELDS, JSON), st.lists(MESSAGE, max_size=2))
+def test_any_json_is_parsed_or_refused(fields, messages):
+    body = {"messages": [*HI, *messages], **fields}
+    with suppress(RequestRefused):
+        assert isinstance(openai_chat.parse(body, {}, Policy(template_kwargs=True)), WireRequest)
