@@ -27,6 +27,12 @@ class Twins:
         self.upstream.says("Fine")
         self.whole.ask("How are you?")
 
+    def hang_up(self, request):
+        """Hang up, and let the gateway notice: it has, once it has answered what it is asked next."""
+        request.hang_up()
+        for talk in self.all:
+            talk.trajectories()
+
     def go_on(self):
         """The turn is asked again in other words, and answered; then what each exported is compared."""
         for talk in self.all:
@@ -47,8 +53,7 @@ def test_hang_up_on_a_plain_turn_in_flight(sessions, upstream):
     answer = upstream.holds("Fine")
     request = twins.hung_up.dial("How are you?")
     upstream.wait_for_calls(5)
-    request.hang_up()
-    twins.hung_up.trajectories()
+    twins.hang_up(request)
     answer.release()
 
     twins.go_on()
@@ -68,8 +73,7 @@ def test_hang_up_on_a_streamed_turn(sessions, upstream, answered):
     if answered:
         answer.release()
         request.read_first_byte()
-    request.hang_up()
-    twins.hung_up.trajectories()
+    twins.hang_up(request)
     answer.release()
 
     twins.go_on()

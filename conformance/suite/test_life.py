@@ -97,32 +97,39 @@ def test_finalize_of_an_unused_session_is_empty(session):
 def test_finalized_session_takes_no_chat(session, upstream):
     """After finalize, a chat request for the session is refused with status 404, 409 or 410 and causes no upstream
     call."""
+    talk = Conversation(session, upstream)
+    talk.turn("Hi", "Hello")
     session.finalize()
 
-    upstream.says("Hello")
-    expect(session.chat("Hi")).status(*CLOSED)
-    expect(len(upstream.calls)).equals(0, "upstream calls")
+    upstream.says("Fine")
+    expect(talk.ask("How are you?")).status(*CLOSED)
+    expect(len(upstream.calls)).equals(1, "upstream calls")
 
 
 @pytest.mark.requirement(id="LIFE-009")
-def test_second_finalize_is_an_error(session):
+def test_second_finalize_is_an_error(session, upstream):
     """Finalizing a session a second time is an error, not an empty list."""
+    Conversation(session, upstream).turn("Hi", "Hello")
     session.finalize()
 
     expect(session.finalize).is_refused("the second finalize")
 
 
 @pytest.mark.requirement(id="LIFE-010")
-def test_reading_trajectories_changes_nothing(session, upstream):
+def test_reading_trajectories_changes_nothing(sessions, upstream):
     """Reading the trajectories of a live session changes nothing: read twice they are equal, and finalize then gives
     the same."""
-    talk = Conversation(session, upstream)
-    talk.turn("Hi", "Hello")
-    talk.turn("How are you?", "Fine")
+    read, unread = Conversation(sessions.open(), upstream), Conversation(sessions.open(), upstream)
+    for talk in (read, unread):
+        talk.turn("Hi", "Hello")
+    first = read.trajectories()
+    expect(read.trajectories()).same_as(first, hint="the first reading changed what the second one gives")
 
-    first = session.trajectories()
-    expect(session.trajectories()).same_as(first, hint="reading them changed them")
-    expect(session.finalize()).same_as(first, hint="finalize gives something else than what was read before")
+    for talk in (read, unread):
+        talk.turn("How are you?", "Fine")
+    last = read.trajectories()
+    expect(last).same_as(unread.trajectories(), hint="the session that was read goes on in another way")
+    expect(read.session.finalize()).same_as(last, hint="finalize gives something else than what was read before")
 
 
 @pytest.mark.requirement(id="LIFE-011")

@@ -106,7 +106,7 @@ def test_reward_is_on_no_other_session(sessions, upstream):
     """A posted reward is on no trajectory of another session."""
     rewarded, other = sessions.open(), sessions.open()
     Conversation(rewarded, upstream).turn("Hi", "Hello")
-    Conversation(other, upstream).turn("Hi", "Hello")
+    Conversation(other, upstream).turn("Good morning", "Good evening")
 
     rewarded.reward({"score": 0.5})
 
@@ -132,11 +132,12 @@ def test_reward_that_is_no_object_is_refused(session, value):
 
 
 @pytest.mark.requirement(id="LIFE-030")
-def test_reward_for_an_unknown_session_is_not_found(sessions):
-    """A reward for a session that does not exist is answered with status 404."""
-    unknown = sessions.unknown()
+def test_reward_for_a_finalized_session_is_refused(session, upstream):
+    """A reward for a finalized session is refused with status 404, 409 or 410."""
+    Conversation(session, upstream).turn("Hi", "Hello")
+    session.finalize()
 
-    expect(lambda: unknown.reward({"score": 1})).is_refused("the reward", 404)
+    expect(lambda: session.reward({"score": 1})).is_refused("the reward", 404, 409, 410)
 
 
 @pytest.mark.requirement(id="LIFE-031")
@@ -146,4 +147,4 @@ def test_reward_given_with_complete_is_exported(session, upstream):
 
     session.complete({"score": 0.5})
 
-    expect([each.reward_info for each in session.finalize()]).equals([{"score": 0.5}], "reward_info of each")
+    expect([each.reward_info for each in session.trajectories()]).equals([{"score": 0.5}], "reward_info of each")
