@@ -215,6 +215,15 @@ class ReplyExpectation:
         self.status(200).header("content-type", "text/event-stream", starts=True)
         return self
 
+    def is_not_streamed(self) -> Self:
+        """One JSON body, and not labelled as an event stream."""
+        __tracebackhide__ = True
+        if self.reply.is_stream:
+            kind = self.reply.headers.get("content-type", "no content type")
+            _hold([Violation("body", "one plain JSON body", f"{kind}: {describe(self.reply.body)}")])
+        self.reply.json()
+        return self
+
     def has_clean_frames(self) -> Self:
         """Every frame is `data: JSON` and a blank line; nothing is left over."""
         __tracebackhide__ = True

@@ -30,7 +30,7 @@ class Recorder(httpx.BaseTransport):
         self.exchanges: list[Exchange] = []
         self.timeout = timeout
         self.deadline = float("inf")
-        self._failed = False
+        self._refused = False
 
     def begin(self) -> None:
         """A new check starts: an empty record and a fresh deadline."""
@@ -50,7 +50,7 @@ class Recorder(httpx.BaseTransport):
             response = self._answer(request)
         except httpx.TransportError as error:
             self._broken(exchange, error)
-        self._failed = response.status_code >= 500
+        self._refused = response.status_code >= 400
         exchange.status = response.status_code
         exchange.headers = dict(response.headers)
         return httpx.Response(
@@ -65,11 +65,11 @@ class Recorder(httpx.BaseTransport):
         try:
             return transport.handle_request(request)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
-            # A server that failed on the request before may close a connection that it never said it would close.
+            # A server that refused the request before may close a connection that it never said it would close.
             # What this request is about has nothing to do with that: it gets a connection of its own.
-            if not self._failed:
+            if not self._refused:
                 raise
-            self._failed = False
+            self._refused = False
             return transport.handle_request(request)
 
     def close(self) -> None:
@@ -171,6 +171,13 @@ class Reply:
             return json.loads(self.body)
         except ValueError as error:
             raise ConformanceFailure([Violation("body", "JSON", describe(self.body))]) from error
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The object `error` of an error envelope; None where the body is something else."""
+        document, _ = wording.parse_json(self.body.decode("utf-8", "replace"))
+        error = document.get("error") if isinstance(document, dict) else None
+        return error if isinstance(error, dict) else None
 
     @cached_property
     def events(self) -> list[sse.Event]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, expect, fail
+from conformance.expect import FAILED, expect
+from conformance.outcome import NotTested
 from conformance.session import ABSENT
 from conformance.wire import NoAnswer
 
@@ -20,7 +21,7 @@ def test_refused_stream_is_a_status_and_json(session):
         if session.chat(messages=messages).status in (400, 422):
             refused.append(session.chat(stream=True, messages=messages))
     if not refused:
-        fail("status", "400 or 422 for at least one chat request without messages", "none was refused")
+        raise NotTested("the gateway refuses none of the requests without messages")
 
     for reply in refused:
         expect(reply).is_refused().has_error_envelope()
@@ -70,7 +71,7 @@ def test_stream_false_or_null_is_plain(session, upstream, value):
 
     reply = session.send({**session.body("Hi"), "stream": value})
 
-    expect(reply).status(200).is_json()
+    expect(reply).status(200).is_not_streamed()
 
 
 @pytest.mark.requirement(id="STREAM-021")
@@ -81,7 +82,7 @@ def test_stream_that_is_no_boolean_is_never_streamed(session, upstream, value):
 
     reply = session.send({**session.body("Hi"), "stream": value})
 
-    expect(reply).status(200, 400, 422).is_json()
+    expect(reply).status(200, 400, 422).is_not_streamed()
 
 
 @pytest.mark.requirement(id="STREAM-022")
@@ -91,6 +92,6 @@ def test_stream_without_streaming_is_plain_or_refused(session, upstream):
 
     reply = session.chat("Hi", stream=True)
 
-    expect(reply).status(200, 400, 422).is_json()
+    expect(reply).status(200, 400, 422).is_not_streamed()
     if reply.status == 200:
         expect(reply.text).equals("Hello", "content")
