@@ -41,6 +41,11 @@ def judge(kit: Kit, pytester: pytest.Pytester) -> Callable[..., tuple[pytest.Run
     return run
 
 
+def counts(result: pytest.RunResult) -> dict[str, int]:
+    """How many checks ended as what; those that were not asked for do not count."""
+    return {name: count for name, count in result.parseoutcomes().items() if name != "deselected"}
+
+
 class OddServer(ThreadingHTTPServer):
     """A server that answers everything in one way, and is no gateway."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from conformance import checks
 from conformance.requirements import Catalogue
-from tests.kit.plugin.conftest import Kit
+from tests.kit.plugin.conftest import Kit, counts
 
 
 def test_unknown_requirement(kit: Kit, reference_url: str, pytester: pytest.Pytester) -> None:
@@ -62,17 +62,15 @@ def test_an_overridden_check(kit: Kit, reference_url: str, pytester: pytest.Pyte
 def test_an_override_that_is_an_xfail_with_a_reason(kit: Kit, reference_url: str, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_mine=OVERRIDE.format(decorator='@pytest.mark.xfail(reason="issue 12")'))
     result = kit("--gateway-url", reference_url, "test_mine.py", "--gateway-only", "STREAM-004")
-    assert result.parseoutcomes() == {"expected_failure": 1}
+    assert counts(result) == {"expected_failure": 1}
 
 
 def test_markers_select_by_id(kit: Kit, reference_url: str) -> None:
     result = kit("--gateway-url", reference_url, "-m", 'requirement(id="STREAM-004")')
-    result.assert_outcomes(passed=1, deselected=result.parseoutcomes()["deselected"])
+    assert counts(result) == {"passed": 1}
 
 
 def test_names_of_checks_are_unique_and_docstrings_are_the_sentences() -> None:
-    import importlib
-
     import conformance.suite
 
     catalogue = Catalogue.load()
@@ -80,4 +78,3 @@ def test_names_of_checks_are_unique_and_docstrings_are_the_sentences() -> None:
         test = getattr(conformance.suite, name)
         marker = next(mark for mark in test.pytestmark if mark.name == "requirement")
         assert " ".join((test.__doc__ or "").split()) == catalogue.get(marker.kwargs["id"]).text, name
-    importlib.import_module("conformance.suite")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.plugin.conftest import Kit
+from tests.kit.plugin.conftest import Kit, counts
 
 
 def assert_one_sentence(result: pytest.RunResult, *parts: str) -> None:
-    text = result.stdout.str() + result.stderr.str()
+    text = "\n".join([*result.outlines, *result.errlines])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "Traceback" not in text
     assert "INTERNALERROR" not in text
@@ -32,9 +32,18 @@ def test_two_targets(kit: Kit) -> None:
     [
         (["--gateway", "mine"], "--gateway takes reference or fixture, not 'mine'"),
         (["--gateway-url", "localhost:8000"], "--gateway-url takes a URL such as http://127.0.0.1:8000"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-level", "SHALL"], "--gateway-level takes MUST, SHOULD or MAY"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-timeout-scale", "fast"], "--gateway-timeout-scale takes a number"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-profile", "nonsense"], "no profile 'nonsense'; known: openai-chat"),
+        (
+            ["--gateway-url", "http://127.0.0.1:1", "--gateway-level", "SHALL"],
+            "--gateway-level takes MUST, SHOULD or MAY",
+        ),
+        (
+            ["--gateway-url", "http://127.0.0.1:1", "--gateway-timeout-scale", "fast"],
+            "--gateway-timeout-scale takes a number",
+        ),
+        (
+            ["--gateway-url", "http://127.0.0.1:1", "--gateway-profile", "nonsense"],
+            "no profile 'nonsense'; known: openai-chat",
+        ),
         (["--gateway-url", "http://127.0.0.1:1", "--gateway-only", "STREAM-999"], "no requirement 'STREAM-999'"),
         (["--gateway-url", "http://127.0.0.1:1", "--gateway-only", "STRAEM-*"], "no requirement 'STRAEM-*'"),
         (["--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "htpp"], "did you mean 'http'?"),
@@ -54,7 +63,9 @@ def test_unreachable_url(kit: Kit) -> None:
 
 def test_a_url_that_is_not_a_gateway(kit: Kit, odd_server) -> None:
     server = odd_server(404, b"<html>not here</html>", "text/html")
-    assert_one_sentence(kit("--gateway-url", server.url), server.url, "not as the driver 'http' expects", "--gateway-driver")
+    assert_one_sentence(
+        kit("--gateway-url", server.url), server.url, "not as the driver 'http' expects", "--gateway-driver"
+    )
 
 
 def test_an_empty_answer_to_everything(kit: Kit, odd_server) -> None:
@@ -72,7 +83,7 @@ def test_a_gateway_that_never_calls_the_upstream_is_not_tested(kit: Kit, odd_ser
     result = kit("--gateway-url", server.url, "--gateway-driver", "openai", "--gateway-only", "CHAT-010")
     assert result.ret != 0
     result.stdout.fnmatch_lines(["*the gateway never called the kit's upstream at http://*--gateway-upstream-port*"])
-    assert result.parseoutcomes() == {"not_tested": 2}
+    assert counts(result) == {"not_tested": 2}
 
 
 def test_wrong_upstream_port(kit: Kit, odd_server) -> None:
