@@ -38,8 +38,7 @@ def test_single_turn_exports_the_sampled_ids(session, upstream):
 def test_odd_ids_are_exported_as_sampled(session, upstream, sampled):
     """Sampled ids that are not what the tokenizer gives for their text, or whose bytes are not valid UTF-8, are
     exported as they were sampled."""
-    tokenizer = upstream.tokenizer
-    upstream.says(ids=[*sampled(tokenizer, "wonderful world"), tokenizer.end_of_turn])
+    upstream.says(ids=sampled(upstream.tokenizer, "wonderful world"))
     session.chat("Hi")
 
     expect(session.trajectories()).have_responses(upstream)
@@ -141,7 +140,7 @@ def test_streamed_conversation_exports_the_same_tokens(sessions, upstream):
 )
 def test_turn_with_unparsable_tool_call_is_exported(session, upstream, text):
     """A turn whose tool call cannot be parsed is exported with the ids that were sampled."""
-    upstream.says(text)
+    upstream.says(ids=upstream.tokenizer.encode(text))
     session.chat("Look it up", tools=[SEARCH])
 
     expect(session.trajectories()).have_responses(upstream)

@@ -1,0 +1,161 @@
+"""Gateways that send other ids to the engine than the chat template and the sampled ids make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reference_gateway.codec.template import TemplateCodec
+from reference_gateway.session.session import Session
+from tests.mutants.registry import mutant
+from tests.mutants.sabotage import Sabotage
+
+Ids = list[int]
+
+
+def generation_prompt(codec: TemplateCodec) -> Ids:
+    return codec.vocabulary.encode(codec.seams.generation_prompt)
+
+
+def encoding(
+    sabotage: Sabotage, *, tools: bool
+) -> Callable[[Callable[[TemplateCodec, Callable[[Any], Ids], Any], Ids]], None]:
+    """Decorator: change the first context of conversations with, or without, tools. `encode(tools)` renders them."""
+
+    def install(change: Callable[[TemplateCodec, Callable[[Any], Ids], Any], Ids]) -> None:
+        @sabotage.wrap(TemplateCodec, "encode")
+        def changed(original: Any, codec: TemplateCodec, messages: Any, given: Any, kwargs: Any) -> Ids:
+            encode = lambda used: original(codec, messages, used, kwargs)  # noqa: E731
+            return change(codec, encode, given) if bool(given) is tools else encode(given)
+
+    return install
+
+
+def appending(sabotage: Sabotage, *roles: str) -> Callable[[Callable[[TemplateCodec, Ids], Ids]], None]:
+    """Decorator: change the ids that are put behind a generation for new messages of these roles."""
+
+    def install(change: Callable[[TemplateCodec, Ids], Ids]) -> None:
+        @sabotage.wrap(TemplateCodec, "encode_suffix")
+        def changed(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any) -> Ids | None:
+            ids: Ids | None = original(codec, history, suffix, *rest)
+            if ids is None or [message["role"] for message in suffix] != list(roles):
+                return ids
+            return change(codec, ids)
+
+    return install
+
+
+@mutant("TOKEN-010")
+def start_token_is_doubled(sabotage: Sabotage) -> None:
+    """The template writes a start token, and the tokenizer adds another one."""
+
+    @encoding(sabotage, tools=False)
+    def doubled(codec: TemplateCodec, encode: Callable[[Any], Ids], tools: Any) -> Ids:
+        ids = encode(tools)
+        return [ids[0], *ids]
+
+
+@mutant("TOKEN-010")
+def generation_prompt_is_forgotten(sabotage: Sabotage) -> None:
+    """The first context is rendered without a generation prompt."""
+
+    @encoding(sabotage, tools=False)
+    def forgotten(codec: TemplateCodec, encode: Callable[[Any], Ids], tools: Any) -> Ids:
+        return encode(tools)[: -len(generation_prompt(codec))]
+
+
+@mutant("TOKEN-011", bugs=(52,))
+def tools_are_sorted(sabotage: Sabotage) -> None:
+    """Tools are sorted by name, for the sake of a cache."""
+
+    @encoding(sabotage, tools=True)
+    def ordered(codec: TemplateCodec, encode: Callable[[Any], Ids], tools: Any) -> Ids:
+        return encode(sorted(tools, key=lambda tool: tool["function"]["name"]))
+
+
+@mutant("TOKEN-011")
+def tools_are_unwrapped(sabotage: Sabotage) -> None:
+    """The template gets the bare functions of the tools."""
+
+    @encoding(sabotage, tools=True)
+    def unwrapped(codec: TemplateCodec, encode: Callable[[Any], Ids], tools: Any) -> Ids:
+        return encode([tool["function"] for tool in tools])
+
+
+@mutant("TOKEN-012", bugs=(1, 21))
+def separator_before_user_is_lost(sabotage: Sabotage) -> None:
+    """The line break behind the end-of-turn token is neither sampled nor put there."""
+
+    @appending(sabotage, "user")
+    def lost(codec: TemplateCodec, ids: Ids) -> Ids:
+        return ids[1:]
+
+
+@mutant("TOKEN-012", bugs=(3,))
+def generation_prompt_is_doubled(sabotage: Sabotage) -> None:
+    """A user message is put behind a generation with two generation prompts."""
+
+    @appending(sabotage, "user")
+    def doubled(codec: TemplateCodec, ids: Ids) -> Ids:
+        return ids + generation_prompt(codec)
+
+
+@mutant("TOKEN-013", bugs=(21,))
+def separator_before_tool_is_lost(sabotage: Sabotage) -> None:
+    """The turn separator is lost at the boundary from assistant to tool."""
+
+    @appending(sabotage, "tool")
+    def lost(codec: TemplateCodec, ids: Ids) -> Ids:
+        return ids[1:]
+
+
+@mutant("TOKEN-013", bugs=(1,))
+def tool_message_is_not_wrapped(sabotage: Sabotage) -> None:
+    """The tool message is put there without the turn that the template wraps it in."""
+
+    @appending(sabotage, "tool")
+    def bare(codec: TemplateCodec, ids: Ids) -> Ids:
+        text = codec.vocabulary.decode(ids, keep_control=True)
+        return codec.vocabulary.encode(text.replace("<|im_start|>user\n", ""))
+
+
+@mutant("TOKEN-014", bugs=(33,))
+def tool_messages_are_wrapped_one_by_one(sabotage: Sabotage) -> None:
+    """Each tool message is rendered by itself, with a turn of its own."""
+
+    @appending(sabotage, "tool", "tool")
+    def apart(codec: TemplateCodec, ids: Ids) -> Ids:
+        text = codec.vocabulary.decode(ids, keep_control=True)
+        seam = "</tool_response>\n<tool_response>"
+        assert seam in text
+        return codec.vocabulary.encode(text.replace(seam, seam.replace("\n", "<|im_end|>\n<|im_start|>user\n")))
+
+
+@mutant("TOKEN-015", bugs=(55,))
+def history_is_tokenised_anew(sabotage: Sabotage) -> None:
+    """The history is sent as the tokenizer writes its text, and recorded as it was sampled."""
+
+    @sabotage.wrap(Session, "_encode")
+    def anew(original: Any, session: Session, *args: Any) -> Any:
+        match, path, before, delta = original(session, *args)
+        vocabulary = session._codec.vocabulary  # type: ignore[attr-defined]
+        return match, path, vocabulary.encode(vocabulary.decode(before, keep_control=True)), delta
+
+
+@mutant("TOKEN-015", also=("TOKEN-016", "TOKEN-019"), bugs=(31,))
+def history_is_rendered_anew(sabotage: Sabotage) -> None:
+    """Each turn renders the whole conversation, and splits where the render is not what was sampled."""
+
+    @sabotage.wrap(TemplateCodec, "encode_suffix")
+    def never(original: Any, *args: Any) -> None:
+        return None
+
+
+@mutant("TOKEN-030")
+def empty_turn_is_not_recorded(sabotage: Sabotage) -> None:
+    """A turn without ids is answered, and forgotten."""
+
+    @sabotage.wrap(Session, "_commit_turn")
+    def forgotten(original: Any, session: Session, plan: Any, generation: Any, *rest: Any) -> None:
+        if generation.ids:
+            original(session, plan, generation, *rest)
