@@ -312,6 +312,13 @@ class TestBudget:
         talk(s, "U hi", "U hi, U too-long")
         assert (s.trajectories(), chain_ids(s), s.state()["rollback_count"]) == ([], [], 1)
 
+    def test_a_branch_whose_only_answer_is_rewritten_and_does_not_fit_is_discarded(self) -> None:
+        s, _ = session("A1", "A2", "B2", "A3", prompt_length=50, response_length=20)
+        history = "U hi, A A1, U m"
+        talk(s, "U hi", history, history, f"{history}, A A2, U n", f"{history}, U " + "e" * 40)
+        assert responses(s) == ["A1user:m\nassistant:A2user:n\nassistant:A3"]
+        assert (chain_ids(s), s.state()["rollback_dropped_trainable_tokens_total"]) == ([1], 2)
+
 
 class TestSampling:
     """Contract UA-SMP."""
