@@ -1,0 +1,205 @@
+"""Mutants of area CHAT: the answer."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from reference_gateway.codec.template import TemplateCodec
+from reference_gateway.session import session as session_module
+from reference_gateway.types import Answer as TurnAnswer
+from reference_gateway.wire import openai_chat
+from tests.mutants.chat_wire import on_answer, saying
+from tests.mutants.registry import mutant
+from tests.mutants.sabotage import Answer, Sabotage
+
+
+def _in_plain(gateway: Sabotage, change: Any) -> None:
+    @gateway.rewrite
+    def rewritten(answer: Answer) -> None:
+        if answer.is_plain_completion:
+            document = answer.json
+            change(document)
+            answer.json = document
+
+
+@mutant("CHAT-001")
+def answer_is_a_text_completion(gateway: Sabotage) -> None:
+    """The engine's answer to a text completion is passed on with its own `object`."""
+    _in_plain(gateway, lambda body: body.update(object="text_completion"))
+
+
+@mutant("CHAT-002")
+def answer_id_is_a_constant(gateway: Sabotage) -> None:
+    """One id, made when the server started, stands in all answers."""
+    gateway.patch(openai_chat, "_new_id", lambda: "chatcmpl-1")
+
+
+@mutant("CHAT-003")
+def created_counts_milliseconds(gateway: Sabotage) -> None:
+    """`created` is the clock of another language's runtime: milliseconds."""
+    gateway.patch(openai_chat, "time", SimpleNamespace(time=lambda: time.time() * 1000))
+
+
+@mutant("CHAT-003")
+def created_is_zero(gateway: Sabotage) -> None:
+    """`created` is the default of a data class."""
+    gateway.patch(openai_chat, "time", SimpleNamespace(time=lambda: 0))
+
+
+@mutant("CHAT-004")
+def model_is_null_when_none_was_asked_for(gateway: Sabotage) -> None:
+    """The answer's `model` is a copy of the request's, which may not be there."""
+
+    @gateway.wrap(openai_chat, "parse")
+    def parse(original: Any, body: Any, headers: Any, policy: Any) -> Any:
+        return replace(original(body, headers, policy), model=body.get("model"))
+
+
+@mutant("CHAT-005")
+def choices_count_from_one(gateway: Sabotage) -> None:
+    """The index of the only choice is 1."""
+    _in_plain(gateway, lambda body: body["choices"][0].update(index=1))
+
+
+@mutant("CHAT-006")
+def role_is_model(gateway: Sabotage) -> None:
+    """The role of the answer is another provider's word for it."""
+    _in_plain(gateway, lambda body: body["choices"][0]["message"].update(role="model"))
+
+
+@mutant("CHAT-007", bugs=(54,))
+def content_is_stripped(gateway: Sabotage) -> None:
+    """The blanks around the sampled text are taken off."""
+    on_answer(gateway, lambda answer: saying(answer, content=answer.message["content"].strip()))
+
+
+@mutant("CHAT-007")
+def content_is_normalised(gateway: Sabotage) -> None:
+    """The sampled text is brought into Unicode's composed form."""
+    on_answer(gateway, lambda answer: saying(answer, content=unicodedata.normalize("NFC", answer.message["content"])))
+
+
+@mutant("CHAT-008", bugs=(37,))
+def end_of_turn_is_shown(gateway: Sabotage) -> None:
+    """The answer is decoded with the token that ended it."""
+
+    @gateway.wrap(TemplateCodec, "decode")
+    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
+        message = original(codec, ids, tools)
+        ended = bool(ids) and ids[-1] in codec._turn_end_ids
+        shown = (
+            message["content"] + codec.vocabulary.decode(ids[-1:], keep_control=True) if ended else message["content"]
+        )
+        return {
+            **message,
+            "content": shown if message["content"] and not message.get("tool_calls") else message["content"],
+        }
+
+
+@mutant("CHAT-009")
+def no_tool_calls_are_null(gateway: Sabotage) -> None:
+    """The message is a data class whose unset fields are written as null."""
+    _in_plain(gateway, lambda body: body["choices"][0]["message"].setdefault("tool_calls", None))
+
+
+@mutant("CHAT-010")
+def stop_is_told_as_length(gateway: Sabotage) -> None:
+    """The engine's end-of-turn stop is taken for its limit, so that agents ask for the rest of a whole answer."""
+
+    @gateway.wrap(session_module, "_finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
+        reason = original(stop_reason, message)
+        return "length" if reason == stop_reason == "stop" else reason
+
+
+@mutant("CHAT-011")
+def length_is_told_as_stop(gateway: Sabotage) -> None:
+    """Whatever is no tool call stopped by itself, so that agents take half an answer for a whole one."""
+
+    @gateway.wrap(session_module, "_finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
+        reason = original(stop_reason, message)
+        return "stop" if reason == "length" else reason
+
+
+@mutant("CHAT-012")
+def unknown_reason_is_passed_on(gateway: Sabotage) -> None:
+    """The mapping of stop reasons has no default."""
+
+    @gateway.wrap(session_module, "_finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
+        reason = original(stop_reason, message)
+        return stop_reason if reason == "stop" else reason
+
+
+@mutant("CHAT-013", bugs=(47,))
+def total_leaves_the_prompt_out(gateway: Sabotage) -> None:
+    """`total_tokens` counts what was sampled only."""
+
+    @gateway.wrap(openai_chat, "_usage")
+    def usage(original: Any, answer: TurnAnswer) -> Any:
+        return {**original(answer), "total_tokens": answer.completion_tokens}
+
+
+@mutant("CHAT-014")
+def prompt_is_counted_with_a_bos(gateway: Sabotage) -> None:
+    """The prompt is tokenised a second time for the usage, with a token in front that was never sent."""
+    on_answer(gateway, lambda answer: replace(answer, prompt_tokens=answer.prompt_tokens + 1))
+
+
+@mutant("CHAT-014")
+def only_the_new_part_of_a_prompt_is_counted(gateway: Sabotage) -> None:
+    """What a turn shares with the one before it is not counted."""
+    before: dict[int, int] = {}
+
+    @gateway.wrap(session_module.Session, "run")
+    async def run(original: Any, session: Any, turn: Any) -> Any:
+        answer = await original(session, turn)
+        shared = before.get(id(session), 0) if len(turn.messages) > 1 else 0
+        before[id(session)] = answer.prompt_tokens + answer.completion_tokens
+        return replace(answer, prompt_tokens=max(answer.prompt_tokens - shared, 0))
+
+
+@mutant("CHAT-015")
+def end_of_turn_is_not_counted(gateway: Sabotage) -> None:
+    """Sampled tokens are counted after the special ones were taken out."""
+    on_answer(gateway, lambda answer: replace(answer, completion_tokens=max(answer.completion_tokens - 1, 0)))
+
+
+@mutant("CHAT-016")
+def empty_answer_is_filled(gateway: Sabotage) -> None:
+    """An empty text becomes a blank, for the sake of one client that refuses empty strings."""
+    on_answer(
+        gateway,
+        lambda answer: (
+            answer if answer.message["content"] or "tool_calls" in answer.message else saying(answer, content=" ")
+        ),
+    )
+
+
+@mutant("CHAT-017")
+def null_fields_are_dropped(gateway: Sabotage) -> None:
+    """Fields that are null are left out when the answer is written."""
+
+    def drop(body: Any) -> None:
+        choice = body["choices"][0]
+        choice.pop("logprobs")
+        choice["message"].pop("refusal")
+
+    _in_plain(gateway, drop)
+
+
+@mutant("CHAT-018", bugs=(61,))
+def token_ids_are_returned_unasked(gateway: Sabotage) -> None:
+    """The engine's token ids, which the gateway asked for itself, are passed on to the client."""
+    _in_plain(gateway, lambda body: body["choices"][0].update(token_ids=[9906, 151645]))
+
+
+@mutant("CHAT-018", bugs=(47,))
+def routed_experts_leak(gateway: Sabotage) -> None:
+    """The engine's record of its routing stands in the answer."""
+    _in_plain(gateway, lambda body: body["choices"][0]["message"].update(routed_experts=[[3, 7]]))

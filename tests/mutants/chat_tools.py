@@ -1,0 +1,198 @@
+"""Mutants of area CHAT: tools and tool calls."""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+from reference_gateway.codec import template
+from reference_gateway.codec.template import TemplateCodec
+from reference_gateway.session import session as session_module
+from reference_gateway.types import Answer as TurnAnswer
+from reference_gateway.types import Turn
+from reference_gateway.wire import openai_messages
+from reference_gateway.wire.base import RequestRefused
+from tests.mutants.chat_wire import Body, on_answer, on_turn, saying
+from tests.mutants.registry import mutant
+from tests.mutants.sabotage import Answer, Sabotage
+
+ANY_TOOL = {"type": "function", "function": {"name": "any"}}
+
+
+def _on_calls(gateway: Sabotage, change: Any) -> None:
+    """Replace what the parser found: `change(text, rest, calls)` gives the content and the calls."""
+
+    @gateway.wrap(template, "parse_calls")
+    def parse_calls(original: Any, parser: Any, text: str, tools: Any) -> Any:
+        return change(text, *original(parser, text, tools))
+
+
+def _in_plain_calls(gateway: Sabotage, change: Any) -> None:
+    @gateway.rewrite
+    def rewritten(answer: Answer) -> None:
+        if answer.is_plain_completion:
+            document = answer.json
+            for call in document["choices"][0]["message"].get("tool_calls", ()):
+                change(call)
+            answer.json = document
+
+
+def _parse_where(gateway: Sabotage, wanted: Any) -> None:
+    """Run the tool parser on the answers to requests that `wanted(body)` holds for."""
+    parsing: ContextVar[bool] = ContextVar("parsing")
+
+    def note(body: Body, turn: Turn) -> Turn:
+        parsing.set(bool(wanted(body)))
+        return turn
+
+    on_turn(gateway, note)
+
+    @gateway.wrap(TemplateCodec, "decode")
+    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
+        return original(codec, ids, tools or ([ANY_TOOL] if parsing.get() else None))
+
+
+@mutant("CHAT-047", bugs=(37,))
+def only_the_first_tool_is_rendered(gateway: Sabotage) -> None:
+    """The template gets the first of the request's tools."""
+
+    @gateway.wrap(TemplateCodec, "encode")
+    def encode(original: Any, codec: Any, messages: Any, tools: Any, kwargs: Any) -> Any:
+        return original(codec, messages, tools[:1] if tools else tools, kwargs)
+
+
+@mutant("CHAT-048")
+def tool_call_has_no_type(gateway: Sabotage) -> None:
+    """The entries of `tool_calls` are written without their type."""
+    _in_plain_calls(gateway, lambda call: call.pop("type"))
+
+
+@mutant("CHAT-049")
+def tool_call_ids_start_anew(gateway: Sabotage) -> None:
+    """The ids of calls are counted from 0 in each answer."""
+    _on_calls(
+        gateway,
+        lambda text, rest, calls: (rest, [{**call, "id": f"call_{place}"} for place, call in enumerate(calls)]),
+    )
+
+
+@mutant("CHAT-050", bugs=(2,))
+def arguments_are_an_object(gateway: Sabotage) -> None:
+    """The parsed arguments are returned in place of their text."""
+
+    def parse(call: Any) -> None:
+        call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+
+    _in_plain_calls(gateway, parse)
+
+
+@mutant("CHAT-050", bugs=(23,))
+def arguments_are_all_text(gateway: Sabotage) -> None:
+    """The values of arguments are turned into text."""
+
+    def write(answer: TurnAnswer) -> TurnAnswer:
+        calls = answer.message.get("tool_calls")
+        return saying(answer, tool_calls=[*map(spelled, calls)]) if calls else answer
+
+    def spelled(call: Any) -> Any:
+        function = call["function"]
+        if not isinstance(function["arguments"], dict):
+            return call
+        arguments = {
+            name: value if isinstance(value, str) else str(value) for name, value in function["arguments"].items()
+        }
+        return {**call, "function": {**function, "arguments": arguments}}
+
+    on_answer(gateway, write)
+
+
+@mutant("CHAT-051")
+def tool_calls_end_with_stop(gateway: Sabotage) -> None:
+    """The engine's own reason is passed on, and agents end their loop."""
+
+    @gateway.wrap(session_module, "_finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
+        return original(stop_reason, {})
+
+
+@mutant("CHAT-052", bugs=(37,))
+def raw_text_stays_beside_its_calls(gateway: Sabotage) -> None:
+    """The whole text is returned beside the calls that were found in it."""
+    _on_calls(gateway, lambda text, rest, calls: (text if rest.strip() else rest, calls))
+
+
+@mutant("CHAT-052")
+def text_beside_a_call_is_dropped(gateway: Sabotage) -> None:
+    """An answer with calls has no content."""
+    on_answer(gateway, lambda answer: saying(answer, content="") if answer.message.get("tool_calls") else answer)
+
+
+@mutant("CHAT-053")
+def calls_come_back_reversed(gateway: Sabotage) -> None:
+    """The parser collects the calls from the end of the text."""
+    _on_calls(gateway, lambda text, rest, calls: (rest, calls[::-1]))
+
+
+@mutant("CHAT-054")
+def malformed_call_is_dropped(gateway: Sabotage) -> None:
+    """A call that cannot be parsed is cut out of the content."""
+
+    @gateway.wrap(TemplateCodec, "decode")
+    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
+        message = original(codec, ids, tools)
+        return {**message, "content": message["content"].partition("<tool_call>")[0]} if tools else message
+
+
+@mutant("CHAT-054", bugs=(39,))
+def malformed_call_is_an_internal_error(gateway: Sabotage) -> None:
+    """The parser's exception is not caught."""
+
+    def crash(text: str, rest: str, calls: Any) -> Any:
+        if "<tool_call>" in text and not calls:
+            raise ValueError("Expecting value: line 1 column 44 (char 43)")
+        return rest, calls
+
+    _on_calls(gateway, crash)
+
+
+@mutant("CHAT-055")
+def parser_runs_without_tools(gateway: Sabotage) -> None:
+    """The tool parser runs on every answer."""
+    _parse_where(gateway, lambda body: body.get("tool_choice") != "none")
+
+
+@mutant("CHAT-056")
+def parser_ignores_the_tool_choice(gateway: Sabotage) -> None:
+    """The tool parser looks at the request's tools and not at its tool choice."""
+    _parse_where(gateway, lambda body: body.get("tools"))
+
+
+@mutant("CHAT-057")
+def forbidden_tools_are_rendered(gateway: Sabotage) -> None:
+    """The tools are rendered although none may be called."""
+    on_turn(gateway, lambda body, turn: replace(turn, tools=body.get("tools") or None))
+    forbidden: ContextVar[bool] = ContextVar("forbidden")
+
+    def note(body: Body, turn: Turn) -> Turn:
+        forbidden.set(body.get("tool_choice") == "none")
+        return turn
+
+    on_turn(gateway, note)
+
+    @gateway.wrap(TemplateCodec, "decode")
+    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
+        return original(codec, ids, None if forbidden.get() else tools)
+
+
+@mutant("CHAT-058", bugs=(54,))
+def malformed_arguments_are_refused(gateway: Sabotage) -> None:
+    """The arguments of a history are parsed for the template without a fallback."""
+
+    @gateway.wrap(openai_messages, "parse_arguments")
+    def parse_arguments(original: Any, text: str) -> Any:
+        arguments = original(text)
+        if isinstance(arguments, str):
+            raise RequestRefused("tool call arguments are not valid JSON")
+        return arguments
