@@ -136,10 +136,14 @@ class Run:
             checks.refuse_gaps(bound, self.catalogue)
         dropped = [item for item in bound if not checks.selected(item.stash[REQUIREMENT], self.settings, self.only)]
         if dropped:
-            # The shapes of checks that were not asked for are not unused.
-            self.config.option.disable_unused_snapshots = True
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = [item for item in items if item not in set(dropped)]
+            self._excuse_unused_shapes(items)
+
+    def _excuse_unused_shapes(self, items: list[pytest.Item]) -> None:
+        """The shapes of checks that were not asked for are not unused."""
+        if any("pinned" in getattr(item, "fixturenames", ()) for item in items):
+            self.config.option.disable_unused_snapshots = True
 
     def _refuse_no_target(self, bound: list[pytest.Item]) -> None:
         """The target is never chosen silently."""

@@ -168,7 +168,7 @@ class ReferenceGateway:
     @classmethod
     def start(cls, upstream: Upstream, tokenizer: Path) -> ReferenceGateway:
         command = [
-            *(sys.executable, "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "warning"),
+            *(sys.executable, "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
             *("--tokenizer", str(tokenizer), "--backend", "vllm", "--backend-url", upstream.url),
             *("--tool-parser", "hermes"),
         ]

@@ -103,6 +103,7 @@ def test_a_hook_may_add_to_the_report(judge, reference_url: str, pytester: pytes
 
 def test_markdown(judge, reference_url: str, pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]) -> None:
     judge("--gateway-url", reference_url, "--gateway-only", "STREAM-*")
+    capsys.readouterr()
     assert main(["report", str(pytester.path / "report.json")]) == 0
     page = capsys.readouterr().out
     assert page.startswith("# Conformance of reference-gateway")

@@ -25,7 +25,9 @@ NOISE = (
     (r"[+-]?\d+\.\d ms", "T ms"),
     (r'"created":\s*\d+', '"created": TIME'),
     (r'"(created_at|updated_at)":\s*[\d.]+', r'"\1": TIME'),
-    (r"\bin \d+\.\d+s\b", "in Ns"),
+    (r"=*( \d+ passed.*) in \d+\.\d+s.*", r"=\1"),
+    (r"\d+ deselected", "N deselected"),
+    (r"upstream-port \d+", "upstream-port PORT"),
     (r"\(\d+ bytes\)", "(N bytes)"),
     (r"reference-gateway \S+", "reference-gateway VERSION"),
     # the digits of the nonce as token ids of the kit's tokenizer, one each
