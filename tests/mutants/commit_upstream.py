@@ -1,0 +1,111 @@
+"""Mutants of area COMMIT: answers of the engine that are taken for what they are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+import reference_gateway.backends.vllm as vllm
+from reference_gateway.backends.vllm import VllmBackend
+from reference_gateway.session import Session
+from reference_gateway.types import BackendFailed, BackendRefused, Generation
+from tests.mutants.registry import mutant
+from tests.mutants.sabotage import Sabotage
+
+
+@mutant("COMMIT-010", bugs=(49, 63))
+def missing_token_ids_are_none(gateway: Sabotage) -> None:
+    """An answer without token ids counts as one that sampled nothing."""
+
+    @gateway.wrap(vllm, "_generation")
+    def generation(original: Any, answer: bytes, context: list[int]) -> Generation:
+        try:
+            return original(answer, context)
+        except BackendFailed as error:
+            if "token_ids" in str(error):
+                return Generation([], stop_reason="stop")
+            raise
+
+
+@mutant("COMMIT-010", bugs=(50,))
+def missing_token_ids_are_made_from_the_text(gateway: Sabotage) -> None:
+    """Where an answer has no token ids, its text is tokenised."""
+
+    @gateway.wrap(Session, "_checked_logprobs")
+    def checked(original: Any, self: Session, found: Generation, requested: bool) -> Any:
+        if found.stop_reason is not None and found.stop_reason.startswith("text:"):
+            found.ids.extend(self._codec.vocabulary.encode(found.stop_reason.removeprefix("text:")))
+        return original(self, found, requested)
+
+    @gateway.wrap(vllm, "_generation")
+    def generation(original: Any, answer: bytes, context: list[int]) -> Generation:
+        try:
+            return original(answer, context)
+        except BackendFailed as error:
+            if "token_ids" in str(error):
+                return Generation([], stop_reason=f"text:{vllm.orjson.loads(answer)['choices'][0]['text']}")
+            raise
+
+
+@mutant("COMMIT-011", bugs=(71,))
+def broken_off_answer_counts_as_cut_for_length(gateway: Sabotage) -> None:
+    """An answer that breaks off is taken for one that was cut for its length."""
+
+    @gateway.wrap(VllmBackend, "_post")
+    async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
+        try:
+            return await original(self, *args)
+        except BackendFailed as error:
+            if isinstance(error.__cause__, aiohttp.ClientPayloadError):
+                return 200, b'{"choices": [{"token_ids": [], "finish_reason": "length"}]}'
+            raise
+
+
+@mutant("COMMIT-012")
+def reset_connection_is_the_caller_s_fault(gateway: Sabotage) -> None:
+    """A reset connection is answered with status 400, as it is no error of HTTP."""
+
+    @gateway.wrap(VllmBackend, "_post")
+    async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
+        try:
+            return await original(self, *args)
+        except BackendFailed as error:
+            if isinstance(error.__cause__, (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+                raise BackendRefused(str(error)) from error
+            raise
+
+
+@mutant("COMMIT-013", bugs=(57,))
+def missing_fields_are_read_with_defaults(gateway: Sabotage) -> None:
+    """Whatever comes with status 200 is a generation; what is missing in it is empty."""
+
+    @gateway.wrap(vllm, "_generation")
+    def generation(original: Any, answer: bytes, context: list[int]) -> Generation:
+        try:
+            return original(answer, context)
+        except BackendFailed as error:
+            if "not a completion" in str(error):
+                return Generation([], stop_reason="stop")
+            raise
+
+
+@mutant("COMMIT-014")
+def turn_is_recorded_before_it_is_decoded(gateway: Sabotage) -> None:
+    """A generation is recorded first, and then cannot be decoded."""
+
+    @gateway.wrap(Session, "_commit_turn")
+    def commit_turn(original: Any, self: Session, plan: Any, found: Generation, *rest: Any) -> None:
+        original(self, plan, found, *rest)
+        if any(token >= 1_000_000 for token in found.ids):
+            raise BackendFailed("a token is not in the vocabulary")
+
+
+@mutant("COMMIT-014")
+def unknown_ids_are_left_out(gateway: Sabotage) -> None:
+    """Ids that the tokenizer does not know are dropped."""
+
+    @gateway.wrap(Session, "_commit_turn")
+    def commit_turn(original: Any, self: Session, plan: Any, found: Generation, *rest: Any) -> None:
+        found.ids[:] = [token for token in found.ids if token < 1_000_000]
+        original(self, plan, found, *rest)
