@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reference_gateway.session import Session, Settings, Trajectory
-from reference_gateway.types import Generation, Media, Message, Tool, Turn
+from reference_gateway.types import Answer, Generation, Media, Message, Tool, Turn
 
 IMAGE, VIDEO = 32001, 32002
 
@@ -162,3 +162,25 @@ def shown(trajectory: Trajectory) -> tuple[str, str, str, int]:
             runs.append([bit, 1])
     mask = " ".join(f"{bit}x{count}" for bit, count in runs)
     return text(trajectory.prompt_ids), text(trajectory.response_ids), mask, trajectory.num_turns
+
+
+def talk(session: Session, *turns: str | Turn) -> list[Answer]:
+    """Each turn in order, each after the one before was answered."""
+
+    async def all_turns() -> list[Answer]:
+        return [await session.run(turn(each) if isinstance(each, str) else each) for each in turns]
+
+    return asyncio.run(all_turns())
+
+
+def responses(session: Session) -> list[str]:
+    return [text(trajectory.response_ids) for trajectory in session.trajectories()]
+
+
+def chain_ids(session: Session) -> list[int]:
+    ids: list[int] = session.state()["active_chain_ids"]
+    return ids
+
+
+def last_context(backend: Backend) -> str:
+    return text(backend.calls[-1].context)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from session_doubles import CharCodec, sampled, session, shown, text, turn
+from session_doubles import CharCodec, responses, sampled, session, shown, text, turn
 
 from reference_gateway.session import Session, SessionClosed
 from reference_gateway.types import Answer, BackendFailed, Turn
@@ -27,10 +27,6 @@ def tick(times: int = 8) -> Awaitable[None]:
 
 def start(s: Session, history: str | Turn) -> asyncio.Task[Answer]:
     return asyncio.ensure_future(s.run(turn(history) if isinstance(history, str) else history))
-
-
-def responses(s: Session) -> list[str]:
-    return [text(t.response_ids) for t in s.trajectories()]
 
 
 def snapshot(s: Session) -> tuple[Any, ...]:
