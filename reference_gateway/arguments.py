@@ -1,6 +1,6 @@
 """Tool-call arguments: an object inside the gateway, JSON text on every wire.
 
-Knows JSON and nothing else. Invariant: `parse_arguments(dump_arguments(x)) == x` for what `parse_arguments` returns.
+Knows JSON and nothing else. Invariant: whatever `parse_json` returns can be rendered, hashed and sent again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,27 @@ MAX_DEPTH = 100
 """Levels of nesting that are looked into. Templates and digests walk what they are given; nothing real comes near."""
 
 
+def parse_json(text: str) -> Any:
+    """The value that `text` spells. Raises ValueError for what is no JSON, and for JSON that no UTF-8 text can hold
+    (half of a surrogate pair) or that is nested deeper than `MAX_DEPTH`."""
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if nests_deeper(value, MAX_DEPTH):
+        raise ValueError("nested too deeply")
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
 def parse_arguments(text: str) -> dict[str, Any] | str:
     """The object that `text` spells, or `text` itself when it spells no JSON object (contract UA-VAL-06)."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except ValueError:
         return text
-    if not isinstance(value, dict) or nests_deeper(value, MAX_DEPTH):
-        return text
-    return value
+    return value if isinstance(value, dict) else text
 
 
 def dump_arguments(arguments: Any) -> str:
@@ -28,13 +40,9 @@ def dump_arguments(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def nests_deeper(value: Any, levels: int) -> bool:
     """Whether a decoded JSON value has more than `levels` levels of objects and lists."""
-    level = [value]
+    level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(levels):
         level = [
             child
@@ -45,3 +53,7 @@ def nests_deeper(value: Any, levels: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

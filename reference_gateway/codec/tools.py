@@ -8,14 +8,13 @@ and never evaluates anything.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reference_gateway.arguments import parse_arguments
+from reference_gateway.arguments import parse_arguments, parse_json
 from reference_gateway.types import Tool
 
 Call = dict[str, Any]
@@ -116,7 +115,7 @@ def _typed_value(value: Any, schema: Any) -> Any:
 
 def _json_of(value: str, wanted: type) -> Any:
     try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
+        found = parse_json(value)
+    except ValueError:
         return value
     return found if isinstance(found, wanted) else value

@@ -7,6 +7,7 @@ silent loss would change what an answer means are refused (contract UA-GATE-10).
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -179,4 +180,4 @@ def _new_id() -> str:
 
 
 def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()[:80]
+    return json.dumps(value)[:80]

@@ -84,6 +84,7 @@ def test_without_a_parser_a_call_is_text():
         '{"name": 5, "arguments": {}}',
         '{"arguments": {}}',
         '{"name": "f", "arguments": {"n": NaN}}',
+        '{"name": "f", "arguments": {"s": "\\ud800"}}',
         "[]",
         "",
         "__import__('os')",
