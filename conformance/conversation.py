@@ -50,5 +50,12 @@ class Conversation:
         """The same as `ask`, on a connection that the check may hang up."""
         return self.session.dial(*self.messages, user(content), **{**self.fields, **fields})
 
+    def reach_upstream(self, calls: int) -> None:
+        """Wait until this many calls have reached the upstream."""
+        try:
+            self.upstream.wait_for_calls(calls, self.session.time_left)
+        except TimeoutError as error:
+            raise ConformanceFailure([Violation("the upstream", f"{calls} calls", str(error))]) from error
+
     def trajectories(self) -> Trajectories:
         return self.session.trajectories()

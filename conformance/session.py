@@ -111,6 +111,11 @@ class Session:
     def id(self) -> str:
         return self.handle.session_id
 
+    @property
+    def time_left(self) -> float:
+        """Seconds until the check's deadline."""
+        return self._recorder.left
+
     def chat(self, *messages: str | Message, stream: bool = False, **fields: Any) -> Reply:
         """Send a chat request with these messages (a str is a user message) and return whatever came back."""
         return self.send(self.body(*messages, stream=stream, **fields))

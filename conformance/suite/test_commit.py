@@ -137,7 +137,7 @@ def test_failure_stays_in_its_session(sessions, upstream):
 
     answer = upstream.holds("Fine")
     pending = other.start("How are you?")
-    upstream.wait_for_calls(4)
+    other.reach_upstream(4)
     Conversation(sessions.open(), upstream).fails("Hi")
     answer.release()
 

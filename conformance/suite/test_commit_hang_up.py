@@ -52,7 +52,7 @@ def test_hang_up_on_a_plain_turn_in_flight(sessions, upstream):
 
     answer = upstream.holds("Fine")
     request = twins.hung_up.dial("How are you?")
-    upstream.wait_for_calls(5)
+    twins.hung_up.reach_upstream(5)
     twins.hang_up(request)
     answer.release()
 
@@ -69,7 +69,7 @@ def test_hang_up_on_a_streamed_turn(sessions, upstream, answered):
 
     answer = upstream.holds("Fine")
     request = twins.hung_up.dial("How are you?", stream=True)
-    upstream.wait_for_calls(5)
+    twins.hung_up.reach_upstream(5)
     if answered:
         answer.release()
         request.read_first_byte()
@@ -85,7 +85,7 @@ def test_turn_in_flight_is_in_no_trajectory(session, upstream):
     talk = Conversation(session, upstream)
     first = upstream.holds("Hello")
     pending = talk.start("Hi")
-    upstream.wait_for_calls(1)
+    talk.reach_upstream(1)
     expect(session.trajectories()).count(0)
     first.release()
     expect(pending.reply()).status(200)
@@ -93,7 +93,7 @@ def test_turn_in_flight_is_in_no_trajectory(session, upstream):
     before = session.trajectories()
     second = upstream.holds("Fine")
     pending = talk.start("How are you?")
-    upstream.wait_for_calls(2)
+    talk.reach_upstream(2)
     expect(session.trajectories()).same_as(before)
     second.release()
     expect(pending.reply()).status(200)
