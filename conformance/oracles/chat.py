@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from conformance.oracles.arguments import arguments
 from conformance.oracles.chat_stream import assemble, stream
 from conformance.oracles.schema import Finding, in_reading_order, mismatches
-from conformance.oracles.wording import Path, brief, described, parse_json, quoted
+from conformance.oracles.wording import Path, brief, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,21 +97,7 @@ def _tool_calls(path: Path, calls: list[Any]) -> Iterator[Finding]:
             seen.add(call_id)
         function = call.get("function")
         if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-            yield from _arguments((*path, number, "function", "arguments"), function["arguments"])
-
-
-def _arguments(path: Path, text: str) -> Iterator[Finding]:
-    document, wrong = parse_json(text)
-    if wrong:
-        hint = ""
-        if text.startswith("{'") or "True" in text or "None" in text:
-            hint = "this looks like a Python dict that was turned into text without JSON"
-        elif not text:
-            hint = 'a call without arguments has "{}"'
-        yield Finding(path, "the text of a JSON object", f"{quoted(text)} ({wrong})", hint)
-    elif not isinstance(document, dict):
-        hint = "the arguments were encoded as JSON twice" if isinstance(document, str) else ""
-        yield Finding(path, "the text of a JSON object", quoted(text), hint)
+            yield from arguments((*path, number, "function", "arguments"), function["arguments"])
 
 
 def _usage(usage: object) -> Iterator[Finding]:

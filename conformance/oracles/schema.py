@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -34,15 +34,22 @@ class Finding:
     hint: str = ""
 
 
-def mismatches(document: object, name: str) -> list[Finding]:
-    """Where `document` misses `schemas/<name>.json`."""
+def mismatches(document: object, name: str, at: Path = ()) -> list[Finding]:
+    """Where `document`, which stands at `at` of a larger one, misses `schemas/<name>.json`; `file#part` means a part of
+    that file's `$defs`."""
     found: list[Finding] = []
     instance: Any = document
     for error in _validator(name).iter_errors(instance):
         for finding in _findings(error):
             if finding not in found:
                 found.append(finding)
-    return found
+    return [replace(finding, path=(*at, *finding.path)) for finding in found] if at else found
+
+
+@cache
+def parts(name: str) -> tuple[str, ...]:
+    """The parts of `schemas/<name>.json`, in its order."""
+    return tuple(_read(name)["$defs"])
 
 
 def in_reading_order(document: object, findings: Iterable[Finding], root: str = "body") -> list[Violation]:
@@ -126,7 +133,17 @@ def _is_integer(_: object, value: object) -> bool:
 
 @cache
 def _validator(name: str) -> Validator:
-    schema = json.loads(files("conformance.oracles").joinpath("schemas", f"{name}.json").read_text("utf-8"))
+    file, _, part = name.partition("#")
+    schema = _read(file)
+    if part:
+        schema = {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]}
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
     made: Validator = extend(Draft202012Validator, type_checker=types)(schema)  # type: ignore[no-untyped-call]
     return made
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    text = files("conformance.oracles").joinpath("schemas", f"{name}.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema

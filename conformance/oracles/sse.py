@@ -104,11 +104,12 @@ def parse(body: bytes) -> list[Event]:
     return events
 
 
-def framing(body: bytes) -> list[Violation]:
-    """Judge the raw frames of an OpenAI stream: each is one line `data: <json>` (or `data: [DONE]`) and a blank line,
-    line ends are LF, and the last frame is complete. Comment lines between frames are legal.
+def framing(body: bytes, named: bool = False) -> list[Violation]:
+    """Judge the raw frames of a stream of JSON: each is one line `data: <json>` (or `data: [DONE]`) and a blank line,
+    line ends are LF, and the last frame is complete. Comment lines between frames are legal. `named` is for the wires
+    whose frames have a line `event: NAME` before the data.
 
-    Source: wire_facts, contract UA-SSE-02 and UA-SSE-08.
+    Source: wire_facts, contract UA-SSE-02, UA-SSE-08 and UA-ANS-06.
     """
     found = []
     if not body:
@@ -129,19 +130,24 @@ def framing(body: bytes) -> list[Violation]:
         body = body.replace(b"\r\n", b"\n")
     lines = body.split(b"\n")
     tail = lines.pop()
-    frame, fields, start = 0, 0, 0
+    frame, fields, start, name = 0, 0, 0, 0
     for number, raw in enumerate([*lines, tail] if tail else lines, 1):
         if not raw:
+            if fields and fields == name:
+                hint = "an event without data is not dispatched"
+                found.append(Violation(f"frame {frame} (line {start})", "a `data:` line", "a name alone", hint))
             fields = 0
             continue
         if raw.startswith(b":"):
             continue
         if not fields:
             frame, start = frame + 1, number
+            name = int(named and raw.startswith(b"event:"))
         fields += 1
         where = f"frame {frame} (line {number})"
         found += _stray(where, raw)
-        found += _frame_line(where, raw, fields)
+        if fields > name:
+            found += _frame_line(where, raw, fields - name)
     if tail or fields:
         actual = "the end of the stream in the middle of a line" if tail else "the end of the stream after one line end"
         found.append(
