@@ -47,7 +47,7 @@ def _serve(config: Config) -> int:
         shutdown_timeout=config.shutdown_timeout,
         on_listening=lambda url: print(f"listening on {url}", flush=True),
     )
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):  # the latter is how uvicorn says that it can't listen
         server.run()
     return 0 if server.started else 1
 
@@ -142,3 +142,7 @@ def _option(text: str) -> tuple[str, str]:
     if not separator:
         raise argparse.ArgumentTypeError("must be NAME=VALUE")
     return name, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

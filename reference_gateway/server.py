@@ -5,10 +5,12 @@ Knows uvicorn. Invariant: who is told that it listens can connect; turns in flig
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -47,6 +49,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._on_listening = on_listening
+        self._stop: Callable[[], object] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn."""
@@ -54,6 +57,22 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._on_listening(f"http://{url_host(host)}:{port}")
+
+    async def main_loop(self) -> None:
+        """Called by uvicorn. As uvicorn's own, but `stop` need not wait for the next look at `should_exit`."""
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._stop = partial(loop.call_soon_threadsafe, stopped.set)
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks = (ticks + 1) % 864_000
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), 0.1)
+
+    def stop(self) -> None:
+        """End gracefully. May be called from any thread while the server runs."""
+        self.should_exit = True
+        self._stop()
 
 
 @contextmanager
@@ -85,5 +104,5 @@ def serving(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[st
     try:
         yield urls[0]
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join()
