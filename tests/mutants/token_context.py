@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from reference_gateway.codec.template import TemplateCodec
@@ -135,11 +136,12 @@ def tool_messages_are_wrapped_one_by_one(sabotage: Sabotage) -> None:
 def history_is_tokenised_anew(sabotage: Sabotage) -> None:
     """The history is sent as the tokenizer writes its text, and recorded as it was sampled."""
 
-    @sabotage.wrap(Session, "_encode")
+    @sabotage.wrap(Session, "_plan")
     def anew(original: Any, session: Session, *args: Any) -> Any:
-        match, path, before, delta = original(session, *args)
+        plan = original(session, *args)
         vocabulary = session._codec.vocabulary  # type: ignore[attr-defined]
-        return match, path, vocabulary.encode(vocabulary.decode(before, keep_control=True)), delta
+        context = vocabulary.encode(vocabulary.decode(plan.context, keep_control=True))
+        return replace(plan, context=context) if plan.path else plan
 
 
 @mutant("TOKEN-015", also=("TOKEN-016", "TOKEN-019"), bugs=(31,))
