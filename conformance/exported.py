@@ -183,9 +183,9 @@ class ContextExpectation:
         """
         __tracebackhide__ = True
         wanted = rendered(self.tokenizer, messages, tools=tools)
-        seen = Trajectory(*self._seen(messages, tools))
-        violations = token_truth.fidelity([seen], self.tokenizer.decode, [wanted])
-        _hold([replace(one, where=f"{self.where} ({one.where})") for one in violations])
+        if self.context != wanted:
+            violations = token_truth.fidelity([self._seen(messages, tools)], self.tokenizer.decode, [wanted])
+            _hold([replace(one, where=f"{self.where} ({one.where})") for one in violations])
         return self
 
     def holds_generation_before(self) -> Self:
@@ -199,15 +199,18 @@ class ContextExpectation:
             _hold([Violation(self.where, expected, window(pack(self.context), at, decode))])
         return self
 
-    def _seen(self, messages: Sequence[Message], tools: Sequence[Any] | None) -> tuple[list[int], list[int], list[int]]:
-        """Prompt, response and mask of the trajectory that this context is, as if the first context were right."""
+    def _seen(self, messages: Sequence[Message], tools: Sequence[Any] | None) -> Trajectory:
+        """This context as a trajectory that is about to sample, all up to the end of the generation as rendered."""
         head = self.before.context + self.before.generation if self.before else []
         if not self.before or self.context[: len(head)] != head:
-            return self.context, [0], [1]
-        answered = max(i for i, each in enumerate(messages) if each["role"] == "assistant")
-        generation, gap = self.before.generation, self.context[len(head) :]
-        prompt = rendered(self.tokenizer, messages[:answered], tools=tools)
-        return prompt, [*generation, *gap, 0], [*(1 for _ in generation), *(0 for _ in gap), 1]
+            return Trajectory(self.context, [0], [1])
+        answered = 1 + max(place for place, each in enumerate(messages) if each["role"] == "assistant")
+        text = self.tokenizer.render(messages[:answered], tools=tools, add_generation_prompt=False)
+        before, end, _ = text.rpartition(self.tokenizer.end_of_turn_text)
+        ended = self.before.generation[-1:] == [self.tokenizer.end_of_turn]
+        gap = self.context[len(head) :]
+        prompt = self.tokenizer.encode(before + end if ended else before)
+        return Trajectory(prompt, [*gap, 0], [*(0 for _ in gap), 1])
 
 
 def context(upstream: Upstream, number: int) -> ContextExpectation:
