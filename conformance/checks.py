@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conformance.failure import ConformanceFailure
-from conformance.gateway import Capability
+from conformance.gateway import OPTIONS, Capability
 from conformance.options import Settings
 from conformance.oracles import Violation
 from conformance.outcome import NotApplicable, NotTested
-from conformance.requirements import LEVELS, Catalogue, Requirement
+from conformance.requirements import ANY, LEVELS, Catalogue, Requirement
 from conformance.target import Target
 
 SUITE = "conformance.suite"
@@ -83,6 +83,31 @@ def selected(requirement: Requirement, settings: Settings, only: frozenset[str])
         and (not settings.profiles or requirement.profile in settings.profiles)
         and LEVELS.index(requirement.level) <= LEVELS.index(settings.level)
     )
+
+
+def values(requirement: Requirement) -> tuple[str, ...]:
+    """The values of its option for each of which the requirement is checked; none when it is not about each."""
+    return next((OPTIONS[name] for name, value in requirement.option if value == ANY), ())
+
+
+def about(requirement: Requirement, value: str | None, target: Target) -> Requirement:
+    """The requirement for one value of the option that it is about each of. What holds for every value is checked once
+    on a gateway that does not declare the option."""
+    declared = target.declaration.options
+
+    def settled(name: str, each: str) -> str:
+        if each != ANY or value is None or (name not in declared and value == OPTIONS[name][0]):
+            return each
+        return value
+
+    return replace(requirement, option=tuple((name, settled(name, each)) for name, each in requirement.option))
+
+
+def chosen_options(requirement: Requirement, target: Target) -> dict[str, str]:
+    """What a session must be opened with so that the requirement can be judged on it: nothing where the gateway does
+    by itself what the requirement is about."""
+    declared = target.declaration.options
+    return {name: value for name, value in requirement.option if value not in (ANY, declared.get(name))}
 
 
 def require_applicable(requirement: Requirement, target: Target, catalogue: Catalogue, claimed: Sequence[str]) -> None:

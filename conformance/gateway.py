@@ -50,6 +50,9 @@ class Capability(StrEnum):
     """`response_format` is honoured."""
     LOGPROBS = "logprobs"
     """Trajectories carry the log-probabilities that the upstream reported."""
+    SESSION_OPTIONS = "session-options"
+    """A session can be created with other values of `OPTIONS` than the declared ones, but for those that are
+    `GATEWAY_WIDE`. The gateway is then judged for every value of the options that it declares."""
     CONTROL_PLANE = "control-plane"
     """The gateway speaks the kit's own control plane (`POST /sessions`, `GET /sessions/{id}` ...)."""
     TOKEN_UPSTREAM = "token-upstream"
@@ -74,6 +77,9 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Where good gateways differ: option -> allowed values. An option that a gateway does not declare is undeclared: only
 the invariant that holds for every value is then checked."""
+
+GATEWAY_WIDE = frozenset({"trajectory", "template_kwargs", "stream"})
+"""Options that no session can choose, also where there are `session-options`."""
 
 
 @dataclass(frozen=True, slots=True)

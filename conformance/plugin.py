@@ -17,6 +17,7 @@ from conformance.gateway import Capability, Gateway  # noqa: E402
 from conformance.outcome import NotTested  # noqa: E402
 from conformance.pinned import pinned_in  # noqa: E402
 from conformance.report.collector import Collector  # noqa: E402
+from conformance.requirements import Requirement  # noqa: E402
 from conformance.run import RUN, Run  # noqa: E402
 from conformance.session import Session, Sessions  # noqa: E402
 from conformance.target import Target, connect, preflight, start_upstream  # noqa: E402
@@ -64,6 +65,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     return config.stash[RUN].header()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("requirement")
+    requirement = metafunc.config.stash[RUN].catalogue.requirements.get(marker.kwargs.get("id", "")) if marker else None
+    if requirement is not None and checks.values(requirement):
+        metafunc.parametrize("option_value", checks.values(requirement), indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -118,9 +126,21 @@ def gateway_target(request: pytest.FixtureRequest, upstream: Upstream, gateway: 
 
 
 @pytest.fixture
-def check(request: pytest.FixtureRequest, gateway_target: Target) -> Iterator[Target]:
+def option_value(request: pytest.FixtureRequest) -> str | None:
+    """The value of its requirement's option that this run of a check is about, where it is about each value."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+def judged(request: pytest.FixtureRequest, gateway_target: Target, option_value: str | None) -> Requirement:
+    """The requirement of a check, for one value of its option."""
+    return checks.about(request.node.stash[REQUIREMENT], option_value, gateway_target)
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest, gateway_target: Target, judged: Requirement) -> Iterator[Target]:
     """Starts a check: decides whether it applies, and clears the record of exchanges and calls."""
-    run, requirement = request.config.stash[RUN], request.node.stash[REQUIREMENT]
+    run, requirement = request.config.stash[RUN], judged
     checks.require_applicable(requirement, gateway_target, run.catalogue, run.settings.profiles)
     gateway_target.recorder.begin()
     gateway_target.upstream.begin()
@@ -130,9 +150,10 @@ def check(request: pytest.FixtureRequest, gateway_target: Target) -> Iterator[Ta
 
 
 @pytest.fixture
-def sessions(check: Target) -> Iterator[Sessions]:
-    """Opens sessions: `sessions.open(sampling_params={...})`."""
-    opened = Sessions(check.driver, check.http, check.recorder, check.upstream.nonce)
+def sessions(check: Target, judged: Requirement) -> Iterator[Sessions]:
+    """Opens sessions with the options that the check is about: `sessions.open(sampling_params={...})`."""
+    options = checks.chosen_options(judged, check)
+    opened = Sessions(check.driver, check.http, check.recorder, check.upstream.nonce, options)
     yield opened
     opened.discard()
 

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -232,14 +233,25 @@ def send(http: httpx.Client, request: httpx.Request) -> Reply:
 
 
 class Sessions:
-    """Opens sessions of the gateway under test for one check."""
+    """Opens sessions of the gateway under test for one check. `options` are given to each of them."""
 
-    def __init__(self, driver: Driver, http: httpx.Client, recorder: Recorder, nonce: str) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        http: httpx.Client,
+        recorder: Recorder,
+        nonce: str,
+        options: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._driver, self._http, self._recorder, self._nonce = driver, http, recorder, nonce
+        self._options = options
         self._open: list[Session] = []
 
     def open(self, **settings: Any) -> Session:
         """A new session, created at its first use. `settings` go to the driver's `create`."""
+        options = {**self._options, **settings.pop("options", {})}
+        if options:
+            settings["options"] = options
         session = Session(self._driver, self._http, self._recorder, self._nonce, settings)
         self._open.append(session)
         return session

@@ -34,6 +34,7 @@ CAPABILITIES = (
     "session-state",
     "session-sampling",
     "session-lengths",
+    "session-options",
     "complete",
     "abort",
     "reward-info",

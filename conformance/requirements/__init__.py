@@ -5,6 +5,7 @@ keeps the ids that may never be used again.
 """
 
 from conformance.requirements.catalogue import (
+    ANY,
     FROZEN_SET,
     LEVELS,
     NEEDS,
@@ -18,6 +19,7 @@ from conformance.requirements.fields import CatalogueError
 from conformance.requirements.table import FORMATS, render_table
 
 __all__ = [
+    "ANY",
     "FORMATS",
     "FROZEN_SET",
     "LEVELS",

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from conformance.gateway import OPTIONS, Capability
+from conformance.gateway import GATEWAY_WIDE, OPTIONS, Capability
 from conformance.requirements.fields import CatalogueError, Fields, read
 
 LEVELS = ("MUST", "SHOULD", "MAY")
@@ -31,6 +31,9 @@ upstream received; `trajectories` and `state` = the driver can read them."""
 
 FROZEN_SET = "2026.1"
 """The set that a verdict is about. Requirements added later run unscored."""
+
+ANY = "*"
+"""As the value of an option: the requirement holds whatever its value, and is checked for each."""
 
 _ID = re.compile(r"[A-Z]{2,8}-\d{3}")
 _CONTRACT = re.compile(r"(?:UA-[A-Z]+|X)-\d{2}")
@@ -49,9 +52,10 @@ class Requirement:
     """One checkable sentence about any gateway.
 
     `capabilities`: all of them must be declared, otherwise the requirement is not applicable. `unless`: the requirement
-    is the refusal that applies only when this capability is *not* declared. `option`: applies only when the gateway
-    declares that value. `needs`: what the kit must be able to see; what is missing makes it `not_tested`. `contract`
-    and `bugs` (rows of the list of known bugs) are provenance only. `excluded`: why no test exists.
+    is the refusal that applies only when this capability is *not* declared. `option`: pairs of name and value; applies
+    only when the gateway declares these values, or a session can choose them; `ANY` always applies. `needs`: what the
+    kit must be able to see; what is missing makes it `not_tested`. `contract` and `bugs` (rows of the list of known
+    bugs) are provenance only. `excluded`: why no test exists.
     """
 
     id: str
@@ -64,7 +68,7 @@ class Requirement:
     hint: str
     capabilities: tuple[Capability, ...] = ()
     unless: Capability | None = None
-    option: tuple[str, str] | None = None
+    option: tuple[tuple[str, str], ...] = ()
     needs: tuple[str, ...] = ()
     bugs: tuple[int, ...] = ()
     excluded: str | None = None
@@ -79,8 +83,7 @@ class Requirement:
         parts = [str(capability) for capability in self.capabilities]
         if self.unless is not None:
             parts.append(f"unless {self.unless}")
-        if self.option is not None:
-            parts.append("=".join(self.option))
+        parts.extend("=".join(pair) for pair in self.option)
         return ", ".join(parts)
 
 
@@ -180,12 +183,14 @@ class Catalogue:
                 return f"capability {capability} is not declared"
         if requirement.unless is not None and requirement.unless in capabilities:
             return f"capability {requirement.unless} is declared: this is its refusal"
-        if requirement.option is not None:
-            name, value = requirement.option
+        for name, value in requirement.option:
+            if value == ANY:
+                continue
             declared = options.get(name)
             if declared is None:
                 return f"option {name} is undeclared"
-            if declared != value:
+            may_choose = Capability.SESSION_OPTIONS in capabilities and name not in GATEWAY_WIDE
+            if declared != value and not may_choose:
                 return f"option {name} is declared as {declared}, this is about {value}"
         return None
 
@@ -285,18 +290,18 @@ def _requirement(
     )
 
 
-def _option(fields: Fields) -> tuple[str, str] | None:
-    table = fields.table.get("option")
-    if table is None:
-        return None
-    if not isinstance(table, dict) or len(table) != 1:
-        raise fields.error("option", f'expected one option, like {{ trajectory = "call" }}, got {table!r}')
-    ((name, value),) = table.items()
-    if name not in OPTIONS:
-        raise fields.error("option", f"no option {name!r}; expected one of {', '.join(OPTIONS)}")
-    if value not in OPTIONS[name]:
-        raise fields.error("option", f"{name}: expected one of {', '.join(OPTIONS[name])}, got {value!r}")
-    return name, value
+def _option(fields: Fields) -> tuple[tuple[str, str], ...]:
+    table = fields.table.get("option", {})
+    if not isinstance(table, dict) or ("option" in fields.table and not table):
+        raise fields.error("option", f'expected one option or more, like {{ trajectory = "call" }}, got {table!r}')
+    for name, value in table.items():
+        if name not in OPTIONS:
+            raise fields.error("option", f"no option {name!r}; expected one of {', '.join(OPTIONS)}")
+        if value not in (*OPTIONS[name], ANY):
+            raise fields.error("option", f"{name}: expected one of {', '.join(OPTIONS[name])} or {ANY}, got {value!r}")
+    if list(table.values()).count(ANY) > 1:
+        raise fields.error("option", f"expected one option at most with the value {ANY}")
+    return tuple(table.items())
 
 
 def _profiles(path: Path) -> dict[str, Profile]:

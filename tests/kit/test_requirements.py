@@ -207,6 +207,9 @@ def test_not_applicable_says_why(catalogue: Catalogue) -> None:
         "option trajectory is declared as call, this is about conversation"
     )
     assert why("TOKEN-016", everything, options) is None
+    fixed, replacing = everything - {Capability.SESSION_OPTIONS}, options | {"repeated_prompt": "replace"}
+    assert why("TOKEN-027", fixed, replacing) == "option repeated_prompt is declared as replace, this is about sibling"
+    assert why("TOKEN-027", everything, replacing) is None
 
 
 def test_tables(catalogue: Catalogue) -> None:
