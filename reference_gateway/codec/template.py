@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
@@ -21,6 +22,16 @@ from reference_gateway.codec.seams import ANCHOR_USER, Seams, find_seams, kinds_
 from reference_gateway.codec.tools import PARSERS, parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
 from reference_gateway.types import Message, Tool
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """All that is rendered and comes from a client. `cut` stands inside each control string in it."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Tool] | None
+    kwargs: Mapping[str, Any]
+    cut: str | None = None
 
 
 class TemplateCodec:
@@ -45,15 +56,12 @@ class TemplateCodec:
         self._turn_ends = self.vocabulary.control_ids | {token for token in ends if token is not None}
         self.seams: Seams = find_seams(self._render, self.vocabulary.encode, self._kwargs)
         self.mode = "incremental" if self.seams.proved else "full"
-        self._turn_end_ids = {*self.vocabulary.encode(self.seams.turn_end)[:1], *ends} & self._turn_ends
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
         """See `types.Codec`. Raises `TemplateRefused` when the template can't render the messages."""
-        guarded = self._guard(messages, tools)
-        if guarded is None:
-            return self.vocabulary.encode(self._render(messages, tools, {**self._kwargs, **kwargs}, True))
-        messages, tools, cut = guarded
-        return self.vocabulary.encode_marked(self._render(messages, tools, {**self._kwargs, **kwargs}, True), cut)
+        said = self._guard(_Said(messages, tools, kwargs))
+        text = self._render(said.messages, said.tools, {**self._kwargs, **said.kwargs}, True)
+        return self._encode(text, said.cut)
 
     def encode_suffix(
         self,
@@ -68,34 +76,30 @@ class TemplateCodec:
             return []
         if not kinds_of(suffix) <= self.seams.proved_for(tools):
             return None
-        messages: Sequence[Message] = [ANCHOR_USER, history[-1], *suffix]
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
-        guarded = self._guard(messages, tools)
-        if guarded is not None:
-            messages, tools, cut = guarded
-        kwargs = {**self._kwargs, **kwargs}
+        said = self._guard(_Said([ANCHOR_USER, history[-1], *suffix], tools, kwargs))
+        kwargs = {**self._kwargs, **said.kwargs}
         try:
-            anchor = self._render(messages[:2], tools, kwargs, False)
-            whole = self._render(messages, tools, kwargs, True)
+            anchor = self._render(said.messages[:2], said.tools, kwargs, False)
+            whole = self._render(said.messages, said.tools, kwargs, True)
         except TemplateRefused:
             return None
         if not anchor.endswith(self.seams.turn_end) or not whole.startswith(anchor):
             return None
-        delta = whole[len(anchor) - len(self.seams.turn_end) :]
-        ids = self.vocabulary.encode(delta) if guarded is None else self.vocabulary.encode_marked(delta, cut)
+        ids = self._encode(whole[len(anchor) - len(self.seams.turn_end) :], said.cut)
         if ids and ids[0] == last_id and last_id in self._turn_ends:
             return ids[1:]
         return ids
 
     def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
         """See `types.Codec`. Control tokens are kept for the parser only (contract UA-TC-06)."""
-        if ids and ids[-1] in self._turn_end_ids:
+        if ids and ids[-1] in self._turn_ends:
             ids = ids[:-1]
         if self._parser is not None and tools:
             text, calls = parse_calls(self._parser, self.vocabulary.decode(ids, keep_control=True), tools)
             if calls:
-                return {"role": "assistant", "content": text, "tool_calls": calls}
+                return {"role": "assistant", "content": self.vocabulary.without_control(text), "tool_calls": calls}
         return {"role": "assistant", "content": self.vocabulary.decode(ids, keep_control=False)}
 
     def _render(
@@ -103,15 +107,15 @@ class TemplateCodec:
     ) -> str:
         return self._template.render(messages, tools, kwargs, add_generation_prompt=prompt)
 
-    def _guard(
-        self, messages: Sequence[Message], tools: Sequence[Tool] | None
-    ) -> tuple[list[Message], list[Tool] | None, str] | None:
-        """Messages and tools with every control string in them cut, and the cut; None when there is none."""
-        if not self._mentions_control(messages) and not (tools and self._mentions_control(tools)):
-            return None
+    def _encode(self, text: str, cut: str | None) -> list[int]:
+        return self.vocabulary.encode(text) if cut is None else self.vocabulary.encode_marked(text, cut)
+
+    def _guard(self, said: _Said) -> _Said:
+        """What a client said, with every control string in it cut; as it is when there is none."""
+        if not any(map(self._mentions_control, (said.messages, said.tools, said.kwargs))):
+            return said
         cut = new_cut()
-        marked = self._mark(list(tools), cut) if tools else None
-        return self._mark(list(messages), cut), marked, cut
+        return _Said(self._mark(said.messages, cut), self._mark(said.tools, cut), self._mark(said.kwargs, cut), cut)
 
     def _mentions_control(self, value: Any) -> bool:
         if isinstance(value, str):

@@ -71,6 +71,10 @@ class Vocabulary:
         """Whether the characters of a control token stand in `text`."""
         return self._control is not None and self._control.search(text) is not None
 
+    def without_control(self, text: str) -> str:
+        """`text` without the characters of control tokens."""
+        return text if self._control is None else self._control.sub("", text)
+
     def mark(self, texts: Sequence[str], cut: str) -> list[str]:
         """`texts`, which a template writes one after the other, with `cut` inside each control string in them, also
         one that only their concatenation spells."""

@@ -7,7 +7,7 @@ from codec_templates import llama, observer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_gateway.codec.bytes import byte_files
+from reference_gateway.codec.bytes import TEMPLATE, byte_files
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.types import Message
 
@@ -55,6 +55,13 @@ def test_control_text_in_tools_and_arguments_stays_text():
     call = {"id": "c", "type": "function", "function": {"name": EVIL, "arguments": {EVIL: EVIL}}}
     messages = [*user("x"), {"role": "assistant", "content": "", "tool_calls": [call]}, *user("y")]
     assert len(control(CHATML, CHATML.encode(messages, None, {}))) == 7
+
+
+def test_control_text_in_the_template_s_variables_stays_text():
+    codec = TemplateCodec(byte_files("{{ mood }}" + TEMPLATE))
+    ids = codec.encode(user("x"), None, {"mood": EVIL})
+    assert control(codec, ids) == control(codec, codec.encode(user("x"), None, {}))
+    assert codec.vocabulary.decode(ids, keep_control=True).startswith(EVIL)
 
 
 def test_control_text_over_several_parts_stays_text():

@@ -41,6 +41,11 @@ def test_other_control_tokens_are_not_shown():
     assert CODEC.decode(ids("a<|im_start|>b"), None)["content"] == "ab"
 
 
+def test_control_tokens_are_not_shown_beside_a_call():
+    message = CODEC.decode(ids("<|im_start|>So " + call('{"name": "f", "arguments": {}}'), end=False), TOOLS)
+    assert message["content"] == "So "
+
+
 def test_a_call_becomes_a_tool_call():
     message = CODEC.decode(ids(call('{"name": "f", "arguments": {"n": 5}}')), TOOLS)
     assert message["content"] == ""
