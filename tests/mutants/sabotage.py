@@ -51,7 +51,7 @@ class Answer:
         """The request's JSON, or None."""
         try:
             return json.loads(self.request)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def chunks(self) -> list[Any]:
