@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 
 import pytest
-from gateway_doubles import Told, gateway
+from gateway_doubles import Client, Told, gateway
 
 
-def test_a_session_says_how_it_is_reached():
+@pytest.fixture(scope="module")
+def silent() -> Iterator[Client]:
+    """A gateway whose backend is never to be called."""
     with gateway(Told()) as client:
-        response = client.http.post(f"{client.url}/sessions", json={"session_id": "s-1"})
-        root = f"{client.url}/sessions/s-1"
-        assert response.status_code == 201
-        assert response.json() == {
-            "session_id": "s-1",
-            "base_url": f"{root}/v1",
-            "reward_info_url": f"{root}/reward_info",
-        }
+        yield client
+
+
+def test_a_session_says_how_it_is_reached(silent):
+    response = silent.http.post(f"{silent.url}/sessions", json={"session_id": "s-1"})
+    root = f"{silent.url}/sessions/s-1"
+    assert response.status_code == 201
+    assert response.json() == {
+        "session_id": "s-1",
+        "base_url": f"{root}/v1",
+        "reward_info_url": f"{root}/reward_info",
+    }
 
 
 def test_urls_have_the_host_that_the_client_used_or_the_public_one():
@@ -29,15 +37,13 @@ def test_urls_have_the_host_that_the_client_used_or_the_public_one():
         assert response.json()["base_url"].startswith("https://gate.example/x/sessions/")
 
 
-def test_ipv6_urls_have_brackets():
-    with gateway(Told()) as client:
-        response = client.http.post(f"{client.url}/sessions", headers={"host": "[::1]:8000"})
-        assert response.json()["base_url"].startswith("http://[::1]:8000/sessions/")
+def test_ipv6_urls_have_brackets(silent):
+    response = silent.http.post(f"{silent.url}/sessions", headers={"host": "[::1]:8000"})
+    assert response.json()["base_url"].startswith("http://[::1]:8000/sessions/")
 
 
-def test_a_session_without_a_body_is_a_session():
-    with gateway(Told()) as client:
-        ids = {client.http.post(f"{client.url}/sessions").json()["session_id"] for _ in range(3)}
+def test_a_session_without_a_body_is_a_session(silent):
+    ids = {silent.http.post(f"{silent.url}/sessions").json()["session_id"] for _ in range(3)}
     assert len(ids) == 3
 
 
@@ -62,12 +68,15 @@ def test_a_session_without_a_body_is_a_session():
         ({"sesion_id": "s"}, "sesion_id"),
     ],
 )
-def test_bad_settings_are_refused_by_name_and_create_nothing(body, names):
-    with gateway(Told()) as client:
-        refused = client.http.post(f"{client.url}/sessions", json=body)
-        assert refused.status_code == 400
-        assert names in refused.json()["error"]["message"]
-        assert "reference_gateway_sessions 0" in client.http.get(f"{client.url}/metrics").text
+def test_bad_settings_are_refused_by_name_and_create_nothing(silent, body, names):
+    def count():
+        return re.search(r"reference_gateway_sessions (\d+)", silent.http.get(f"{silent.url}/metrics").text)[1]
+
+    before = count()
+    refused = silent.http.post(f"{silent.url}/sessions", json=body)
+    assert refused.status_code == 400
+    assert names in refused.json()["error"]["message"]
+    assert count() == before
 
 
 def test_a_taken_id_is_a_conflict_and_the_session_stays():
@@ -125,22 +134,20 @@ def test_abort_is_idempotent_and_readable():
         (b'{"reward": {}}', 400, "reward is not a field"),
     ],
 )
-def test_bad_rewards_are_refused(body, status, says):
-    with gateway(Told()) as client:
-        refused = client.http.post(f"{client.open()}/reward_info", content=body)
-        assert refused.status_code == status
-        assert says in refused.json()["error"]["message"]
+def test_bad_rewards_are_refused(silent, body, status, says):
+    refused = silent.http.post(f"{silent.open()}/reward_info", content=body)
+    assert refused.status_code == status
+    assert says in refused.json()["error"]["message"]
 
 
-def test_rewards_for_nobody_and_for_the_closed():
-    with gateway(Told()) as client:
-        unknown = client.http.post(f"{client.url}/sessions/nobody/reward_info", json={"reward_info": {}})
-        assert unknown.status_code == 404
-        assert unknown.json()["error"]["message"].endswith("nobody")
-        session = client.open()
-        client.http.post(f"{session}/abort")
-        closed = client.http.post(f"{session}/reward_info", json={"reward_info": {}})
-        assert (closed.status_code, closed.headers["x-should-retry"]) == (409, "false")
+def test_rewards_for_nobody_and_for_the_closed(silent):
+    unknown = silent.http.post(f"{silent.url}/sessions/nobody/reward_info", json={"reward_info": {}})
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["message"].endswith("nobody")
+    session = silent.open()
+    silent.http.post(f"{session}/abort")
+    closed = silent.http.post(f"{session}/reward_info", json={"reward_info": {}})
+    assert (closed.status_code, closed.headers["x-should-retry"]) == (409, "false")
 
 
 def test_trajectories_as_json_lines():

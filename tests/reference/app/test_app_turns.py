@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -13,6 +14,14 @@ from gateway_doubles import Client, Told, gateway
 from reference_gateway.codec.bytes import TEMPLATE, byte_files
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.types import BackendFailed, BackendRefused, Generation
+
+
+@pytest.fixture(scope="module")
+def silent() -> Iterator[tuple[Client, Told]]:
+    """A gateway that takes small bodies, and its backend, which is never to be called."""
+    backend = Told()
+    with gateway(backend, max_body=1000) as client:
+        yield client, backend
 
 
 def exported(client: Client, session: str) -> list[dict]:
@@ -126,22 +135,21 @@ def test_what_nobody_expected_is_an_internal_server_error():
         (b'{"messages": [{"role": "user", "content": "x"}], "n": 2}', {}, 400, "n=2 is not supported"),
     ],
 )
-def test_bad_requests_never_reach_the_backend(body, headers, status, says):
-    backend = Told()
-    with gateway(backend, max_body=1000) as client:
-        session = client.open()
-        before = client.http.get(session).json()
-        refused = client.http.post(f"{session}/v1/chat/completions", content=body, headers=headers)
-        assert refused.status_code == status
-        assert says in error_of(refused)["message"]
-        assert client.http.get(session).json() == before
+def test_bad_requests_never_reach_the_backend(silent, body, headers, status, says):
+    client, backend = silent
+    session = client.open()
+    before = client.http.get(session).json()
+    refused = client.http.post(f"{session}/v1/chat/completions", content=body, headers=headers)
+    assert refused.status_code == status
+    assert says in error_of(refused)["message"]
+    assert client.http.get(session).json() == before
     assert backend.calls == []
 
 
-def test_a_long_body_without_a_length_is_refused():
-    with gateway(Told(), max_body=1000) as client:
-        refused = client.http.post(f"{client.open()}/v1/chat/completions", content=iter([b" " * 600] * 2))
-        assert refused.status_code == 413
+def test_a_long_body_without_a_length_is_refused(silent):
+    client, _ = silent
+    refused = client.http.post(f"{client.open()}/v1/chat/completions", content=iter([b" " * 600] * 2))
+    assert refused.status_code == 413
 
 
 def test_unknown_and_closed_sessions():
