@@ -29,7 +29,7 @@ def _around_turns(gateway: Sabotage, attempt: Attempt) -> None:
         return attempt(lambda: original(self, turn), self, turn)
 
 
-def _streamed(gateway: Sabotage) -> ContextVar[bool]:
+def streaming(gateway: Sabotage) -> ContextVar[bool]:
     """Whether the request that is being served asked for a stream."""
     streamed: ContextVar[bool] = ContextVar("streamed", default=False)
 
@@ -219,7 +219,7 @@ def refused_request_is_counted(gateway: Sabotage) -> None:
 @mutant("COMMIT-008", bugs=(70,))
 def stream_records_the_turn_however_it_ends(gateway: Sabotage) -> None:
     """A streamed turn is recorded when its stream ends, also when it ends with an error."""
-    streamed, plans = _streamed(gateway), _plans(gateway)
+    streamed, plans = streaming(gateway), _plans(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         try:
@@ -258,7 +258,7 @@ def failure_drops_the_turns_in_flight_of_all_sessions(gateway: Sabotage) -> None
 @mutant("COMMIT-015", bugs=(29,))
 def hang_up_leaves_the_session_locked(gateway: Sabotage) -> None:
     """The lock of a session is not released when the client of a plain request hangs up."""
-    streamed, locked = _streamed(gateway), set()
+    streamed, locked = streaming(gateway), set()
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         if session in locked:
@@ -286,7 +286,7 @@ def hang_up_on_a_stream_records_half_of_it(gateway: Sabotage) -> None:
 
 
 def _records_half_when_cancelled(gateway: Sabotage, stream: bool) -> None:
-    streamed, plans = _streamed(gateway), _plans(gateway)
+    streamed, plans = streaming(gateway), _plans(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         try:

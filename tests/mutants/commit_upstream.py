@@ -10,6 +10,7 @@ import reference_gateway.backends.vllm as vllm
 from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.session import Session
 from reference_gateway.types import BackendFailed, BackendRefused, Generation
+from tests.mutants.commit import streaming
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 
@@ -50,28 +51,30 @@ def missing_token_ids_are_made_from_the_text(gateway: Sabotage) -> None:
 
 @mutant("COMMIT-011", bugs=(71,))
 def broken_off_answer_counts_as_cut_for_length(gateway: Sabotage) -> None:
-    """An answer that breaks off is taken for one that was cut for its length."""
+    """A plain answer that breaks off is taken for one that was cut for its length."""
+    streamed = streaming(gateway)
 
     @gateway.wrap(VllmBackend, "_post")
     async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
         try:
             return await original(self, *args)
         except BackendFailed as error:
-            if isinstance(error.__cause__, aiohttp.ClientPayloadError):
+            if not streamed.get() and isinstance(error.__cause__, aiohttp.ClientPayloadError):
                 return 200, b'{"choices": [{"token_ids": [], "finish_reason": "length"}]}'
             raise
 
 
 @mutant("COMMIT-012")
 def reset_connection_is_the_caller_s_fault(gateway: Sabotage) -> None:
-    """A reset connection is answered with status 400, as it is no error of HTTP."""
+    """For a plain request a reset connection is answered with status 400, as it is no error of HTTP."""
+    streamed = streaming(gateway)
 
     @gateway.wrap(VllmBackend, "_post")
     async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
         try:
             return await original(self, *args)
         except BackendFailed as error:
-            if isinstance(error.__cause__, (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+            if not streamed.get() and isinstance(error.__cause__, aiohttp.ClientConnectionError):
                 raise BackendRefused(str(error)) from error
             raise
 

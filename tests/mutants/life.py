@@ -258,13 +258,15 @@ def updated_at_is_set_once(gateway: Sabotage) -> None:
 
 @mutant("LIFE-019", bugs=(41,))
 def conversations_are_found_across_sessions(gateway: Sabotage) -> None:
-    """The tree of a conversation is found by its first message, whatever the session."""
+    """A conversation that begins as one that has just begun in another session is taken for the same."""
     trees: dict[str, Tree] = {}
 
     @gateway.wrap(Session, "_run")
     def run(original: Any, self: Session, turn: Any) -> Any:
         if not self._tree.chains():
-            self._tree = trees.setdefault(str(turn.messages[0]["content"]), self._tree)
+            known = trees.setdefault(str(turn.messages[0]["content"]), self._tree)
+            if all(chain.tip.parent is None for chain in known.chains()):
+                self._tree = known
         return original(self, turn)
 
 
