@@ -91,7 +91,7 @@ def end_of_turn_is_doubled(sabotage: Sabotage) -> None:
                 each.response_mask.append(1)
 
 
-@mutant("TOKEN-003", bugs=(55, 56))
+@mutant("TOKEN-003", also=("COMMIT-014",), bugs=(55, 56))
 def ids_are_made_from_text(sabotage: Sabotage) -> None:
     """The ids of an answer are what the tokenizer gives for its text."""
 
@@ -230,8 +230,9 @@ def calls_are_exported_newest_first(sabotage: Sabotage) -> None:
 
 
 def of_streamed_sessions(sabotage: Sabotage) -> Callable[[Callable[[Any], None]], None]:
-    """Decorator: change each exported trajectory of the sessions that streamed."""
+    """Decorator: change each exported trajectory of the sessions that did nothing but stream."""
     streamed: set[str] = set()
+    plain: set[str] = set()
 
     def install(change: Callable[[Any], None]) -> None:
         @sabotage.rewrite
@@ -239,7 +240,9 @@ def of_streamed_sessions(sabotage: Sabotage) -> Callable[[Callable[[Any], None]]
             session_id = answer.path.split("/")[2] if answer.path.startswith("/sessions/") else ""
             if answer.is_chunk_stream:
                 streamed.add(session_id)
-            elif session_id in streamed and answer.path.endswith(("/trajectories", "/finalize")):
+            elif answer.is_plain_completion:
+                plain.add(session_id)
+            elif session_id in streamed - plain and answer.path.endswith(("/trajectories", "/finalize")):
                 body = answer.json
                 for trajectory in body.get("trajectories", []):
                     change(trajectory)
