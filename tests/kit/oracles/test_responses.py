@@ -557,7 +557,7 @@ def last_output(script, *output):
         ),
         pytest.param(
             without(calling(), 9, 10, 11),
-            ['frame 11, item.arguments: expected deltas that amount to it, got "{\\"query\\": \\"weather\\"}"'],
+            ['frame 10, item.arguments: expected "", the deltas joined, got "{\\"query\\": \\"weather\\"}"'],
             id="no-argument-deltas",
         ),
         pytest.param(
