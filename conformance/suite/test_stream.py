@@ -21,6 +21,14 @@ CALLS = [
     {"name": "search", "arguments": {"query": "tide in Bergen"}},
 ]
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+GENERATIONS = pytest.mark.parametrize(
+    "generation",
+    [
+        pytest.param({"text": "Hello"}, id="text"),
+        pytest.param({"text": ""}, id="empty"),
+        pytest.param({"text": "Hel", "finish": "length"}, id="length"),
+    ],
+)
 WITH_USAGE = {"stream_options": {"include_usage": True}}
 
 
@@ -122,9 +130,10 @@ def test_chunks_share_their_head(session, upstream, name, kind):
 
 
 @pytest.mark.requirement(id="STREAM-007")
-def test_first_chunk_has_the_role(session, upstream):
+@GENERATIONS
+def test_first_chunk_has_the_role(session, upstream, generation):
     """The first chunk with a choice carries `delta.role` = `assistant`."""
-    upstream.says("Hello")
+    upstream.says(**generation)
 
     stream = session.chat("Hi", stream=True)
 
@@ -132,7 +141,7 @@ def test_first_chunk_has_the_role(session, upstream):
 
 
 @pytest.mark.requirement(id="STREAM-008")
-@pytest.mark.parametrize("generation", [{"text": "Hello"}, {"text": ""}, {"text": "Hel", "finish": "length"}])
+@GENERATIONS
 def test_only_the_last_choice_has_a_finish_reason(session, upstream, generation):
     """`finish_reason` is set in exactly one chunk, the last one that has a choice, and null or absent before it."""
     upstream.says(**generation)
@@ -145,9 +154,10 @@ def test_only_the_last_choice_has_a_finish_reason(session, upstream, generation)
 
 
 @pytest.mark.requirement(id="STREAM-009")
-def test_each_choice_has_index_and_delta(session, upstream):
+@GENERATIONS
+def test_each_choice_has_index_and_delta(session, upstream, generation):
     """Every chunk has an array `choices`, and each choice has an integer `index` and an object `delta`."""
-    upstream.says("Hello")
+    upstream.says(**generation)
 
     stream = session.chat("Hi", stream=True, **WITH_USAGE)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 from reference_gateway.wire import openai_chat
@@ -13,7 +12,8 @@ from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
 Chunk = dict[str, Any]
-ALL_STREAMS = tuple(f"STREAM-{number:03}" for number in range(1, 17))
+SHAPES = ("SHAPE-003", "SHAPE-004")
+"""The shapes of streams are pinned as well."""
 
 
 def change_body(gateway: Sabotage, change: Callable[[bytes], bytes]) -> None:
@@ -78,7 +78,7 @@ def stream_may_be_cached(gateway: Sabotage) -> None:
             del answer.headers["cache-control"]
 
 
-@mutant("STREAM-003", bugs=(35,))
+@mutant("STREAM-003", also=SHAPES, bugs=(35,))
 def frames_are_named(gateway: Sabotage) -> None:
     """Frames carry an `event:` line, as they do on the Anthropic wire."""
     change_body(gateway, lambda body: body.replace(b'data: {"id', b'event: chunk\ndata: {"id'))
@@ -108,7 +108,7 @@ def json_is_indented(gateway: Sabotage) -> None:
     change_body(gateway, indented)
 
 
-@mutant("STREAM-004")
+@mutant("STREAM-004", also=SHAPES)
 def stream_just_ends(gateway: Sabotage) -> None:
     """The generator returns after the last chunk."""
     change_body(gateway, lambda body: body.replace(b"data: [DONE]\n\n", b""))
@@ -120,13 +120,25 @@ def two_layers_end_the_stream(gateway: Sabotage) -> None:
     change_body(gateway, lambda body: body + b"data: [DONE]\n\n")
 
 
-@mutant("STREAM-005")
+@mutant("STREAM-005", also=SHAPES)
 def chunks_are_called_completions(gateway: Sabotage) -> None:
     """Chunks are built from the plain body and keep its `object`."""
 
     def change(chunks: list[Chunk]) -> None:
         for chunk in chunks:
             chunk["object"] = "chat.completion"
+
+    change_chunks(gateway, change)
+
+
+@mutant("STREAM-005")
+def usage_chunk_is_called_a_completion(gateway: Sabotage) -> None:
+    """The chunk with the usage is cut out of the plain body and keeps its `object`."""
+
+    def change(chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            if not chunk["choices"]:
+                chunk["object"] = "chat.completion"
 
     change_chunks(gateway, change)
 
@@ -145,11 +157,10 @@ def each_chunk_has_an_id_of_its_own(gateway: Sabotage) -> None:
 @mutant("STREAM-006")
 def each_chunk_reads_the_clock(gateway: Sabotage) -> None:
     """`created` is the time at which a chunk is built."""
-    clock = count(1_700_000_000)
 
     def change(chunks: list[Chunk]) -> None:
-        for chunk in chunks:
-            chunk["created"] = next(clock)
+        for number, chunk in enumerate(chunks):
+            chunk["created"] += number
 
     change_chunks(gateway, change)
 
@@ -164,7 +175,7 @@ def last_chunk_names_another_model(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
-@mutant("STREAM-007", bugs=(58,))
+@mutant("STREAM-007", also=SHAPES, bugs=(58,))
 def role_comes_with_the_end(gateway: Sabotage) -> None:
     """The stream begins with content, and the role is said at its end."""
 
@@ -175,7 +186,19 @@ def role_comes_with_the_end(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
-@mutant("STREAM-008")
+@mutant("STREAM-007")
+def empty_answer_has_no_opening(gateway: Sabotage) -> None:
+    """An answer without content has nothing to open the stream with, so its role comes with the end."""
+
+    def change(chunks: list[Chunk]) -> None:
+        first, *between, last = choices(chunks)
+        if not between:
+            last["delta"]["role"] = first["delta"].pop("role")
+
+    change_chunks(gateway, change)
+
+
+@mutant("STREAM-008", also=SHAPES)
 def every_chunk_has_the_finish_reason(gateway: Sabotage) -> None:
     """The turn is complete before it is streamed, so every chunk is built with its finish reason."""
 
@@ -186,7 +209,7 @@ def every_chunk_has_the_finish_reason(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
-@mutant("STREAM-008")
+@mutant("STREAM-008", also=SHAPES)
 def content_follows_the_finish_reason(gateway: Sabotage) -> None:
     """An empty delta follows the final chunk."""
 
@@ -198,7 +221,19 @@ def content_follows_the_finish_reason(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
-@mutant("STREAM-009", also=("SHAPE-003", "SHAPE-004"))
+@mutant("STREAM-008")
+def length_stop_is_said_from_the_start(gateway: Sabotage) -> None:
+    """The loop that sends a cut answer sets the finish reason on each chunk that it sends."""
+
+    def change(chunks: list[Chunk]) -> None:
+        if choices(chunks)[-1]["finish_reason"] == "length":
+            for choice in choices(chunks):
+                choice["finish_reason"] = "length"
+
+    change_chunks(gateway, change)
+
+
+@mutant("STREAM-009", also=SHAPES)
 def last_delta_is_null(gateway: Sabotage) -> None:
     """The final chunk has nothing to add, and says so with null."""
 
@@ -208,7 +243,7 @@ def last_delta_is_null(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
-@mutant("STREAM-009", also=("SHAPE-003", "SHAPE-004"))
+@mutant("STREAM-009", also=SHAPES)
 def choices_have_no_index(gateway: Sabotage) -> None:
     """There is one choice, so its index is left out."""
 
@@ -219,13 +254,31 @@ def choices_have_no_index(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
+@mutant("STREAM-009")
+def length_stop_has_no_delta(gateway: Sabotage) -> None:
+    """The chunk that reports a length stop leaves the delta out."""
+
+    def change(chunks: list[Chunk]) -> None:
+        last = choices(chunks)[-1]
+        if last["finish_reason"] == "length":
+            del last["delta"]
+
+    change_chunks(gateway, change)
+
+
 @mutant("STREAM-010", bugs=(56,))
+def last_line_end_of_a_stream_is_lost(gateway: Sabotage) -> None:
+    """The streaming path sends line by line and takes the last line end for its own."""
+    change_content(gateway, lambda text: text.removesuffix("\n"))
+
+
+@mutant("STREAM-010", also=("CHAT-007",), bugs=(56,))
 def stream_is_stripped(gateway: Sabotage) -> None:
     """The streaming path strips the text, which the plain one does not."""
     change_content(gateway, str.strip)
 
 
-@mutant("STREAM-010", bugs=(56,))
+@mutant("STREAM-010", also=("CHAT-011",), bugs=(56,))
 def stream_misses_the_length_stop(gateway: Sabotage) -> None:
     """The streaming path knows two finish reasons, and a length stop is none of them."""
 
@@ -245,7 +298,7 @@ def each_byte_is_decoded_alone(gateway: Sabotage) -> None:
 @mutant("STREAM-011")
 def unfinished_characters_are_dropped(gateway: Sabotage) -> None:
     """Bytes that are no character yet are left out, and never said when they are one."""
-    change_content(gateway, lambda text: "".join(letter for letter in text if ord(letter) < 0x10000))
+    change_content(gateway, lambda text: text.replace("🪿", ""))
 
 
 @mutant("STREAM-012")
@@ -350,7 +403,7 @@ def usage_rides_on_the_last_choice(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
-@mutant("STREAM-016", also=("SHAPE-003", "SHAPE-004"))
+@mutant("STREAM-016", also=SHAPES)
 def usage_is_sent_unasked(gateway: Sabotage) -> None:
     """Every stream ends with a usage, whoever asked for it."""
 
