@@ -7,18 +7,18 @@ that exported nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from conformance.failure import ConformanceFailure
+from conformance.failure import ConformanceFailure, describe
 from conformance.gateway import Trajectory
 from conformance.oracles import Violation, token_truth
 from conformance.oracles.tokens import Decode, first_difference, listed, pack, places, window
-from conformance.session import Message, Trajectories
+from conformance.session import Message, Superseded, Trajectories
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
-from conformance.upstream.ledger import Call
+from conformance.upstream.ledger import ANSWERED, Call
 
 Record = Upstream | Sequence[Call]
 
@@ -131,8 +131,9 @@ class TokenExpectation:
         _hold(token_truth.context_truth(self._any(), calls, decode))
         return self
 
-    def conserve(self, record: Record, superseded: int = 0) -> Self:
-        """Each committed generation is trainable exactly once."""
+    def conserve(self, record: Record, superseded: int | Collection[int] = 0) -> Self:
+        """Each committed generation is trainable exactly once, but for those that were superseded (how many, or which
+        calls), which are not trainable."""
         __tracebackhide__ = True
         calls, decode = _read(record)
         _hold(token_truth.conservation(self.trajectories, calls, superseded, decode))
@@ -143,6 +144,24 @@ class TokenExpectation:
         __tracebackhide__ = True
         calls, decode = _read(record)
         _hold(token_truth.judge(self.trajectories, calls, superseded, decode))
+        return self
+
+    def account_for(self, record: Record, superseded: Superseded) -> Self:
+        """Each generation is trainable exactly once where the upstream sampled it, but for those that the gateway
+        reports as superseded: as many, with as many ids."""
+        __tracebackhide__ = True
+        calls, decode = _read(record)
+        given_up = superseded.generations
+        violations = [
+            *token_truth.verbatim(self.trajectories, calls, decode),
+            *token_truth.context_truth(self.trajectories, calls, decode),
+            *token_truth.conservation(self.trajectories, calls, given_up, decode),
+        ]
+        missing = sum(len(call.generation) for call in calls if call.outcome == ANSWERED)
+        missing -= sum(sum(each.response_mask) for each in self.trajectories)
+        if not violations and missing != superseded.tokens:
+            _hold([Violation("sampled ids reported as given up", str(missing), str(superseded.tokens))])
+        _hold(violations)
         return self
 
     def _any(self) -> Trajectories:
@@ -185,16 +204,42 @@ class ContextExpectation:
         wanted = rendered(self.tokenizer, messages, tools=tools)
         if self.context != wanted:
             violations = token_truth.fidelity([self._seen(messages, tools)], self.tokenizer.decode, [wanted])
-            _hold([replace(one, where=f"{self.where} ({one.where})") for one in violations])
+            behind = f"{self.where}, behind the generation"
+            _hold([replace(one, where=one.where.replace("trajectory 0, response_ids", behind)) for one in violations])
+        return self
+
+    def reads_as_rendered(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Self:
+        """Its text is the chat template's render of these messages, whichever ids it is written with."""
+        __tracebackhide__ = True
+        decode = self.tokenizer.decode
+        wanted = decode(rendered(self.tokenizer, messages, tools=tools))
+        found = decode(self.context)
+        if found != wanted:
+            _hold([Violation(f"text of the {self.where}", describe(wanted, 2000), describe(found, 2000))])
+        return self
+
+    def goes_on_directly(self) -> Self:
+        """It is the context of the call before, followed by what that sampled, and nothing else."""
+        __tracebackhide__ = True
+        wanted = pack([*self.before.context, *self.before.generation] if self.before else [])
+        found = pack(self.context)
+        if found != wanted:
+            at, decode = first_difference(found, wanted), self.tokenizer.decode
+            _hold([Violation(f"{self.where}[{at}]", window(wanted, at, decode), window(found, at, decode))])
         return self
 
     def holds_generation_before(self) -> Self:
         """The ids that the call before sampled stand in it, as they were sampled."""
         __tracebackhide__ = True
-        generation = self.before.generation if self.before else []
+        return self.holds_generation_of(self.before)
+
+    def holds_generation_of(self, call: Call | None) -> Self:
+        """The ids that `call` sampled stand in it, as they were sampled."""
+        __tracebackhide__ = True
+        generation = call.generation if call else []
         if not places(pack(self.context), pack(generation)):
             decode = self.tokenizer.decode
-            at = len(self.before.context) if self.before else 0
+            at = len(call.context) if call else 0
             expected = f"the ids sampled before, {listed(pack(generation), decode)}"
             _hold([Violation(self.where, expected, window(pack(self.context), at, decode))])
         return self
@@ -204,7 +249,8 @@ class ContextExpectation:
         head = self.before.context + self.before.generation if self.before else []
         if not self.before or self.context[: len(head)] != head:
             return Trajectory(self.context, [0], [1])
-        answered = 1 + max(place for place, each in enumerate(messages) if each["role"] == "assistant")
+        said = (place for place, each in enumerate(messages) if each.get("role") not in ("system", "user", "tool"))
+        answered = 1 + max(said, default=0)
         text = self.tokenizer.render(messages[:answered], tools=tools, add_generation_prompt=False)
         before, end, _ = text.rpartition(self.tokenizer.end_of_turn_text)
         ended = self.before.generation[-1:] == [self.tokenizer.end_of_turn]
