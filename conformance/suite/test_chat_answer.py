@@ -6,8 +6,10 @@ import time
 
 import pytest
 
+from conformance.checks import require_capability
 from conformance.expect import calls_made, expect
-from conformance.session import ABSENT, assistant
+from conformance.gateway import Capability
+from conformance.session import ABSENT, assistant, function
 from conformance.wire import at
 
 ODD_TEXT = " \t\n Grüße, e\u0301, 日本語, \U0001f469\u200d\U0001f469\u200d\U0001f467\n\n  end \t"
@@ -102,11 +104,14 @@ def test_answer_content_is_the_sampled_text(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="CHAT-008")
-def test_answer_content_lacks_the_end_of_turn_token(session, upstream, streamed):
+@pytest.mark.parametrize("tools", [ABSENT, [function("search")]], ids=["no tools", "tools"])
+def test_answer_content_lacks_the_end_of_turn_token(session, upstream, check, streamed, tools):
     """`message.content` does not contain the end-of-turn token's text when the model sampled that token."""
+    if tools is not ABSENT:
+        require_capability(check, Capability.TOOLS)
     upstream.says("Hello")
 
-    reply = session.chat("Hi", stream=streamed)
+    reply = session.chat("Hi", stream=streamed, tools=tools)
 
     expect(reply.text).lacks(upstream.tokenizer.end_of_turn_text, "message.content")
 

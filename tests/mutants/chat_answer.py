@@ -11,10 +11,13 @@ from typing import Any
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.session import session as session_module
 from reference_gateway.types import Answer as TurnAnswer
-from reference_gateway.wire import openai_chat
+from reference_gateway.wire import openai_chat, openai_messages
 from tests.mutants.chat_wire import on_answer, saying
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
+
+PLAIN_SHAPES = ("SHAPE-001", "SHAPE-002")
+"""What pins each plain answer sees any change of its fields."""
 
 
 def _in_plain(gateway: Sabotage, change: Any) -> None:
@@ -26,7 +29,7 @@ def _in_plain(gateway: Sabotage, change: Any) -> None:
             answer.json = document
 
 
-@mutant("CHAT-001")
+@mutant("CHAT-001", also=PLAIN_SHAPES)
 def answer_is_a_text_completion(gateway: Sabotage) -> None:
     """The engine's answer to a text completion is passed on with its own `object`."""
     _in_plain(gateway, lambda body: body.update(object="text_completion"))
@@ -65,10 +68,15 @@ def choices_count_from_one(gateway: Sabotage) -> None:
     _in_plain(gateway, lambda body: body["choices"][0].update(index=1))
 
 
-@mutant("CHAT-006")
+@mutant("CHAT-006", also=(*PLAIN_SHAPES, "STREAM-010", "TOKEN-012", "TOKEN-013", "TOKEN-014"))
 def role_is_model(gateway: Sabotage) -> None:
-    """The role of the answer is another provider's word for it."""
+    """The role of the answer is another provider's word for it, which the gateway takes back as well."""
     _in_plain(gateway, lambda body: body["choices"][0]["message"].update(role="model"))
+
+    @gateway.wrap(openai_messages, "_message")
+    def message(original: Any, each: Any, where: str) -> Any:
+        taken_back = isinstance(each, dict) and each.get("role") == "model"
+        return original({**each, "role": "assistant"} if taken_back else each, where)
 
 
 @mutant("CHAT-007", bugs=(54,))
@@ -85,28 +93,23 @@ def content_is_normalised(gateway: Sabotage) -> None:
 
 @mutant("CHAT-008", bugs=(37,))
 def end_of_turn_is_shown(gateway: Sabotage) -> None:
-    """The answer is decoded with the token that ended it."""
+    """Control tokens are kept for the tool parser, and stay where it finds no call."""
 
     @gateway.wrap(TemplateCodec, "decode")
     def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
         message = original(codec, ids, tools)
-        ended = bool(ids) and ids[-1] in codec._turn_end_ids
-        shown = (
-            message["content"] + codec.vocabulary.decode(ids[-1:], keep_control=True) if ended else message["content"]
-        )
-        return {
-            **message,
-            "content": shown if message["content"] and not message.get("tool_calls") else message["content"],
-        }
+        if not tools or "tool_calls" in message:
+            return message
+        return {**message, "content": codec.vocabulary.decode(ids, keep_control=True)}
 
 
-@mutant("CHAT-009")
+@mutant("CHAT-009", also=("SHAPE-001",))
 def no_tool_calls_are_null(gateway: Sabotage) -> None:
     """The message is a data class whose unset fields are written as null."""
     _in_plain(gateway, lambda body: body["choices"][0]["message"].setdefault("tool_calls", None))
 
 
-@mutant("CHAT-010")
+@mutant("CHAT-010", also=("SHAPE-001", "SHAPE-003"))
 def stop_is_told_as_length(gateway: Sabotage) -> None:
     """The engine's end-of-turn stop is taken for its limit, so that agents ask for the rest of a whole answer."""
 
@@ -136,7 +139,13 @@ def unknown_reason_is_passed_on(gateway: Sabotage) -> None:
         return stop_reason if reason == "stop" else reason
 
 
-@mutant("CHAT-013", bugs=(47,))
+@mutant("CHAT-013", also=("CHAT-014", "CHAT-015", "STREAM-015", *PLAIN_SHAPES), bugs=(47,))
+def usage_is_lost(gateway: Sabotage) -> None:
+    """The answer is written anew, and its usage is forgotten."""
+    _in_plain(gateway, lambda body: body.pop("usage"))
+
+
+@mutant("CHAT-013")
 def total_leaves_the_prompt_out(gateway: Sabotage) -> None:
     """`total_tokens` counts what was sampled only."""
 
@@ -181,7 +190,7 @@ def empty_answer_is_filled(gateway: Sabotage) -> None:
     )
 
 
-@mutant("CHAT-017")
+@mutant("CHAT-017", also=PLAIN_SHAPES)
 def null_fields_are_dropped(gateway: Sabotage) -> None:
     """Fields that are null are left out when the answer is written."""
 
@@ -193,13 +202,13 @@ def null_fields_are_dropped(gateway: Sabotage) -> None:
     _in_plain(gateway, drop)
 
 
-@mutant("CHAT-018", bugs=(61,))
+@mutant("CHAT-018", also=PLAIN_SHAPES, bugs=(61,))
 def token_ids_are_returned_unasked(gateway: Sabotage) -> None:
     """The engine's token ids, which the gateway asked for itself, are passed on to the client."""
     _in_plain(gateway, lambda body: body["choices"][0].update(token_ids=[9906, 151645]))
 
 
-@mutant("CHAT-018", bugs=(47,))
+@mutant("CHAT-018", also=PLAIN_SHAPES, bugs=(47,))
 def routed_experts_leak(gateway: Sabotage) -> None:
     """The engine's record of its routing stands in the answer."""
     _in_plain(gateway, lambda body: body["choices"][0]["message"].update(routed_experts=[[3, 7]]))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
+from reference_gateway.codec.template import TemplateCodec
+from reference_gateway.types import Turn
 from reference_gateway.wire import openai_chat
-from tests.mutants.chat_wire import Body, on_body
+from tests.mutants.chat_wire import Body, on_body, on_turn
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -90,17 +93,19 @@ def one_tool_is_taken_for_a_list(gateway: Sabotage) -> None:
 
 @mutant("CHAT-045")
 def empty_tools_are_announced(gateway: Sabotage) -> None:
-    """A preamble for tools is written whenever the field is there, even for a list of none."""
+    """A preamble for tools is rendered whenever the field is there, even for a list of none."""
+    given: ContextVar[bool] = ContextVar("given")
 
-    def announce(body: Body) -> Body:
-        if body.get("tools") != []:
-            return body
-        return {
-            **body,
-            "messages": [*body["messages"], {"role": "system", "content": "These functions can be called:"}],
-        }
+    def note(body: Body, turn: Turn) -> Turn:
+        given.set(body.get("tools") == [])
+        return turn
 
-    on_body(gateway, announce)
+    on_turn(gateway, note)
+
+    @gateway.wrap(TemplateCodec, "encode")
+    def encode(original: Any, codec: Any, messages: Any, tools: Any, kwargs: Any) -> Any:
+        preamble = [] if not given.get() else [{"role": "system", "content": "These functions can be called:"}]
+        return original(codec, [*messages, *preamble], tools, kwargs)
 
 
 @mutant("CHAT-046")

@@ -10,7 +10,6 @@ from typing import Any
 from reference_gateway.codec import template
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.session import session as session_module
-from reference_gateway.types import Answer as TurnAnswer
 from reference_gateway.types import Turn
 from reference_gateway.wire import openai_messages
 from reference_gateway.wire.base import RequestRefused
@@ -27,6 +26,11 @@ def _on_calls(gateway: Sabotage, change: Any) -> None:
     @gateway.wrap(template, "parse_calls")
     def parse_calls(original: Any, parser: Any, text: str, tools: Any) -> Any:
         return change(text, *original(parser, text, tools))
+
+
+def _arguments(call: Any) -> dict[str, Any]:
+    found: dict[str, Any] = call["function"]["arguments"]
+    return found
 
 
 def _in_plain_calls(gateway: Sabotage, change: Any) -> None:
@@ -54,7 +58,7 @@ def _parse_where(gateway: Sabotage, wanted: Any) -> None:
         return original(codec, ids, tools or ([ANY_TOOL] if parsing.get() else None))
 
 
-@mutant("CHAT-047", bugs=(37,))
+@mutant("CHAT-047", also=("TOKEN-011",), bugs=(37,))
 def only_the_first_tool_is_rendered(gateway: Sabotage) -> None:
     """The template gets the first of the request's tools."""
 
@@ -63,7 +67,7 @@ def only_the_first_tool_is_rendered(gateway: Sabotage) -> None:
         return original(codec, messages, tools[:1] if tools else tools, kwargs)
 
 
-@mutant("CHAT-048")
+@mutant("CHAT-048", also=("SHAPE-002",))
 def tool_call_has_no_type(gateway: Sabotage) -> None:
     """The entries of `tool_calls` are written without their type."""
     _in_plain_calls(gateway, lambda call: call.pop("type"))
@@ -78,7 +82,7 @@ def tool_call_ids_start_anew(gateway: Sabotage) -> None:
     )
 
 
-@mutant("CHAT-050", bugs=(2,))
+@mutant("CHAT-050", also=("SHAPE-002",), bugs=(2,))
 def arguments_are_an_object(gateway: Sabotage) -> None:
     """The parsed arguments are returned in place of their text."""
 
@@ -89,26 +93,21 @@ def arguments_are_an_object(gateway: Sabotage) -> None:
 
 
 @mutant("CHAT-050", bugs=(23,))
-def arguments_are_all_text(gateway: Sabotage) -> None:
-    """The values of arguments are turned into text."""
-
-    def write(answer: TurnAnswer) -> TurnAnswer:
-        calls = answer.message.get("tool_calls")
-        return saying(answer, tool_calls=[*map(spelled, calls)]) if calls else answer
+def constants_in_arguments_are_text(gateway: Sabotage) -> None:
+    """The constants of arguments are written as another language prints them."""
 
     def spelled(call: Any) -> Any:
-        function = call["function"]
-        if not isinstance(function["arguments"], dict):
-            return call
+        written = {True: "True", False: "False", None: "None"}
         arguments = {
-            name: value if isinstance(value, str) else str(value) for name, value in function["arguments"].items()
+            name: written[value] if isinstance(value, bool | None) else value
+            for name, value in _arguments(call).items()
         }
-        return {**call, "function": {**function, "arguments": arguments}}
+        return {**call, "function": {**call["function"], "arguments": arguments}}
 
-    on_answer(gateway, write)
+    _on_calls(gateway, lambda text, rest, calls: (rest, [*map(spelled, calls)]))
 
 
-@mutant("CHAT-051")
+@mutant("CHAT-051", also=("SHAPE-002", "SHAPE-004"))
 def tool_calls_end_with_stop(gateway: Sabotage) -> None:
     """The engine's own reason is passed on, and agents end their loop."""
 
@@ -130,9 +129,9 @@ def text_beside_a_call_is_dropped(gateway: Sabotage) -> None:
 
 
 @mutant("CHAT-053")
-def calls_come_back_reversed(gateway: Sabotage) -> None:
-    """The parser collects the calls from the end of the text."""
-    _on_calls(gateway, lambda text, rest, calls: (rest, calls[::-1]))
+def calls_are_grouped_by_name(gateway: Sabotage) -> None:
+    """The calls are collected for each function, and come back in the order of their names."""
+    _on_calls(gateway, lambda text, rest, calls: (rest, sorted(calls, key=lambda call: str(call["function"]["name"]))))
 
 
 @mutant("CHAT-054")
@@ -145,7 +144,7 @@ def malformed_call_is_dropped(gateway: Sabotage) -> None:
         return {**message, "content": message["content"].partition("<tool_call>")[0]} if tools else message
 
 
-@mutant("CHAT-054", bugs=(39,))
+@mutant("CHAT-054", also=("TOKEN-029",), bugs=(39,))
 def malformed_call_is_an_internal_error(gateway: Sabotage) -> None:
     """The parser's exception is not caught."""
 
