@@ -6,6 +6,7 @@ two sessions that go through the same answered turns are *twins*, whatever faile
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from conformance.failure import ConformanceFailure, describe
@@ -15,6 +16,9 @@ from conformance.session import Message, Pending, Session, Trajectories, user
 from conformance.upstream.client import Upstream
 from conformance.wire import Reply
 
+Said = str | Message | Sequence[Message]
+"""What a turn adds to the history: the user's text, a message, or several (none to ask for more)."""
+
 
 class Conversation:
     """One conversation in a session. `fields` go into each of its requests."""
@@ -23,32 +27,43 @@ class Conversation:
         self.session, self.upstream, self.fields = session, upstream, fields
         self.messages: list[Message] = []
 
-    def turn(self, content: str, answer: str) -> Reply:
-        """The user says `content`, the model `answer`. Anything but an answer is a failure."""
-        self.upstream.says(answer)
+    def back(self, count: int = 1) -> Conversation:
+        """The same conversation as it was `count` messages ago, to go on otherwise than it did."""
+        return self.as_if(*self.messages[: len(self.messages) - count])
+
+    def as_if(self, *messages: Message) -> Conversation:
+        """A conversation of the same session and agent whose history is this."""
+        other = Conversation(self.session, self.upstream, **self.fields)
+        other.messages = list(messages)
+        return other
+
+    def turn(self, content: Said, answer: str | None = None, **said: Any) -> Reply:
+        """The user says `content`, the model `answer`, or what else the upstream is told to say. Anything but an answer
+        is a failure."""
+        self.upstream.says(answer, **said)
         reply = self.ask(content)
         if reply.status != 200:
             where = f"the turn {describe(content)}"
             raise ConformanceFailure([Violation(where, "status 200", f"{reply.status} {describe(reply.body)}")])
-        self.messages += [user(content), reply.message]
+        self.messages += [*new(content), reply.message]
         return reply
 
-    def fails(self, content: str, **fault: Any) -> Reply:
+    def fails(self, content: Said, **fault: Any) -> Reply:
         """The user says `content` and the upstream fails, by default with status 500."""
         self.upstream.fails(**fault)
         return self.ask(content)
 
-    def ask(self, content: str) -> Reply:
+    def ask(self, content: Said) -> Reply:
         """The user says `content`, whatever comes of it."""
-        return self.session.chat(*self.messages, user(content), **self.fields)
+        return self.session.chat(*self.messages, *new(content), **self.fields)
 
-    def start(self, content: str) -> Pending:
+    def start(self, content: Said) -> Pending:
         """The same as `ask`, in the background."""
-        return self.session.start(*self.messages, user(content), **self.fields)
+        return self.session.start(*self.messages, *new(content), **self.fields)
 
-    def dial(self, content: str, **fields: Any) -> RawConnection:
+    def dial(self, content: Said, **fields: Any) -> RawConnection:
         """The same as `ask`, on a connection that the check may hang up."""
-        return self.session.dial(*self.messages, user(content), **{**self.fields, **fields})
+        return self.session.dial(*self.messages, *new(content), **{**self.fields, **fields})
 
     def reach_upstream(self, calls: int) -> None:
         """Wait until this many calls have reached the upstream."""
@@ -59,3 +74,10 @@ class Conversation:
 
     def trajectories(self) -> Trajectories:
         return self.session.trajectories()
+
+
+def new(content: Said) -> list[Message]:
+    """The messages that a turn adds."""
+    if isinstance(content, str):
+        return [user(content)]
+    return [content] if isinstance(content, dict) else list(content)

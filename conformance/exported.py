@@ -146,6 +146,15 @@ class TokenExpectation:
         _hold(token_truth.judge(self.trajectories, calls, superseded, decode))
         return self
 
+    def have_logprobs_of(self, record: Record) -> Self:
+        """Each has logprobs, and those of sampled ids are what the upstream reported for them."""
+        __tracebackhide__ = True
+        calls, _ = _read(record)
+        bare = [number for number, each in enumerate(self._any()) if each.response_logprobs is None]
+        _hold([Violation(f"trajectory {number}, response_logprobs", "a list", "null") for number in bare])
+        _hold(token_truth.logprob_truth(self.trajectories, calls))
+        return self
+
     def account_for(self, record: Record, superseded: Superseded) -> Self:
         """Each generation is trainable exactly once where the upstream sampled it, but for those that the gateway
         reports as superseded: as many, with as many ids."""

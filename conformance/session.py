@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import closing, suppress
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -79,6 +79,14 @@ class ControlRefused(ConformanceFailure):
 
 class Trajectories(list[Trajectory]):
     """What a session exported, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Answers that were given up for others: how many, and how many ids were sampled for them."""
+
+    generations: int
+    tokens: int
 
 
 class Session:
@@ -177,8 +185,12 @@ class Session:
 
     def start(self, *messages: str | Message, **fields: Any) -> Pending:
         """The same as `chat`, in the background."""
+        return self.begin(self.body(*messages, **fields))
+
+    def begin(self, body: Any, **how: Any) -> Pending:
+        """The same as `send`, in the background."""
         self.handle  # noqa: B018 - opened here, so that two pending requests share one session
-        return Pending(lambda: self.chat(*messages, **fields), self._recorder.timeout)
+        return Pending(lambda: self.send(body, **how), self._recorder.timeout)
 
     def dial(self, *messages: str | Message, **fields: Any) -> RawConnection:
         """Send what `chat` sends, on a connection of its own that the check may hang up at any time."""
@@ -204,6 +216,12 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         return self._drive("reading the session's state", self._driver.state)
+
+    def superseded(self) -> Superseded:
+        """What the gateway reports as given up. A state that says nothing of it says that nothing was."""
+        state = self.state()
+        counts = [state.get(name, 0) for name in ("rollback_count", "rollback_dropped_trainable_tokens_total")]
+        return Superseded(*(each if type(each) is int else 0 for each in counts))
 
     def discard(self) -> None:
         """Get rid of the session after the check. Never a verdict: what goes wrong here is nobody's failure."""
