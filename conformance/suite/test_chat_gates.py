@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conformance.expect import calls_made, expect
-from conformance.session import function
+from conformance.session import ABSENT, function
 from conformance.wire import at
 
 SEARCH = function("search", q={"type": "string"})
@@ -125,9 +125,10 @@ def test_tools_that_are_no_list_are_refused(session, upstream, tools):
 @pytest.mark.requirement(id="CHAT-045")
 def test_empty_tools_give_the_context_of_no_tools(sessions, upstream):
     """`tools: []` gives the same context as no `tools`."""
-    for fields in ({}, {"tools": []}):
+    absent_then_empty: list[Any] = [ABSENT, []]
+    for tools in absent_then_empty:
         upstream.says("Hello")
-        sessions.open().chat("Hi", **fields)
+        sessions.open().chat("Hi", tools=tools)
 
     without, empty = calls_made(upstream, 2)
 
@@ -140,9 +141,9 @@ def test_template_settings_of_a_request_do_not_change_the_context(sessions, upst
     its configuration.
     """
     settings = {"enable_thinking": False, "add_generation_prompt": False}
-    for fields in ({}, {"chat_template_kwargs": settings}):
+    for kwargs in (ABSENT, settings):
         upstream.says("Hello")
-        sessions.open().chat("Hi", **fields)
+        sessions.open().chat("Hi", chat_template_kwargs=kwargs)
 
     without, *refused_or_served = upstream.calls or calls_made(upstream)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from conformance.expect import calls_made, expect
@@ -110,7 +112,7 @@ def test_chat_envelope_stays_away_from_a_token_upstream(session, upstream, check
     a token upstream.
     """
     upstream.says("Hello")
-    fields = {"stream_options": {"include_usage": True}} if streamed else {}
+    fields: dict[str, Any] = {"stream_options": {"include_usage": True}} if streamed else {}
     if Capability.TOOLS in check.declaration.capabilities:
         fields.update(tools=[function("search")], tool_choice="auto")
 
