@@ -7,7 +7,7 @@ that exported nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -117,6 +117,43 @@ class TokenExpectation:
         _hold(token_truth.alignment(self._any()))
         return self
 
+    def have_logprobs(self) -> Self:
+        """Each has logprobs, one finite value for each of its ids."""
+        __tracebackhide__ = True
+        full = [replace(each, response_mask=[1] * len(each.response_ids)) for each in self._any()]
+        _hold([*self._null_logprobs(), *_about_logprobs(token_truth.alignment(full))])
+        return self
+
+    def have_zero_logprobs_in_gaps(self) -> Self:
+        """Each has logprobs, and they are 0.0 where the mask is 0."""
+        __tracebackhide__ = True
+        wrong = _about_logprobs(token_truth.alignment(self._any()))
+        _hold([*self._null_logprobs(), *(one for one in wrong if "mask" in one.expected)])
+        return self
+
+    def have_reported_logprobs(self, record: Record) -> Self:
+        """Each has logprobs, and those of its generations are what the upstream reported for them."""
+        __tracebackhide__ = True
+        calls, _ = _read(record)
+        _hold([*self._null_logprobs(), *token_truth.logprob_truth(self.trajectories, calls)])
+        return self
+
+    def have_true_logprobs_or_none(self, record: Record) -> Self:
+        """Those that have logprobs have them aligned and as reported."""
+        __tracebackhide__ = True
+        calls, _ = _read(record)
+        wrong = _about_logprobs(token_truth.alignment(self.trajectories))
+        _hold(wrong or token_truth.logprob_truth(self.trajectories, calls))
+        return self
+
+    def span_weight_versions(self, *expected: tuple[int, int] | None) -> Self:
+        """The lowest and the highest weight version of each, in order; None: it names none."""
+        __tracebackhide__ = True
+        found = [_weight_versions(each) for each in self._any()]
+        if found != list(expected):
+            _hold([Violation("weight versions of the trajectories", str(list(expected)), str(found))])
+        return self
+
     def are_verbatim(self, record: Record) -> Self:
         """What is marked as sampled is what the upstream returned, id by id."""
         __tracebackhide__ = True
@@ -172,6 +209,13 @@ class TokenExpectation:
             _hold([Violation("sampled ids reported as given up", str(missing), str(superseded.tokens))])
         _hold(violations)
         return self
+
+    def _null_logprobs(self) -> list[Violation]:
+        return [
+            Violation(f"trajectory {number}, response_logprobs", "a list of floats", "null")
+            for number, each in enumerate(self._any())
+            if each.response_logprobs is None
+        ]
 
     def _any(self) -> Trajectories:
         __tracebackhide__ = True
@@ -303,6 +347,18 @@ def _false_response(number: int, trajectory: Trajectory, call: Call, decode: Dec
     causes = [one.hint for one in token_truth.verbatim([sampled], [call], decode)]
     where = f"trajectory {number}, response_ids[{at}]"
     return [Violation(where, window(wanted, at, decode), window(found, at, decode), *causes[:1])]
+
+
+def _about_logprobs(violations: Sequence[Violation]) -> list[Violation]:
+    return [one for one in violations if "response_logprobs" in one.where]
+
+
+def _weight_versions(trajectory: Trajectory) -> tuple[Any, Any] | None:
+    extra = trajectory.extra.get("extra_fields", trajectory.extra)
+    names = ("min_global_steps", "max_global_steps")
+    if not isinstance(extra, Mapping) or all(extra.get(name) is None for name in names):
+        return None
+    return extra.get(names[0]), extra.get(names[1])
 
 
 def _last_call(trajectory: Trajectory, calls: Sequence[Call]) -> int | None:

@@ -50,6 +50,9 @@ class Capability(StrEnum):
     """`response_format` is honoured."""
     LOGPROBS = "logprobs"
     """Trajectories carry the log-probabilities that the upstream reported."""
+    WEIGHT_VERSIONS = "weight-versions"
+    """Trajectories carry the lowest and highest weight version that the upstream reported for their generations:
+    `min_global_steps` and `max_global_steps` in `extra_fields`."""
     SESSION_OPTIONS = "session-options"
     """A session can be created with other values of `OPTIONS` than the declared ones, but for those that are
     `GATEWAY_WIDE`. The gateway is then judged for every value of the options that it declares."""

@@ -41,6 +41,7 @@ CAPABILITIES = (
     "trajectories",
     "streaming",
     "logprobs",
+    "weight-versions",
     "control-plane",
     "token-upstream",
 )

@@ -1,0 +1,38 @@
+"""Sessions whose lengths are set around a measured context. Knows how many ids a context has, never what they are.
+
+The same messages have the same number of ids in every session of a check: only the digits of the nonce differ from
+check to check. So they are sent once in a session without lengths, and the upstream says how long they were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.expect import expect, fail
+from conformance.session import Message, Session, Sessions
+from conformance.upstream.client import Upstream
+from conformance.upstream.ledger import Call
+
+
+def context_length(sessions: Sessions, upstream: Upstream, *messages: str | Message) -> int:
+    """How many ids the upstream receives for these messages. Costs one call of the upstream."""
+    upstream.says("Measured")
+    expect(sessions.open().chat(*messages)).status(200)
+    return len(last_call(upstream).context)
+
+
+def open_with_room(
+    sessions: Sessions, upstream: Upstream, *messages: str | Message, room: int, **settings: Any
+) -> Session:
+    """A session whose two lengths together leave `room` ids behind the context of these messages; 0: they are full."""
+    length = context_length(sessions, upstream, *messages)
+    prompt, response = (length, room) if room > 0 else (length + room - 1, 1)
+    return sessions.open(prompt_length=prompt, response_length=response, **settings)
+
+
+def last_call(upstream: Upstream) -> Call:
+    """The call that reached the upstream last; a failure when there is none."""
+    calls = upstream.calls
+    if not calls:
+        fail("upstream", "a call", "none")
+    return calls[-1]

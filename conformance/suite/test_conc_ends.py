@@ -1,0 +1,85 @@
+"""Area CONC: a session ends while one of its turns is in flight. A hold of the upstream keeps it there."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from conformance.conversation import Conversation
+from conformance.expect import expect
+
+CLOSED = (404, 409, 410)
+
+
+def begin(session, upstream):
+    """A conversation with an answered turn and one in flight: the conversation, the hold and the request."""
+    talk = Conversation(session, upstream)
+    talk.turn("Hi", "Hello")
+    answer = upstream.holds("Fine")
+    pending = talk.start("How are you?")
+    talk.reach_upstream(2)
+    return talk, answer, pending
+
+
+def expect_answered_and_exported_or_neither(upstream, reply, exported):
+    """What the client was told and what was exported agree about the turn that was in flight."""
+    answered = reply.status == 200
+    expect(exported).conserve(upstream.calls[: 2 if answered else 1])
+    if not answered:
+        expect(reply).status(*CLOSED)
+
+
+@pytest.mark.requirement(id="CONC-012")
+def test_turn_in_flight_at_finalize_is_answered_and_exported_or_neither(sessions, upstream):
+    """A turn in flight when its session is finalized is answered and exported, or is refused and not exported."""
+    session, other = sessions.open(), sessions.open()
+    _, answer, pending = begin(session, upstream)
+
+    # Some gateways wait here for the turn in flight, and others do not: both get the occasion.
+    with ThreadPoolExecutor(1) as background:
+        finalized = background.submit(session.finalize)
+        other.trajectories()
+        answer.release()
+        exported = finalized.result()
+
+    expect_answered_and_exported_or_neither(upstream, pending.reply(), exported)
+
+
+@pytest.mark.requirement(id="CONC-013")
+def test_finalize_does_not_wait(session, upstream):
+    """Finalizing a session does not wait for its turns in flight, which are then refused with status 404, 409 or
+    410."""
+    _, answer, pending = begin(session, upstream)
+
+    session.finalize()
+    answer.release()
+
+    expect(pending.reply()).status(*CLOSED)
+
+
+@pytest.mark.requirement(id="CONC-014")
+def test_turn_in_flight_at_abort_is_refused(session, upstream):
+    """A turn in flight when its session is aborted is refused with status 404, 409 or 410, and the abort does not wait
+    for it."""
+    _, answer, pending = begin(session, upstream)
+
+    session.abort()
+    answer.release()
+
+    expect(pending.reply()).status(*CLOSED)
+
+
+@pytest.mark.requirement(id="CONC-015")
+def test_turn_in_flight_at_completion_is_answered_and_exported_or_neither(sessions, upstream):
+    """A turn in flight when its session is completed is answered and exported, or is refused and not exported."""
+    session, other = sessions.open(), sessions.open()
+    _, answer, pending = begin(session, upstream)
+
+    with ThreadPoolExecutor(1) as background:
+        completed = background.submit(session.complete)
+        other.trajectories()
+        answer.release()
+        completed.result()
+
+    expect_answered_and_exported_or_neither(upstream, pending.reply(), session.trajectories())

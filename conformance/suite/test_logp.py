@@ -1,0 +1,203 @@
+"""Area LOGP: the log-probabilities of what was sampled, as the upstream reported them, or none."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.conversation import Conversation
+from conformance.expect import FAILED, expect, together
+from conformance.gateway import Capability
+from conformance.spelling import respelled
+
+FAULTS = [
+    pytest.param("missing", id="omitted"),
+    pytest.param("short", id="one-too-few"),
+    pytest.param([-0.25] * 40, id="too-many"),
+]
+
+
+def open_with_default(sessions, check, logprobs):
+    """A session whose turns ask for logprobs by default, or do not; where a gateway has no defaults, requests ask."""
+    has_defaults = Capability.SESSION_SAMPLING in check.declaration.capabilities
+    return sessions.open(**({"sampling_params": {"logprobs": logprobs}} if has_defaults else {}))
+
+
+def talk(sessions, check, **fields):
+    """A conversation that asks for logprobs."""
+    return Conversation(open_with_default(sessions, check, True), check.upstream, **{"logprobs": True, **fields})
+
+
+@pytest.mark.requirement(id="LOGP-001")
+def test_logprobs_have_one_value_for_each_id(sessions, upstream, check):
+    """Where logprobs are asked for, `response_logprobs` has one finite value for each of `response_ids`."""
+    conversation = talk(sessions, check)
+    conversation.turn("Hi", "Hello, how can I help?")
+    conversation.turn("Tell me more.", "About what?")
+
+    expect(conversation.trajectories()).have_logprobs()
+
+
+@pytest.mark.requirement(id="LOGP-002")
+def test_logprobs_are_as_reported(sessions, upstream, check, streamed):
+    """The logprobs of a generation are those that the upstream reported, for every id that it sampled."""
+    conversation = talk(sessions, check, stream=streamed)
+    conversation.turn("Hi", "Hello, how can I help?")
+    conversation.turn("Tell me more.", ids=respelled(upstream.tokenizer, "wonderful world"))
+    conversation.turn("And more.", "Once upon a", finish="length")
+
+    expect(conversation.trajectories()).have_reported_logprobs(upstream)
+
+
+@pytest.mark.requirement(id="LOGP-003")
+def test_logprobs_are_zero_between_turns(sessions, upstream, check):
+    """The logprobs are exactly 0.0 where the mask is 0."""
+    conversation = talk(sessions, check)
+    conversation.turn("Hi", "Hello")
+    conversation.turn("How are you?", "Fine")
+
+    expect(conversation.trajectories()).have_zero_logprobs_in_gaps()
+
+
+@pytest.mark.requirement(id="LOGP-004")
+def test_branches_have_their_own_logprobs(sessions, upstream, check):
+    """In a session with a fork, each trajectory has the logprobs of its own generations."""
+    trunk = talk(sessions, check)
+    trunk.turn("Where?", "A fork, I see")
+    for way, answer in (("Left", "Left it is, and far away"), ("Right", "Right it is")):
+        trunk.as_if(*trunk.messages).turn(way, answer)
+    trunk.as_if().turn("Something else", "Elsewhere")
+
+    expect(trunk.trajectories()).have_reported_logprobs(upstream)
+
+
+@pytest.mark.requirement(id="LOGP-005")
+def test_empty_turn_leaves_logprobs_aligned(sessions, upstream, check):
+    """A turn in which nothing was sampled leaves the logprobs of the others aligned."""
+    conversation = talk(sessions, check)
+    conversation.turn("Hi", "Hello")
+    conversation.turn("Say nothing.", ids=[])
+    conversation.turn("How are you?", "Fine")
+
+    expect(conversation.trajectories()).are_aligned().have_reported_logprobs(upstream)
+
+
+@pytest.mark.requirement(id="LOGP-006")
+def test_volunteered_logprobs_are_not_exported(session, upstream):
+    """Where nobody asked for logprobs, `response_logprobs` is null, also when the upstream volunteers them."""
+    Conversation(session, upstream).turn("Hi", "Hello", logprobs="volunteer")
+
+    expect([each.response_logprobs for each in session.trajectories()]).equals([None], "response_logprobs of each")
+
+
+@pytest.mark.requirement(id="LOGP-007")
+def test_volunteered_logprobs_are_exported(session, upstream):
+    """Logprobs that the upstream volunteers are exported although nobody asked for them."""
+    Conversation(session, upstream).turn("Hi", "Hello", logprobs="volunteer")
+
+    expect(session.trajectories()).have_logprobs().have_reported_logprobs(upstream)
+
+
+@pytest.mark.requirement(id="LOGP-008")
+def test_omitted_logprobs_fail_the_turn(sessions, upstream, check):
+    """An upstream answer that omits the logprobs that were asked for fails the turn with a 5xx status and leaves no
+    trajectory."""
+    conversation = talk(sessions, check)
+    upstream.says("Hello", logprobs="missing")
+
+    expect_failed_turn(conversation)
+
+
+@pytest.mark.requirement(id="LOGP-009")
+@pytest.mark.parametrize("logprobs", FAULTS[1:])
+def test_misaligned_logprobs_fail_the_turn(sessions, upstream, check, logprobs):
+    """An upstream answer with another number of logprobs than ids fails the turn with a 5xx status and leaves no
+    trajectory."""
+    conversation = talk(sessions, check)
+    upstream.says("Hello", logprobs=logprobs)
+
+    expect_failed_turn(conversation)
+
+
+def expect_failed_turn(conversation):
+    reply = conversation.ask("Hi")
+    together(lambda: expect(reply).status(*FAILED), lambda: expect(conversation.trajectories()).count(0))
+
+
+@pytest.mark.requirement(id="LOGP-010")
+@pytest.mark.parametrize("logprobs", FAULTS)
+def test_turn_that_failed_for_its_logprobs_leaves_nothing_behind(sessions, upstream, check, logprobs):
+    """A conversation in which a turn failed for its logprobs and is asked again exports the same trajectories as one
+    without the failure."""
+    calm, shaken = (talk(sessions, check) for _ in range(2))
+    for each in (calm, shaken):
+        each.turn("Hi", "Hello")
+    upstream.says("Fine", logprobs=logprobs)
+    shaken.ask("How are you?")
+    for each in (calm, shaken):
+        each.turn("How are you?", "Fine")
+
+    expect(shaken.trajectories()).same_as(calm.trajectories())
+
+
+@pytest.mark.requirement(id="LOGP-011")
+@pytest.mark.parametrize("given", [*FAULTS, pytest.param("volunteer", id="volunteered")])
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["first-turn", "second-turn", "last-turn"])
+def test_exported_logprobs_are_true_or_null(sessions, upstream, check, given, place):
+    """Whatever logprobs the upstream gives or leaves out, those that are exported are aligned and as reported, or
+    null."""
+    conversation = talk(sessions, check)
+    for number in range(3):
+        odd = {"logprobs": given} if number == place else {}
+        upstream.says(f"Answer {number}", **odd)
+        reply = conversation.ask(f"Question {number}")
+        if reply.status == 200:
+            conversation = conversation.as_if(*conversation.messages, *asked(number), reply.message)
+
+    expect(conversation.trajectories()).have_true_logprobs_or_none(upstream)
+
+
+def asked(number):
+    return [{"role": "user", "content": f"Question {number}"}]
+
+
+TOGGLED = [
+    pytest.param((True, False, True), id="off-and-on"),
+    pytest.param((False, True, False), id="on-and-off"),
+    pytest.param((True, None, True), id="not-mentioned"),
+]
+
+
+def toggle(sessions, upstream, check, flags, default):
+    """A conversation that asks for logprobs by its requests, in some turns; what was refused is asked without."""
+    conversation, replies = Conversation(open_with_default(sessions, check, default), upstream), []
+    for number, flag in enumerate(flags):
+        conversation.fields = {} if flag is None else {"logprobs": flag}
+        upstream.says(f"Answer {number}", logprobs="volunteer" if number == 1 else None)
+        reply = conversation.ask(f"Question {number}")
+        replies.append(reply)
+        if reply.status == 200:
+            conversation = conversation.as_if(*conversation.messages, *asked(number), reply.message)
+    return conversation, replies
+
+
+@pytest.mark.requirement(id="LOGP-012")
+@pytest.mark.parametrize("flags", TOGGLED)
+@pytest.mark.parametrize("default", [True, False], ids=["default-on", "default-off"])
+def test_toggled_logprobs_are_no_failure(sessions, upstream, check, flags, default):
+    """A conversation that asks for logprobs in some of its turns only is never answered with a 5xx status."""
+    _, replies = toggle(sessions, upstream, check, flags, default)
+
+    statuses = [reply.status for reply in replies]
+    expect(statuses).satisfies(lambda all_: all(each < 500 for each in all_), "each below 500", "statuses of the turns")
+
+
+@pytest.mark.requirement(id="LOGP-013")
+@pytest.mark.parametrize("flags", TOGGLED)
+@pytest.mark.parametrize("default", [True, False], ids=["default-on", "default-off"])
+def test_toggled_logprobs_are_true_or_null(sessions, upstream, check, flags, default):
+    """A conversation that asks for logprobs in some of its turns only is exported with each generation once, and with
+    logprobs that are aligned and as reported, or null."""
+    conversation, replies = toggle(sessions, upstream, check, flags, default)
+    answered = [call for call, reply in zip(upstream.calls, replies, strict=False) if reply.status == 200]
+
+    expect(conversation.trajectories()).conserve(answered).have_true_logprobs_or_none(upstream)
