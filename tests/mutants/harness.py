@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from conformance.fixtures import fixture_path
 from conformance.outcome import Outcome
@@ -19,6 +17,7 @@ from conformance.requirements import Requirement
 from conformance.upstream.client import Upstream
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
+from reference_gateway.server import serving as served
 from tests.mutants.sabotage import Sabotage
 
 
@@ -62,23 +61,8 @@ def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any)
     app: Any = create_app(Config(**settings))
     if sabotage is not None:
         app = sabotage.around(app)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="on"))
-    ready = threading.Event()
-    startup = server.startup
-
-    async def announced(*args: Any, **kwargs: Any) -> None:
-        await startup(*args, **kwargs)
-        ready.set()
-
-    server.startup = announced  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert ready.wait(20), "the reference gateway did not start"
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
+    with served(app) as url:
+        yield url
 
 
 def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str) -> Verdicts:

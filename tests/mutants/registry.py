@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.mutants.sabotage import Sabotage
 
@@ -22,6 +24,15 @@ class Mutant:
 
 
 MUTANTS: dict[str, Mutant] = {}
+
+_MECHANISM = frozenset({"__init__", "conftest", "harness", "matrix", "registry", "sabotage", "test_mutants"})
+
+
+def load_all() -> None:
+    """Import every module of mutants, which fills `MUTANTS`."""
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.stem not in _MECHANISM:
+            importlib.import_module(f"tests.mutants.{path.stem}")
 
 
 def mutant(
