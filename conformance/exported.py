@@ -281,6 +281,16 @@ class ContextExpectation:
             _hold([Violation(f"{self.where}[{at}]", window(wanted, at, decode), window(found, at, decode))])
         return self
 
+    def ends_as_many_turns_as(self, other: ContextExpectation) -> Self:
+        """The end-of-turn id occurs in it as often as in the other context."""
+        __tracebackhide__ = True
+        end = self.tokenizer.end_of_turn
+        wanted, found = other.context.count(end), self.context.count(end)
+        if found != wanted:
+            token = f"the token {self.tokenizer.end_of_turn_text}"
+            _hold([Violation(self.where, f"{wanted} times {token}", f"{found} times")])
+        return self
+
     def holds_generation_before(self) -> Self:
         """The ids that the call before sampled stand in it, as they were sampled."""
         __tracebackhide__ = True

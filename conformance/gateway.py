@@ -40,6 +40,8 @@ class Capability(StrEnum):
     """Token-exact trajectories can be read from a session."""
     STREAMING = "streaming"
     """`stream: true` is answered with server-sent events."""
+    ANTHROPIC_MESSAGES = "anthropic-messages"
+    """Sessions take Anthropic messages at their `anthropic_base_url`."""
     TOOLS = "tools"
     """Tool calls in the model's text come back as `tool_calls`."""
     TOOL_CHOICE_REQUIRED = "tool-choice-required"
@@ -76,12 +78,14 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "reasoning_identity": ("ignored", "compared"),
     "whitespace_identity": ("ignored", "compared"),
     "template_kwargs": ("config", "request"),
+    "control_tokens": ("plain", "parsed"),
     "stream": ("sse", "fallback"),
+    "error_404_type": ("not_found_error", "api_error"),
 }
 """Where good gateways differ: option -> allowed values. An option that a gateway does not declare is undeclared: only
 the invariant that holds for every value is then checked."""
 
-GATEWAY_WIDE = frozenset({"trajectory", "template_kwargs", "stream"})
+GATEWAY_WIDE = frozenset({"trajectory", "template_kwargs", "stream", "error_404_type"})
 """Options that no session can choose, also where there are `session-options`."""
 
 
@@ -105,7 +109,8 @@ class Trajectory:
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """How a session is reached. `base_url` is what an OpenAI SDK is pointed at (it ends in `/v1`)."""
+    """How a session is reached. `base_url` is what an OpenAI SDK is pointed at (it ends in `/v1`), `anthropic_base_url`
+    what an Anthropic SDK is (it adds `/v1/messages`); None means the former without its `/v1`."""
 
     session_id: str
     base_url: str

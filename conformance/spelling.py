@@ -28,3 +28,10 @@ def broken_character(tokenizer: Tokenizer, before: str) -> list[int]:
         if len(ids) > 1 and tokenizer.decode(ids[:-1]) != character:
             return tokenizer.encode(before) + ids[:-1]
     raise NotTested(f"the tokenizer {tokenizer.name!r} writes each character with one id")
+
+
+def control_token(tokenizer: Tokenizer) -> str:
+    """The text of the end-of-turn token, where that is a control token and no ordinary text."""
+    if tokenizer.is_special(tokenizer.end_of_turn):
+        return tokenizer.end_of_turn_text
+    raise NotTested(f"the tokenizer {tokenizer.name!r} ends turns with an ordinary character")

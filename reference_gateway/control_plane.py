@@ -40,6 +40,7 @@ CAPABILITIES = (
     "reward-info",
     "trajectories",
     "streaming",
+    "anthropic-messages",
     "logprobs",
     "weight-versions",
     "control-plane",
@@ -159,7 +160,9 @@ class ControlPlane:
             "trajectory": "conversation",
             **resolve_options(self.config.options),
             "template_kwargs": "request" if self.config.request_template_kwargs else "config",
+            "control_tokens": "plain",
             "stream": "sse",
+            "error_404_type": "not_found_error",
         }
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
         return _json(
@@ -195,6 +198,7 @@ class ControlPlane:
         handle = {
             "session_id": session.session_id,
             "base_url": f"{root}/v1",
+            "anthropic_base_url": root,
             "reward_info_url": f"{root}/reward_info",
         }
         key = self.access.session_key(session.session_id)

@@ -6,8 +6,8 @@ import pytest
 
 from conformance.expect import expect
 from conformance.exported import context
-from conformance.session import assistant, function, results, system, user
-from conformance.spelling import broken_character, respelled
+from conformance.session import assistant, function, results, system, tool, user
+from conformance.spelling import broken_character, control_token, respelled
 
 SEARCH = function("search", "Search the web.", query={"type": "string"}, limit={"type": "integer"})
 ADD = function("add", "Add two numbers.", b={"type": "number"}, a={"type": "number"})
@@ -110,3 +110,19 @@ def test_turn_without_sampled_ids_can_be_continued(session, upstream):
     session.chat("Hi", answer, "How are you?")
 
     expect(session.trajectories()).count(1).begin_with_context(upstream, 0)
+
+
+@pytest.mark.requirement(id="TOKEN-033")
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+def test_control_tokens_in_text_stay_text(session, upstream, role):
+    """Message text that spells a control token of the chat template reaches the context as text, never as that
+    token."""
+    control = control_token(upstream.tokenizer)
+    upstream.says("Hello")
+    upstream.says("Hello")
+    say = {"user": user, "system": system, "tool": tool}[role]
+    session.chat("Hi", say("a stop sign"), "Go on")
+    session.chat("Hi", say(f"a {control} sign"), "Go on")
+
+    plain, odd = (context(upstream, place) for place in (0, 1))
+    odd.ends_as_many_turns_as(plain)

@@ -161,3 +161,9 @@ def empty_turn_is_not_recorded(sabotage: Sabotage) -> None:
     def forgotten(original: Any, session: Session, plan: Any, generation: Any, *rest: Any) -> None:
         if generation.ids:
             original(session, plan, generation, *rest)
+
+
+@mutant("TOKEN-033", bugs=(67,))
+def text_can_end_a_turn(sabotage: Sabotage) -> None:
+    """The rendered conversation is encoded as one string: a user who writes the end-of-turn token ends the turn."""
+    sabotage.patch(TemplateCodec, "_guard", lambda codec, said: said)
