@@ -6,6 +6,8 @@ Knows JSON and nothing else. Invariant: whatever `parse_json` returns can be ren
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any, NoReturn
 
 MAX_DEPTH = 100
@@ -13,17 +15,31 @@ MAX_DEPTH = 100
 
 
 def parse_json(text: str) -> Any:
-    """The value that `text` spells. Raises ValueError for what is no JSON, and for JSON that no UTF-8 text can hold
-    (half of a surrogate pair) or that is nested deeper than `MAX_DEPTH`."""
+    """The value that `text` spells. Raises ValueError for what is no JSON, and for JSON that can't be written again:
+    numbers beyond a float, half of a surrogate pair (no UTF-8 text can hold it), nesting deeper than `MAX_DEPTH`."""
+    value, end = scan_json(text, skip_space(text, 0))
+    if skip_space(text, end) != len(text):
+        raise ValueError("something stands behind the JSON value")
+    return value
+
+
+def scan_json(text: str, start: int) -> tuple[Any, int]:
+    """The value that begins at `start` and where it ends. Raises ValueError as `parse_json` does."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value, end = _DECODER.raw_decode(text, start)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if nests_deeper(value, MAX_DEPTH):
         raise ValueError("nested too deeply")
-    if "\\u" in text:
+    if text.find("\\u", start, end) >= 0:
         json.dumps(value, ensure_ascii=False).encode()
-    return value
+    return value, end
+
+
+def skip_space(text: str, start: int) -> int:
+    """The first place from `start` on that is no white space of JSON."""
+    found = _SPACE.match(text, start)
+    return found.end() if found else start
 
 
 def parse_arguments(text: str) -> dict[str, Any] | str:
@@ -57,3 +73,14 @@ def nests_deeper(value: Any, levels: int) -> bool:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:20]} is beyond the range of numbers")
+    return number
+
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)

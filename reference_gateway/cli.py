@@ -18,7 +18,7 @@ from typing import Any
 
 import reference_gateway
 from reference_gateway import __version__, logs
-from reference_gateway.codec.tools import PARSERS
+from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.config import BACKENDS, Config
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING

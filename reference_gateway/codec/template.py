@@ -18,8 +18,9 @@ from typing import Any
 
 from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
 from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.seams import ANCHOR_USER, Seams, find_seams, kinds_of
-from reference_gateway.codec.tools import PARSERS, parse_calls
+from reference_gateway.codec.tools import parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
 from reference_gateway.types import Message, Tool
 

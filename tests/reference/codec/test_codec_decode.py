@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference_gateway.codec.bytes import byte_files
+from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.template import TemplateCodec
-from reference_gateway.codec.tools import PARSERS, parse_calls
+from reference_gateway.codec.tools import parse_calls
 
 CODEC = TemplateCodec(byte_files(), tool_parser="hermes")
 END = CODEC.vocabulary.token_id("<|im_end|>")
