@@ -28,12 +28,16 @@ def message_of(answer: Answer) -> str:
     return str(answer.json["error"]["message"])
 
 
+def refuses_bad_json(answer: Answer) -> bool:
+    return answer.is_chat and BAD_JSON in message_of(answer)
+
+
 def change_error(gateway: Sabotage, part: str, **fields: Any) -> None:
-    """Set fields of the errors whose message has this part."""
+    """Set fields of the errors of the chat route whose message has this part."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if part in message_of(answer):
+        if answer.is_chat and part in message_of(answer):
             answer.json = {"error": {**answer.json["error"], **fields}}
 
 
@@ -102,7 +106,7 @@ def bad_json_is_refused_in_the_frameworks_words(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if BAD_JSON in message_of(answer):
+        if refuses_bad_json(answer):
             answer.status, answer.json = 422, {"detail": [{"type": "json_invalid", "loc": ["body", 0]}]}
 
 
@@ -112,7 +116,7 @@ def bad_json_is_refused_as_text(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if BAD_JSON in message_of(answer):
+        if refuses_bad_json(answer):
             answer.body, answer.headers["content-type"] = b"Bad Request", "text/plain"
 
 
@@ -122,7 +126,7 @@ def envelope_has_no_type(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if BAD_JSON in message_of(answer):
+        if refuses_bad_json(answer):
             error = answer.json["error"]
             del error["type"]
             answer.json = {"error": error}
@@ -134,7 +138,7 @@ def null_code_is_dropped(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if BAD_JSON in message_of(answer):
+        if refuses_bad_json(answer):
             answer.json = {"error": {name: value for name, value in answer.json["error"].items() if value is not None}}
 
 
