@@ -74,7 +74,7 @@ def create_app(config: Config, *, codec: Codec | None = None, backend: Backend |
         log.info("gateway stopped")
 
     app = Gateway(
-        DataPlane(sessions, access, metrics, policy, config.max_body),
+        DataPlane(sessions, access, metrics, policy, config.max_body, config.model),
         title="reference-gateway",
         version=__version__,
         lifespan=lifespan,

@@ -22,15 +22,19 @@ from reference_gateway.http import JSON, HungUp, RawHeaders, headers_of, raw, re
 from reference_gateway.metrics import Metrics
 from reference_gateway.session import Session, Sessions
 from reference_gateway.types import Answer, Turn
-from reference_gateway.wire import openai_chat, sse
+from reference_gateway.wire import anthropic_messages, models, openai_chat, sse
 from reference_gateway.wire.base import Policy, RequestRefused, Wire
 from reference_gateway.wire.json_body import read_object, require_json
 
 log = logging.getLogger(__name__)
 
 OPENAI: Wire = openai_chat
-WIRES: Mapping[str, Wire] = {"/chat/completions": OPENAI}
-"""Path below `/sessions/{session_id}/v1` -> the wire that is spoken there."""
+ANTHROPIC: Wire = anthropic_messages
+WIRES: Mapping[str, Wire] = {"/chat/completions": OPENAI, "/messages": ANTHROPIC}
+"""Path below `/sessions/{session_id}/v1` -> the wire whose turns are taken there."""
+COUNT_TOKENS, MODELS = "/messages/count_tokens", "/models"
+METHODS: Mapping[str, str] = {**dict.fromkeys((*WIRES, COUNT_TOKENS), "POST"), MODELS: "GET"}
+"""Path -> the method that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +53,63 @@ def locate(path: str) -> Place | None:
     return Place(parts[2], "/" + parts[4] if len(parts) == 5 else "")
 
 
-class DataPlane:
-    """Serves the requests of all sessions; `serve` is an ASGI app that was told the place."""
+def envelope_of(path: str) -> Wire:
+    """The wire in whose envelope a path is refused, also a path that does not exist (contract UA-ERR-05, UA-RT-06)."""
+    return ANTHROPIC if f"{path}/".startswith("/messages/") else OPENAI
 
-    def __init__(self, sessions: Sessions, access: Access, metrics: Metrics, policy: Policy, max_body: int) -> None:
+
+class DataPlane:
+    """Serves the requests of all sessions; `serve` is an ASGI app that was told the place. `model` is what the list of
+    models names."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        access: Access,
+        metrics: Metrics,
+        policy: Policy,
+        max_body: int,
+        model: str | None = None,
+    ) -> None:
         self._sessions = sessions
         self._access = access
         self._metrics = metrics
         self._policy = policy
         self._max_body = max_body
+        self._model = model or "default"
 
     async def serve(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens, in the envelope of the path that it was sent to."""
-        wire = WIRES.get(place.path)
+        wire = envelope_of(place.path)
         headers: RawHeaders = JSON
         try:
-            _require_route(wire, scope)
-            status, (body, headers) = 200, await self._answer(wire or OPENAI, place.session_id, scope, receive)
+            _require_route(place.path, scope)
+            status, (body, headers) = 200, await self._answer(wire, place, scope, receive)
         except HungUp:
             self._metrics.hung_up += 1
             return
         except Exception as error:
             problem = problem_of(error)
-            status, body = problem.status, (wire or OPENAI).error(problem.status, problem.message)
+            status, body = problem.status, wire.error(problem.status, problem.message)
             headers = [*JSON, *raw(problem.headers)]
             if status >= 500:
                 about = {"session": place.session_id, "error": problem.message}
                 log.warning("turn failed", extra=about)
-        self._metrics.requests[(wire or OPENAI).name, status] += 1
+        self._metrics.requests[wire.name, status] += 1
         await respond(send, status, body, headers)
 
-    async def _answer(self, wire: Wire, session_id: str, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
+    async def _answer(self, wire: Wire, place: Place, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
         headers = headers_of(scope)
-        self._access.require_session(headers, session_id)
+        self._access.require_session(headers, place.session_id)
+        if place.path == MODELS:
+            self._sessions.get(place.session_id)
+            return models.listed(self._model), JSON
         require_json(headers.get("content-type"))
         body = read_object(await read_body(receive, headers, self._max_body))
-        session = self._sessions.get(session_id)
+        session = self._sessions.get(place.session_id)
         request = wire.parse(body, headers, self._policy)
+        if place.path == COUNT_TOKENS:
+            return anthropic_messages.counted(session.count(request.turn)), JSON
         self._metrics.in_flight += 1
         try:
             answer = await _run(session, request.turn, receive)
@@ -122,10 +146,10 @@ async def _run(session: Session, turn: Turn, receive: Receive) -> Answer:
         watcher.cancel()
 
 
-def _require_route(wire: Wire | None, scope: Scope) -> None:
-    method = scope["method"]
-    if wire is None or method == "HEAD":  # agents probe with HEAD, and nothing is here for it (contract UA-RT-07)
+def _require_route(path: str, scope: Scope) -> None:
+    method, taken = scope["method"], METHODS.get(path)
+    if taken is None or method == "HEAD":  # agents probe with HEAD, and nothing is here for it (contract UA-RT-07)
         raise RequestRefused(f"no such route: {method} {scope['path']}", status=404)
-    if method != "POST":
-        message = f"method {method} is not allowed here: expected POST"
-        raise RequestRefused(message, status=405, headers={"allow": "POST"})
+    if method != taken:
+        message = f"method {method} is not allowed here: expected {taken}"
+        raise RequestRefused(message, status=405, headers={"allow": taken})

@@ -127,10 +127,16 @@ class Session:
         finally:
             self.in_flight -= 1
 
+    def count(self, turn: Turn) -> int:
+        """Tokens of the context that this turn would be sent with now. Nothing changes; raises as `run` does."""
+        self._require_active()
+        sampling, _ = self._effective_sampling(turn)
+        identities, keys = self._identified(turn)
+        return len(self._plan(turn, self._match(keys, sampling), keys, identities).context)
+
     async def _run(self, turn: Turn) -> Answer:
         sampling, asked_tokens = self._effective_sampling(turn)
-        identities = [identify(message, self._rules) for message in turn.messages]
-        keys = prefix_keys(identify_tools(turn.tools), identities)
+        identities, keys = self._identified(turn)
         if self._retries is None:
             return await self._attempt(turn, keys, identities, sampling, asked_tokens)
         async with self._retries.attempt(turn, keys[-1]) as answered:
@@ -145,8 +151,7 @@ class Session:
         self, turn: Turn, keys: list[bytes], identities: list[bytes], sampling: dict[str, Any], asked_tokens: int | None
     ) -> Answer:
         recorded = _requested(sampling.get("logprobs"))
-        match = self._tree.match(keys, recorded if self._strict_logprobs else None)
-        plan = self._plan(turn, match, keys, identities)
+        plan = self._plan(turn, self._match(keys, sampling), keys, identities)
         remaining = self._budget.remaining(plan.match, len(plan.delta))
         if remaining is not None and remaining <= 0:
             return self._length_stop(plan)
@@ -166,6 +171,13 @@ class Session:
             prompt_tokens=len(plan.context),
             completion_tokens=len(generation.ids),
         )
+
+    def _identified(self, turn: Turn) -> tuple[list[bytes], list[bytes]]:
+        identities = [identify(message, self._rules) for message in turn.messages]
+        return identities, prefix_keys(identify_tools(turn.tools), identities)
+
+    def _match(self, keys: list[bytes], sampling: Mapping[str, Any]) -> Match:
+        return self._tree.match(keys, _requested(sampling.get("logprobs")) if self._strict_logprobs else None)
 
     def _effective_sampling(self, turn: Turn) -> tuple[dict[str, Any], int | None]:
         sampling = {name: value for name, value in self._sampling.items() if name not in ENVELOPE}

@@ -24,6 +24,7 @@ def test_a_session_says_how_it_is_reached(silent):
     assert response.json() == {
         "session_id": "s-1",
         "base_url": f"{root}/v1",
+        "anthropic_base_url": root,
         "reward_info_url": f"{root}/reward_info",
     }
 
@@ -169,7 +170,7 @@ def test_readiness_and_capabilities():
         assert said["name"] == "reference-gateway"
         assert {"sessions", "streaming", "tools", "token-upstream"} <= set(said["capabilities"])
         assert said["options"]["last_rewrite"] == "rollback"
-        assert said["wires"] == ["openai-chat"]
+        assert said["wires"] == ["anthropic-messages", "openai-chat"]
 
 
 def test_capabilities_follow_the_configuration():

@@ -1,0 +1,146 @@
+"""Anthropic Messages: `POST /v1/messages`, and `POST /v1/messages/count_tokens`.
+
+Knows that wire: its bodies, its events and its error envelope. Pure; what requests say is read in
+`anthropic_request.py`. null for an optional field means its default, and unknown fields are accepted and ignored: real
+agents send many (contract UA-ANR, UA-ANS). Reasoning of the model is not shown: a thinking block needs a signature that
+only its provider can give.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from reference_gateway.arguments import parse_arguments
+from reference_gateway.types import Answer, Turn
+from reference_gateway.wire import sse
+from reference_gateway.wire.anthropic_request import read_messages, read_stop, read_tools
+from reference_gateway.wire.base import Policy, WireRequest, retry_of, sampling_of, template_kwargs_of
+
+log = logging.getLogger(__name__)
+
+name = "anthropic-messages"
+
+_ERROR_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+_STOP_REASONS: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+
+
+def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
+    """See `base.Wire`. `max_tokens` may be left out."""
+    tools = read_tools(body.get("tools"), body.get("tool_choice"))
+    given = {**body, "stop": read_stop(body.get("stop_sequences"))}
+    sampling = sampling_of(given, policy.sampling, body.get("max_tokens"))
+    retry = retry_of(headers)
+    turn = Turn(
+        messages=read_messages(body.get("system"), body.get("messages")),
+        tools=tools,
+        sampling=sampling.parameters,
+        max_tokens=sampling.max_tokens,
+        template_kwargs=template_kwargs_of(body, policy),
+        idempotency_key=retry.idempotency_key,
+        retry_count=retry.count,
+    )
+    model = body.get("model")
+    return WireRequest(turn, model="unknown" if model is None else str(model), stream=body.get("stream") is True)
+
+
+def plain(answer: Answer, request: WireRequest) -> bytes:
+    """See `base.Wire`."""
+    body = {
+        **_head(request),
+        "content": _blocks(answer),
+        "stop_reason": _STOP_REASONS[answer.finish_reason],
+        "stop_sequence": None,
+        "usage": _usage(answer, answer.completion_tokens),
+    }
+    return _json(body)
+
+
+def stream(answer: Answer, request: WireRequest) -> Iterator[bytes]:
+    """See `base.Wire`. The answer is whole when its stream begins, so that each block comes in one delta."""
+    message = {**_head(request), "content": [], "stop_reason": None, "stop_sequence": None, "usage": _usage(answer, 0)}
+    yield _event("message_start", message=message)
+    for index, block in enumerate(_blocks(answer)):
+        start, delta = _in_pieces(block)
+        yield _event("content_block_start", index=index, content_block=start)
+        if delta is not None:
+            yield _event("content_block_delta", index=index, delta=delta)
+        yield _event("content_block_stop", index=index)
+    end = {"stop_reason": _STOP_REASONS[answer.finish_reason], "stop_sequence": None}
+    yield _event("message_delta", delta=end, usage={"output_tokens": answer.completion_tokens})
+    yield _event("message_stop")
+
+
+def error(status: int, message: str) -> bytes:
+    """See `base.Wire` (contract UA-ERR-03, -04)."""
+    kind = _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def counted(tokens: int) -> bytes:
+    """The answer of `count_tokens`."""
+    return orjson.dumps({"input_tokens": tokens})
+
+
+def _head(request: WireRequest) -> dict[str, Any]:
+    return {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant", "model": request.model}
+
+
+def _blocks(answer: Answer) -> list[dict[str, Any]]:
+    """Text where there is some, then the calls; for an answer that says nothing, one empty text (UA-ANS-02)."""
+    text = answer.message["content"]
+    calls = [_tool_use(call) for call in answer.message.get("tool_calls") or ()]
+    return [*([{"type": "text", "text": text}] if text or not calls else []), *calls]
+
+
+def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    arguments = function["arguments"]
+    if isinstance(arguments, str):
+        arguments = parse_arguments(arguments)
+    if not isinstance(arguments, dict):
+        # What the client is shown, it echoes: the session knows this answer under both spellings (UA-ANS-04).
+        log.warning("arguments that are no JSON object are shown as {}", extra={"tool": function["name"]})
+        arguments = {}
+    call_id = call["id"] or f"toolu_{secrets.token_hex(8)}"
+    return {"type": "tool_use", "id": call_id, "name": function["name"], "input": arguments}
+
+
+def _in_pieces(block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """A block as it starts, and the delta that makes it whole."""
+    if block["type"] == "text":
+        delta = {"type": "text_delta", "text": block["text"]} if block["text"] else None
+        return {"type": "text", "text": ""}, delta
+    return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": _json(block["input"]).decode()}
+
+
+def _usage(answer: Answer, output_tokens: int) -> dict[str, int]:
+    return {
+        "input_tokens": answer.prompt_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": output_tokens,
+    }
+
+
+def _json(document: Any) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # an integer over 64 bits in a call's arguments
+        return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return sse.event(kind, {"type": kind, **fields})

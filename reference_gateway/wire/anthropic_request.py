@@ -1,0 +1,247 @@
+"""Anthropic request bodies -> canonical messages and tools (`types.Message`, `types.Tool`).
+
+Knows the forms in which clients write a message of that wire, and refuses the rest by name of field (contract UA-ANR).
+What only guides the provider (`cache_control`, `citations`, the type of a server tool) is left out, so that it is never
+part of a message's identity.
+
+Invariant: what stands before an assistant message is lowered without regard to what stands behind it. A client sends
+its whole history with each request, and what it sent before an answer was committed with that answer: if something that
+comes later could change it, the conversation would split there. So a reminder (a `system` message in the middle) is
+folded into what stands between the same two assistant messages, and nowhere else (UA-ANR-07).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reference_gateway.types import Message, Tool
+from reference_gateway.wire.base import RequestRefused
+
+log = logging.getLogger(__name__)
+
+_BILLING = re.compile(r"\s*x-anthropic-billing-header:", re.IGNORECASE)
+"""A line that Claude Code puts into its system prompt, another with each request (UA-ANR-02)."""
+
+
+def read_messages(system: Any, messages: Any) -> list[Message]:
+    """The canonical form of a request's `system` and `messages`. Raises `RequestRefused`."""
+    if not isinstance(messages, list) or not messages:
+        raise RequestRefused("messages must be non-empty")
+    head = _system(system, "system")
+    lowered: list[Message] = [{"role": "system", "content": head}] if head else []
+    between: list[Message] = []
+    dropped = 0
+    for place, message in enumerate(messages):
+        where = f"messages[{place}]"
+        if not isinstance(message, dict):
+            raise RequestRefused(f"{where} must be an object")
+        role, content = message.get("role"), message.get("content")
+        if role == "user":
+            between += _user(content, where)
+        elif role == "system":
+            between.append({"role": "system", "content": _system(content, f"{where}.content")})
+        elif role == "assistant":
+            answer, thinking = _assistant(content, where)
+            lowered += [*_fold(between), answer]
+            between, dropped = [], dropped + thinking
+        else:
+            raise RequestRefused(f"Unsupported message role: {where}.role must be user, assistant or system")
+    lowered += _fold(between)
+    if len(lowered) == bool(head):
+        raise RequestRefused("messages must be non-empty: there are only empty system messages")
+    if dropped:
+        log.warning("thinking blocks dropped", extra={"count": dropped})
+    return lowered
+
+
+def read_tools(tools: Any, choice: Any) -> list[Tool] | None:
+    """The tools that the template sees: none where there are none, and under a `tool_choice` of `none`. Raises
+    `RequestRefused`."""
+    if tools is not None and not isinstance(tools, list):
+        raise RequestRefused("tools must be a list")
+    read = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(tools or ())]
+    kind = choice.get("type") if isinstance(choice, dict) else choice
+    if choice is not None and kind not in ("auto", "none"):
+        raise RequestRefused('tool_choice is not supported with this type: expected "auto" or "none"')
+    return None if kind == "none" else read or None
+
+
+def read_stop(sequences: Any) -> list[str] | None:
+    """`stop_sequences`; an empty list is the same as none. Raises `RequestRefused`."""
+    if sequences is None:
+        return None
+    if not isinstance(sequences, list) or not all(isinstance(each, str) for each in sequences):
+        raise RequestRefused("stop_sequences must be a list of strings")
+    return sequences or None
+
+
+def _fold(between: Sequence[Message]) -> list[Message]:
+    """Turn the reminders among the messages between two answers into users' text: behind the text of the nearest user
+    message before, else in front of the next one, else as a message of their own at the end. Never before a tool's
+    result, which has to follow its call (UA-ANR-04 to -06)."""
+    folded: list[Message] = []
+    waiting: list[str] = []
+    before: Message | None = None
+    for message in between:
+        if message["role"] == "system":
+            if not message["content"]:
+                continue
+            reminder = f"<system-reminder>\n{message['content']}\n</system-reminder>"
+            if before is None:
+                waiting.append(reminder)
+            else:
+                before["content"] += f"\n{reminder}"
+            continue
+        folded.append(message)
+        if message["role"] == "user":
+            before = message
+            message["content"] = "\n".join([*waiting, message["content"]])
+            waiting = []
+    if waiting:
+        folded.append({"role": "user", "content": "\n".join(waiting)})
+    return folded
+
+
+def _system(system: Any, where: str) -> str:
+    if system is None:
+        return ""
+    texts = [system] if isinstance(system, str) else _texts(system, where)
+    return "\n".join(filter(None, map(_without_billing, texts)))
+
+
+def _without_billing(text: str) -> str:
+    if _BILLING.search(text) is None:
+        return text
+    return "\n".join(line for line in text.split("\n") if _BILLING.match(line) is None)
+
+
+def _user(content: Any, where: str) -> list[Message]:
+    """The user's text, and what tools returned, in the order in which they stand."""
+    if isinstance(content, str):
+        return [{"role": "user", "content": content}]
+    if not isinstance(content, list) or not content:
+        raise RequestRefused(f"{where}.content must be a string or a non-empty list of content blocks")
+    lowered: list[Message] = []
+    texts: list[str] = []
+    for place, block in enumerate(content):
+        at = f"{where}.content[{place}]"
+        kind = _kind(block, at)
+        if kind == "text":
+            texts.append(_text(block, at))
+            continue
+        if kind != "tool_result":
+            raise _unsupported(kind, at, "text or tool_result")
+        if texts:
+            lowered.append({"role": "user", "content": "\n".join(texts)})
+            texts = []
+        lowered.append(_tool_result(block, at))
+    if texts:
+        lowered.append({"role": "user", "content": "\n".join(texts)})
+    return lowered
+
+
+def _tool_result(block: Mapping[str, Any], where: str) -> Message:
+    call_id = _name(block.get("tool_use_id"), f"{where}.tool_use_id")
+    content = block.get("content")
+    if content is None:
+        content = ""
+    elif not isinstance(content, str):
+        content = "\n".join(_texts(content, f"{where}.content"))
+    if block.get("is_error") is True:
+        content = f"Error: {content}"  # the template has no other place for it, and the model has to know
+    return {"role": "tool", "content": content, "tool_call_id": call_id}
+
+
+def _assistant(content: Any, where: str) -> tuple[Message, int]:
+    """The message, and how many thinking blocks it had (UA-ANR-15, -16)."""
+    if isinstance(content, str):
+        return {"role": "assistant", "content": content}, 0
+    if not isinstance(content, list):
+        raise RequestRefused(f"{where}.content must be a string or a list of content blocks")
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    thinking = 0
+    for place, block in enumerate(content):
+        at = f"{where}.content[{place}]"
+        kind = _kind(block, at)
+        if kind == "text":
+            texts.append(_text(block, at))
+        elif kind == "tool_use":
+            calls.append(_tool_use(block, at))
+        elif kind == "thinking":
+            thinking += 1
+        else:
+            raise _unsupported(kind, at, "text, tool_use or thinking")
+    message: Message = {"role": "assistant", "content": "\n".join(filter(None, texts))}
+    if calls:
+        message["tool_calls"] = calls
+    return message, thinking
+
+
+def _tool_use(block: Mapping[str, Any], where: str) -> dict[str, Any]:
+    arguments = block.get("input")
+    if arguments is not None and not isinstance(arguments, dict):
+        raise RequestRefused(f"{where}.input must be an object")
+    name = _name(block.get("name"), f"{where}.name")
+    return {
+        "id": _name(block.get("id"), f"{where}.id"),
+        "type": "function",
+        "function": {"name": name, "arguments": arguments or {}},
+    }
+
+
+def _tool(tool: Any, where: str) -> Tool:
+    if not isinstance(tool, dict):
+        raise RequestRefused(f"{where} must be an object with a name")
+    description, schema = tool.get("description"), tool.get("input_schema")
+    if description is not None and not isinstance(description, str):
+        raise RequestRefused(f"{where}.description must be a string")
+    if schema is not None and not isinstance(schema, dict):
+        raise RequestRefused(f"{where}.input_schema must be an object")
+    # In the order in which OpenAI's documentation has them: a template prints them as they stand.
+    function: dict[str, Any] = {"name": _name(tool.get("name"), f"{where}.name")}
+    if description is not None:
+        function["description"] = description
+    function["parameters"] = schema or {}
+    return {"type": "function", "function": function}
+
+
+def _texts(blocks: Any, where: str) -> list[str]:
+    """The texts of a list of nothing but text blocks."""
+    if not isinstance(blocks, list):
+        raise RequestRefused(f"{where} must be a string or a list of text blocks")
+    return [_only_text(block, f"{where}[{place}]") for place, block in enumerate(blocks)]
+
+
+def _only_text(block: Any, where: str) -> str:
+    kind = _kind(block, where)
+    if kind != "text":
+        raise _unsupported(kind, where, "text")
+    return _text(block, where)
+
+
+def _kind(block: Any, where: str) -> str:
+    kind = block.get("type") if isinstance(block, dict) else None
+    if not isinstance(kind, str):
+        raise RequestRefused(f"{where} must be an object with a type")
+    return kind
+
+
+def _text(block: Mapping[str, Any], where: str) -> str:
+    text = block.get("text")
+    if not isinstance(text, str):
+        raise RequestRefused(f"{where}.text must be a string")
+    return text
+
+
+def _name(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise RequestRefused(f"{where} must be a non-empty string")
+    return value
+
+
+def _unsupported(kind: str, where: str, expected: str) -> RequestRefused:
+    return RequestRefused(f"{where}.type {kind[:80]!r} is not supported: expected {expected}")
