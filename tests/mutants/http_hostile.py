@@ -1,0 +1,239 @@
+"""Mutants of area HTTP: bodies and connections that the gateway cannot take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+from starlette.types import Receive, Send
+
+from reference_gateway import data_plane
+from reference_gateway.backends import vllm
+from tests.mutants.registry import mutant
+from tests.mutants.sabotage import Answer, App, Sabotage, Scope
+
+
+@mutant("HTTP-007", bugs=(15,))
+def parse_error_is_not_caught(gateway: Sabotage) -> None:
+    """The parser's error is nobody's, and becomes a 500."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        if body in (b"", b"model=kit&messages=Hi"):
+            raise ValueError("Expecting value: line 1 column 1 (char 0)")
+        return original(body)
+
+
+@mutant("HTTP-007")
+def body_is_decoded_as_latin_1(gateway: Sabotage) -> None:
+    """What is not UTF-8 is taken for Latin-1, where every byte is a character."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            body = body.decode("latin-1").encode()
+        return original(body)
+
+
+@mutant("HTTP-007")
+def rest_of_the_body_is_ignored(gateway: Sabotage) -> None:
+    """The parser stops at the end of the first document, whatever comes behind it."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        first, _, rest = body.partition(b"}{")
+        return original(first + b"}" if rest else body)
+
+
+@mutant("HTTP-008")
+def list_body_crashes(gateway: Sabotage) -> None:
+    """Fields are read from whatever the JSON was, and a list has none."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        if body.startswith(b"["):
+            raise AttributeError("'list' object has no attribute 'get'")
+        return original(body)
+
+
+@mutant("HTTP-008")
+def null_body_is_the_default_request(gateway: Sabotage) -> None:
+    """A body of null counts as a request without fields, and is answered with an empty completion."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.is_chat and answer.request == b"null":
+            answer.status, answer.json = 200, {"choices": []}
+
+
+@mutant("HTTP-009")
+def recursion_error_is_not_caught(gateway: Sabotage) -> None:
+    """The parser gives up on deep nesting with an error that nobody catches."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        if body.count(b"[") > 50_000 or body.count(b"{") > 50_000:
+            raise RecursionError("maximum recursion depth exceeded")
+        return original(body)
+
+
+@mutant("HTTP-009")
+def deep_nesting_takes_the_worker_down(gateway: Sabotage) -> None:
+    """Deep nesting is refused, and the worker that did it is gone for the next request."""
+    down = []
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        if down:
+            raise RuntimeError(down.pop())
+        if body.count(b"[") > 50_000:
+            down.append("the worker is gone")
+        return original(body)
+
+
+@mutant("HTTP-010")
+def body_limit_of_the_library_is_a_500(gateway: Sabotage) -> None:
+    """The HTTP library's limit raises where nobody expects it."""
+
+    @gateway.wrap(data_plane, "read_body")
+    async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+        body: bytes = await original(receive, headers, 1 << 30)
+        if len(body) > 5_000_000:
+            raise RuntimeError("Request body exceeded the limit")
+        return body
+
+
+@mutant("HTTP-010")
+def end_of_a_large_body_is_cut_off(gateway: Sabotage) -> None:
+    """Only the first bytes of a large body are read, and what was read is no JSON."""
+
+    @gateway.wrap(data_plane, "read_body")
+    async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+        body: bytes = await original(receive, headers, 1 << 30)
+        return body if len(body) < 5_000_000 else body[:40]
+
+
+@mutant("HTTP-011")
+def lone_surrogate_breaks_the_encoder(gateway: Sabotage) -> None:
+    """A lone surrogate gets through the parser and cannot be encoded afterwards."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        if rb"\ud800" in body:
+            "\ud800".encode()
+        return original(body)
+
+
+@mutant("HTTP-011")
+def nul_breaks_the_database(gateway: Sabotage) -> None:
+    """A NUL character cannot be stored where turns are logged."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        if rb"\u0000" in body:
+            raise ValueError("A string literal cannot contain NUL (0x00) characters.")
+        return original(body)
+
+
+@mutant("HTTP-011")
+def repeated_key_breaks_the_parser(gateway: Sabotage) -> None:
+    """The parser insists on unique keys, and its error is not caught."""
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        if body.count(b'"model":') > 1 and b"}{" not in body:
+            raise KeyError("model")
+        return original(body)
+
+
+@mutant("HTTP-012")
+def body_is_parsed_only_if_labelled_json(gateway: Sabotage) -> None:
+    """The framework parses only what is labelled as JSON, and the handler goes on with None."""
+
+    @gateway.wrap(data_plane, "require_json")
+    def require_json(original: Any, content_type: str | None) -> None:
+        if content_type is None or not content_type.startswith("application/json"):
+            raise AttributeError("'NoneType' object has no attribute 'get'")
+
+
+@mutant("HTTP-013")
+def numbers_that_are_not_finite_pass(gateway: Sabotage) -> None:
+    """The JSON of the standard library is used throughout, which reads and writes NaN and Infinity."""
+    lax = SimpleNamespace(
+        loads=json.loads,
+        dumps=lambda document: json.dumps(document).encode(),
+        JSONDecodeError=json.JSONDecodeError,
+    )
+    gateway.patch(vllm, "orjson", lax)
+
+    @gateway.wrap(data_plane, "read_object")
+    def read_object(original: Any, body: bytes) -> Any:
+        return json.loads(body) if b"NaN" in body or b"Infinity" in body or b"1e999" in body else original(body)
+
+
+@mutant("HTTP-018")
+def connection_is_closed_after_a_refusal(gateway: Sabotage) -> None:
+    """The handler that writes a refusal breaks after its last byte, and the server closes without a word."""
+
+    @gateway.middleware
+    def breaking(app: App) -> App:
+        async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+            status = 0
+
+            async def watch(message: Any) -> None:
+                nonlocal status
+                status = message.get("status", status)
+                await send(message)
+
+            await app(scope, receive, watch)
+            if status == 400:
+                raise ConnectionAbortedError
+
+        return broken
+
+
+@mutant("HTTP-019")
+def chunked_body_is_not_read(gateway: Sabotage) -> None:
+    """The body is read by its content length, which counts as 0 when it is absent."""
+
+    @gateway.wrap(data_plane, "read_body")
+    async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+        body: bytes = await original(receive, headers, limit)
+        return body[: int(headers.get("content-length", "0"))]
+
+
+@mutant("HTTP-020")
+def part_of_a_body_is_taken_for_the_whole(gateway: Sabotage) -> None:
+    """The reading loop ends when the client is gone, and goes on with the bytes that arrived."""
+    cut_short: ContextVar[bool] = ContextVar("cut_short", default=False)
+
+    @gateway.wrap(data_plane, "read_body")
+    async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+        async def listen() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                cut_short.set(True)
+                return {"type": "http.request", "body": b"", "more_body": False}
+            return message
+
+        body: bytes = await original(listen, headers, limit)
+        return body
+
+    @gateway.wrap(data_plane, "_run")
+    async def run(original: Any, session: Any, turn: Any, receive: Receive) -> Any:
+        return await (session.run(turn) if cut_short.get() else original(session, turn, receive))
+
+
+@mutant("HTTP-021")
+def head_probe_crashes(gateway: Sabotage) -> None:
+    """A HEAD request reaches a handler that was written for GET."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.method == "HEAD":
+            answer.status = 500
