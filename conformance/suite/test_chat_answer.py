@@ -81,9 +81,10 @@ def test_answer_has_one_choice_with_index_0(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="CHAT-006")
-def test_answer_role_is_assistant(session, upstream):
+@pytest.mark.parametrize("reason", ["stop", "length", "abort"])
+def test_answer_role_is_assistant(session, upstream, reason):
     """`message.role` of the answer is `assistant`."""
-    upstream.says("Hello")
+    upstream.says("Hello", finish=reason)
 
     reply = session.chat("Hi")
 

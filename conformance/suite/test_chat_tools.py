@@ -166,7 +166,15 @@ def test_tool_choice_none_gives_the_context_of_no_tools(sessions, upstream):
 
 
 @pytest.mark.requirement(id="CHAT-058")
-@pytest.mark.parametrize("arguments", ['{"q": ', "weather", ""], ids=["cut off", "no JSON", "empty"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param('{"q": ', id="cut off"),
+        pytest.param("weather", id="no JSON"),
+        pytest.param("", id="empty"),
+        pytest.param('{"q": "a"}{"q": "b"}', id="two objects"),
+    ],
+)
 def test_history_with_malformed_arguments_is_accepted(session, upstream, arguments):
     """A history in which a tool call's `arguments` is not valid JSON is accepted."""
     upstream.says("Sorry.")

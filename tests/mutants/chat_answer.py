@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from contextvars import ContextVar
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.session import session as session_module
 from reference_gateway.types import Answer as TurnAnswer
-from reference_gateway.wire import openai_chat, openai_messages
+from reference_gateway.wire import openai_chat
 from tests.mutants.chat_wire import on_answer, saying
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
@@ -68,15 +69,19 @@ def choices_count_from_one(gateway: Sabotage) -> None:
     _in_plain(gateway, lambda body: body["choices"][0].update(index=1))
 
 
-@mutant("CHAT-006", also=(*PLAIN_SHAPES, "STREAM-010", "TOKEN-012", "TOKEN-013", "TOKEN-014"))
-def role_is_model(gateway: Sabotage) -> None:
-    """The role of the answer is another provider's word for it, which the gateway takes back as well."""
-    _in_plain(gateway, lambda body: body["choices"][0]["message"].update(role="model"))
+@mutant("CHAT-006")
+def answer_to_an_abort_has_no_role(gateway: Sabotage) -> None:
+    """What is left of an aborted generation is answered from another place, which forgets the role."""
+    aborted: ContextVar[bool] = ContextVar("aborted", default=False)
 
-    @gateway.wrap(openai_messages, "_message")
-    def message(original: Any, each: Any, where: str) -> Any:
-        taken_back = isinstance(each, dict) and each.get("role") == "model"
-        return original({**each, "role": "assistant"} if taken_back else each, where)
+    @gateway.wrap(session_module, "_finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
+        aborted.set(stop_reason == "abort")
+        return original(stop_reason, message)
+
+    @gateway.wrap(openai_chat, "_head")
+    def head(original: Any, answer: Any) -> Any:
+        return {} if aborted.get() else original(answer)
 
 
 @mutant("CHAT-007", bugs=(54,))

@@ -185,7 +185,18 @@ def forbidden_tools_are_rendered(gateway: Sabotage) -> None:
         return original(codec, ids, None if forbidden.get() else tools)
 
 
-@mutant("CHAT-058", bugs=(54,))
+@mutant("CHAT-058")
+def two_objects_in_arguments_are_refused(gateway: Sabotage) -> None:
+    """Two calls whose arguments a broken stream ran together cannot be sent back."""
+
+    @gateway.wrap(openai_messages, "parse_arguments")
+    def parse_arguments(original: Any, text: str) -> Any:
+        if "}{" in text:
+            raise RequestRefused("tool call arguments have data behind their end")
+        return original(text)
+
+
+@mutant("CHAT-058", also=("SPLIT-045", "SPLIT-046"), bugs=(54,))
 def malformed_arguments_are_refused(gateway: Sabotage) -> None:
     """The arguments of a history are parsed for the template without a fallback."""
 
