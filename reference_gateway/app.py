@@ -94,7 +94,13 @@ def create_app(config: Config, *, codec: Codec | None = None, backend: Backend |
 def build_codec(config: Config) -> TemplateCodec:
     """The codec that `config` describes. Raises ValueError naming the file or field at fault."""
     files = read_directory(config.tokenizer) if config.tokenizer is not None else byte_files()
-    codec = TemplateCodec(files, tool_parser=config.tool_parser, template_kwargs=config.template_kwargs)
+    codec = TemplateCodec(
+        files,
+        tool_parser=config.tool_parser,
+        reasoning_parser=config.reasoning_parser,
+        template_kwargs=config.template_kwargs,
+        parse_control=config.control_tokens_in_text == "parsed",
+    )
     if codec.seams.reason is not None:
         log.warning("chat template", extra={"mode": codec.mode, "reason": codec.seams.reason})
     for name in codec.vocabulary.leaks:

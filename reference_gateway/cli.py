@@ -19,7 +19,8 @@ from typing import Any
 import reference_gateway
 from reference_gateway import __version__, logs
 from reference_gateway.codec.parsers import PARSERS
-from reference_gateway.config import BACKENDS, Config
+from reference_gateway.codec.reasoning import REASONING
+from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, Config
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
@@ -58,8 +59,9 @@ def _config(arguments: argparse.Namespace) -> Config:
     for name in ("api_key", "backend_api_key"):
         # An argument shows in the list of processes; the environment does not.
         given.setdefault(name, os.environ.get(f"REFERENCE_GATEWAY_{name.upper()}"))
-    if arguments.tool_parser == "none":
-        given["tool_parser"] = None
+    for name in ("tool_parser", "reasoning_parser"):
+        if given[name] == "none":
+            given[name] = None
     if arguments.sampling is not None:
         given["sampling"] = frozenset(filter(None, (name.strip() for name in arguments.sampling.split(","))))
     return Config(**given)
@@ -98,6 +100,18 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
     model.add_argument("--tokenizer", type=Path, metavar="DIR", help="unset: a built-in byte tokenizer")
     model.add_argument("--tool-parser", choices=(*PARSERS, "none"), default=default.tool_parser)
+    model.add_argument(
+        "--reasoning-parser",
+        choices=(*REASONING, "none"),
+        default="none",
+        help="split thoughts off the text",
+    )
+    model.add_argument(
+        "--control-tokens-in-text",
+        choices=CONTROL_TOKENS_IN_TEXT,
+        default=default.control_tokens_in_text,
+        help="what control tokens that are written in a message become",
+    )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(
         "--request-template-kwargs",

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
 BACKENDS = ("vllm", "scripted")
+CONTROL_TOKENS_IN_TEXT = ("plain", "parsed")
+"""What control strings in a message's text become: ordinary tokens, or control tokens as in engines given text."""
 MAX_BODY = 8 * 1024 * 1024
 """Bytes. Bounds how long one request can keep the event loop in the tokenizer."""
 
@@ -29,6 +31,8 @@ class Config:
     port: int = 8000
     tokenizer: Path | None = None
     tool_parser: str | None = "hermes"
+    reasoning_parser: str | None = None
+    control_tokens_in_text: str = "plain"
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     request_template_kwargs: bool = False
     backend: str = "scripted"
@@ -49,6 +53,8 @@ class Config:
         _positive(self, "prompt_length", "response_length", "max_body", "shutdown_timeout", "backend_timeout")
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be between 0 and 65535")
+        if self.control_tokens_in_text not in CONTROL_TOKENS_IN_TEXT:
+            raise ValueError(f"control_tokens_in_text must be one of {', '.join(CONTROL_TOKENS_IN_TEXT)}")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
         if self.backend == "vllm":

@@ -1,21 +1,27 @@
 """The start-up proof that a chat template can be continued by appending, and what its seams are.
 
-Knows how templates differ. Never knows a client's message: it works on conversations of its own.
+Knows how templates differ. Never knows a client's message: the proof works on conversations of its own.
 
 For each kind of continuation the delta behind a short anchor must be, token for token, the end of the full render of
 several longer conversations, and the full render must still begin with the history as it was rendered before, and that
-with the prompt that asked for its last answer. A template that rewrites its history (one that drops old reasoning), or
-one whose generation prompt is not simply appended, does not pass for the kinds in which it does so.
+with the prompt that asked for its last answer. A template that rewrites its history, or one whose generation prompt is
+not simply appended, does not pass for the kinds in which it does so.
+
+Many templates rewrite one thing only: they drop what the model thought before earlier answers. Where thoughts are to be
+*kept*, histories are compared without them: the ids that were sampled stay, and what follows them is what the template
+writes there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from reference_gateway.codec.chat_template import TemplateRefused
+from reference_gateway.codec.reasoning import without_thoughts
+from reference_gateway.codec.vocabulary import new_cut
 from reference_gateway.types import Message, Tool
 
 Render = Callable[[Sequence[Message], "Sequence[Tool] | None", Mapping[str, Any], bool], str]
@@ -106,7 +112,7 @@ def kinds_of(suffix: Sequence[Message]) -> frozenset[str]:
     return frozenset(kinds)
 
 
-def find_seams(render: Render, encode: Encode, kwargs: Mapping[str, Any]) -> Seams:
+def find_seams(render: Render, encode: Encode, kwargs: Mapping[str, Any], *, keep_thoughts: bool = False) -> Seams:
     """Examine a template. Raises ValueError when it can't render even a question and an answer."""
     try:
         question = render([ANCHOR_USER], None, kwargs, False)
@@ -121,16 +127,20 @@ def find_seams(render: Render, encode: Encode, kwargs: Mapping[str, Any]) -> Sea
     generation_prompt = prompted[len(question) :]
     if not prompted.startswith(question) or encode(prompted) != encode(question) + encode(generation_prompt):
         return Seams(turn_end, "", nothing, nothing, True, "Generation prompt is not a stable token suffix")
-    proof = _Proof(render, encode, kwargs, turn_end)
-    proved = frozenset(kind for kind in CONTINUATIONS if proof.holds(kind, None))
-    proved_with_tools = frozenset(kind for kind in CONTINUATIONS if proof.holds(kind, _TOOLS))
+    proof = _Proof(render, encode, kwargs, turn_end, keep_thoughts)
+    proved, proved_with_tools = proof.kinds(None), proof.kinds(_TOOLS)
     tools_matter = any(
         proof.delta(anchor, suffix, None) != proof.delta(anchor, suffix, _TOOLS)
         for kind in proved_with_tools
         for anchor, suffix in CONTINUATIONS[kind]
     )
     reason = _reason(proved, proved_with_tools)
+    if not keep_thoughts and (reason is None or _Proof(render, encode, kwargs, turn_end, True).kinds(None) > proved):
+        reason = f"{reason}; {_THOUGHTS}" if reason else (None if proof.keeps_thoughts() else _THOUGHTS)
     return Seams(turn_end, generation_prompt, proved, proved_with_tools, tools_matter, reason)
+
+
+_THOUGHTS = "the template drops what was thought before earlier answers (a reasoning parser keeps it)"
 
 
 def _reason(proved: frozenset[str], proved_with_tools: frozenset[str]) -> str | None:
@@ -142,54 +152,106 @@ def _reason(proved: frozenset[str], proved_with_tools: frozenset[str]) -> str | 
     return f"the template rewrites its history at these continuations, {'; '.join(found)}" if found else None
 
 
+def behind(
+    render: Render,
+    history: Sequence[Message],
+    suffix: Sequence[Message],
+    tools: Sequence[Tool] | None,
+    kwargs: Mapping[str, Any],
+    *,
+    turn_end: str,
+    keep_thoughts: bool = False,
+) -> str | None:
+    """What the template writes behind the answer that `history` ends with, from the end of its turn to the generation
+    prompt behind `suffix`. None when it rewrites the history, or can't render it.
+
+    A mark that nobody can guess stands in the answer. What is in front of it may not change when `suffix` is added, and
+    what is behind it, without `suffix`, may only be added to.
+    """
+    mark = new_cut()
+    for answer in _marked(history[-1], mark, keep_thoughts):
+        marked = [*history[:-1], answer]
+        try:
+            before = render(marked, tools, kwargs, False)
+            whole = render([*marked, *suffix], tools, kwargs, True)
+        except TemplateRefused:
+            return None
+        front, found, seam = before.partition(mark)
+        if not found:
+            continue
+        new_front, _, rest = whole.partition(mark)
+        same = front == new_front or (keep_thoughts and without_thoughts(front) == without_thoughts(new_front))
+        if not same or not seam.endswith(turn_end) or not rest.startswith(seam):
+            return None
+        return rest[len(seam) - len(turn_end) :].replace(mark, "")
+    return None
+
+
+def _marked(answer: Message, mark: str, keep_thoughts: bool) -> Iterator[Message]:
+    """The answer with the mark in it, in the places where templates write it as it is, the last first."""
+    if keep_thoughts:
+        answer = {name: value for name, value in answer.items() if name != "reasoning_content"}
+    calls = answer.get("tool_calls")
+    if calls:
+        function = calls[-1]["function"]
+        named = {**calls[-1], "function": {**function, "name": function["name"] + mark}}
+        yield {**answer, "tool_calls": [*calls[:-1], named]}
+    content = answer["content"]
+    yield {
+        **answer,
+        "content": content + mark if isinstance(content, str) else [*content, {"type": "text", "text": mark}],
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class _Proof:
     render: Render
     encode: Encode
     kwargs: Mapping[str, Any]
     turn_end: str
+    keep_thoughts: bool
 
-    def holds(self, kind: str, tools: list[Tool] | None) -> bool:
-        histories = self._histories(tools)
-        return bool(histories) and all(
-            self._same(history, anchor, suffix, tools)
-            for anchor, suffix in CONTINUATIONS[kind]
-            for history in histories
+    def kinds(self, tools: list[Tool] | None) -> frozenset[str]:
+        """The kinds of continuation for which the proof holds."""
+        histories = [history for history in _HISTORIES if self._renders(history, tools)]
+        return frozenset(
+            kind
+            for kind, cases in CONTINUATIONS.items()
+            if histories
+            and all(self._same(history, anchor, suffix, tools) for anchor, suffix in cases for history in histories)
         )
+
+    def keeps_thoughts(self) -> bool:
+        """Whether an answer with reasoning may be continued by a user."""
+        return self.delta({**_PLAIN, "reasoning_content": "Hm."}, (_USER,), None) is not None
 
     def delta(self, anchor: Message, suffix: Sequence[Message], tools: list[Tool] | None) -> str | None:
         """What stands behind the anchor's content, rendered behind the short anchor."""
-        return self._tail([ANCHOR_USER, anchor], suffix, tools)
+        return self._behind([ANCHOR_USER, anchor], suffix, tools)
+
+    def _behind(self, history: Sequence[Message], suffix: Sequence[Message], tools: list[Tool] | None) -> str | None:
+        keep, end = self.keep_thoughts, self.turn_end
+        return behind(self.render, history, suffix, tools, self.kwargs, turn_end=end, keep_thoughts=keep)
 
     def _same(
         self, history: Sequence[Message], anchor: Message, suffix: Sequence[Message], tools: list[Tool] | None
     ) -> bool:
         delta = self.delta(anchor, suffix, tools)
-        if delta is None or delta != self._tail([*history, anchor], suffix, tools):
+        if delta is None or delta != self._behind([*history, anchor], suffix, tools):
             return False
         # What was sent to get the answer must stand unchanged before it, once it is an answer.
         asked = self.render(history, tools, self.kwargs, True)
-        if not self.render([*history, anchor], tools, self.kwargs, False).startswith(asked):
+        answered = self.render([*history, anchor], tools, self.kwargs, False)
+        if self.keep_thoughts:
+            asked, answered = without_thoughts(asked), without_thoughts(answered)
+        if not answered.startswith(asked):
             return False
         ids = self.encode(delta)
         whole = self.encode(self.render([*history, anchor, *suffix], tools, self.kwargs, True))
         return bool(ids) and whole[-len(ids) :] == ids
 
-    def _tail(self, history: list[Message], suffix: Sequence[Message], tools: list[Tool] | None) -> str | None:
-        try:
-            before = self.render(history, tools, self.kwargs, False)
-            whole = self.render([*history, *suffix], tools, self.kwargs, True)
-        except TemplateRefused:
-            return None
-        if not before.endswith(self.turn_end) or not whole.startswith(before):
-            return None
-        return whole[len(before) - len(self.turn_end) :]
-
-    def _histories(self, tools: list[Tool] | None) -> list[Sequence[Message]]:
-        """The histories that the template can render at all; one that it refuses can't be continued by anyone."""
-        return [history for history in _HISTORIES if self._renders(history, tools)]
-
     def _renders(self, history: Sequence[Message], tools: list[Tool] | None) -> bool:
+        """One that the template refuses can't be continued by anyone."""
         try:
             self.render(history, tools, self.kwargs, True)
         except TemplateRefused:

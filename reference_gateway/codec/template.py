@@ -7,19 +7,23 @@ fixed user message and the assistant message itself (together the *anchor*), wit
 them: what the second render adds is the delta, and its cost does not depend on the history. `seams.py` proves at
 start-up for which kinds of continuation that delta is what the full render has in that place. A continuation of any
 other kind, or one that makes the template rewrite its anchor, is answered with None: the caller starts a new chain.
+
+With a reasoning parser the thoughts of an answer belong to its ids alone: a continuation is appended behind them as
+they were sampled, whether or not the client echoes them, and also where the template would drop them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
+from reference_gateway.codec.chat_template import ChatTemplate
 from reference_gateway.codec.directory import TokenizerFiles
 from reference_gateway.codec.parsers import PARSERS
-from reference_gateway.codec.seams import ANCHOR_USER, Seams, find_seams, kinds_of
+from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
+from reference_gateway.codec.seams import ANCHOR_USER, Seams, behind, find_seams, kinds_of
 from reference_gateway.codec.tools import parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
 from reference_gateway.types import Message, Tool
@@ -36,27 +40,33 @@ class _Said:
 
 
 class TemplateCodec:
-    """A `types.Codec` for a tokenizer directory. `tool_parser` is a name of `tools.PARSERS` or None; `template_kwargs`
-    reach every render, under those of the request (contract UA-VAL-12). Raises ValueError for unusable files."""
+    """A `types.Codec` for a tokenizer directory. `tool_parser` is a name of `parsers.PARSERS` or None,
+    `reasoning_parser` one of `reasoning.REASONING` or None; `template_kwargs` reach every render, under those of the
+    request (contract UA-VAL-12). With `parse_control`, control strings in messages become control tokens, as engines
+    read them that are given text. Raises ValueError for unusable files."""
 
     def __init__(
         self,
         files: TokenizerFiles,
         *,
         tool_parser: str | None = None,
+        reasoning_parser: str | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
+        parse_control: bool = False,
     ) -> None:
-        if tool_parser is not None and tool_parser not in PARSERS:
-            raise ValueError(f"tool_parser {tool_parser!r} is unknown: expected one of {', '.join(PARSERS)}")
-        self._parser = PARSERS[tool_parser] if tool_parser is not None else None
+        self._parser = PARSERS[_known("tool_parser", tool_parser, PARSERS)] if tool_parser is not None else None
+        self._thoughts = reasoning_parser is not None and bool(_known("reasoning_parser", reasoning_parser, REASONING))
         self._kwargs = deepcopy(dict(template_kwargs or {}))
+        self._parse_control = parse_control
         self.vocabulary = Vocabulary(files.tokenizer)
         self._template = ChatTemplate(files.templates, files.special_tokens)
         eos = files.special_tokens.get("eos_token")
         ends = {self.vocabulary.token_id(eos)} if eos else set()
         self._turn_ends = self.vocabulary.control_ids | {token for token in ends if token is not None}
-        self.seams: Seams = find_seams(self._render, self.vocabulary.encode, self._kwargs)
+        self.seams: Seams = find_seams(self._render, self.vocabulary.encode, self._kwargs, keep_thoughts=self._thoughts)
         self.mode = "incremental" if self.seams.proved else "full"
+        self._thoughts_opened = opens_thoughts(self.seams.generation_prompt)
+        self._thoughts_are_control = self._thoughts and self.vocabulary.has_control(OPEN + CLOSE)
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
         """See `types.Codec`. Raises `TemplateRefused` when the template can't render the messages."""
@@ -80,28 +90,39 @@ class TemplateCodec:
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
         said = self._guard(_Said([ANCHOR_USER, history[-1], *suffix], tools, kwargs))
-        kwargs = {**self._kwargs, **said.kwargs}
-        try:
-            anchor = self._render(said.messages[:2], said.tools, kwargs, False)
-            whole = self._render(said.messages, said.tools, kwargs, True)
-        except TemplateRefused:
+        delta = behind(
+            self._render,
+            said.messages[:2],
+            said.messages[2:],
+            said.tools,
+            {**self._kwargs, **said.kwargs},
+            turn_end=self.seams.turn_end,
+            keep_thoughts=self._thoughts,
+        )
+        if delta is None:
             return None
-        if not anchor.endswith(self.seams.turn_end) or not whole.startswith(anchor):
-            return None
-        ids = self._encode(whole[len(anchor) - len(self.seams.turn_end) :], said.cut)
+        ids = self._encode(delta, said.cut)
         if ids and ids[0] == last_id and last_id in self._turn_ends:
             return ids[1:]
         return ids
 
     def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
-        """See `types.Codec`. Control tokens are kept for the parser only (contract UA-TC-06)."""
-        if ids and ids[-1] in self._turn_ends:
+        """See `types.Codec`. Control tokens are kept for the parsers only (contract UA-TC-06)."""
+        ended = bool(ids) and ids[-1] in self._turn_ends
+        if ended:
             ids = ids[:-1]
+        shown = self.vocabulary.without_control
         if self._parser is not None and tools:
-            text, calls = parse_calls(self._parser, self.vocabulary.decode(ids, keep_control=True), tools)
+            reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=True), ended)
+            content, calls = parse_calls(self._parser, text, tools)
             if calls:
-                return {"role": "assistant", "content": self.vocabulary.without_control(text), "tool_calls": calls}
-        return {"role": "assistant", "content": self.vocabulary.decode(ids, keep_control=False)}
+                return {**_answer(shown(reasoning), shown(content)), "tool_calls": calls}
+        keep = self._thoughts_are_control
+        reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=keep), ended)
+        return _answer(shown(reasoning), shown(text)) if keep else _answer(reasoning, text)
+
+    def _split(self, text: str, ended: bool) -> tuple[str, str]:
+        return split_thoughts(text, opened=self._thoughts_opened, ended=ended) if self._thoughts else ("", text)
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any], prompt: bool
@@ -113,7 +134,7 @@ class TemplateCodec:
 
     def _guard(self, said: _Said) -> _Said:
         """What a client said, with every control string in it cut; as it is when there is none."""
-        if not any(map(self._mentions_control, (said.messages, said.tools, said.kwargs))):
+        if self._parse_control or not any(map(self._mentions_control, (said.messages, said.tools, said.kwargs))):
             return said
         cut = new_cut()
         return _Said(self._mark(said.messages, cut), self._mark(said.tools, cut), self._mark(said.kwargs, cut), cut)
@@ -140,6 +161,17 @@ class TemplateCodec:
             {**self._mark(each, cut), "text": next(texts)} if _text(each) is not None else self._mark(each, cut)
             for each in value
         ]
+
+
+def _known(field: str, name: str, names: Collection[str]) -> str:
+    if name not in names:
+        raise ValueError(f"{field} {name!r} is unknown: expected one of {', '.join(names)}")
+    return name
+
+
+def _answer(reasoning: str, content: str) -> Message:
+    message: Message = {"role": "assistant", "content": content}
+    return {**message, "reasoning_content": reasoning} if reasoning else message
 
 
 def _text(part: Any) -> str | None:
