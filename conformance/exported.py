@@ -14,6 +14,7 @@ from typing import Any, Self
 from conformance.failure import ConformanceFailure, describe
 from conformance.gateway import Trajectory
 from conformance.oracles import Violation, token_truth
+from conformance.oracles.evidence import Evidence
 from conformance.oracles.tokens import Decode, first_difference, listed, pack, places, window
 from conformance.session import Message, Superseded, Trajectories
 from conformance.tokenizer import Tokenizer
@@ -120,8 +121,7 @@ class TokenExpectation:
     def have_logprobs(self) -> Self:
         """Each has logprobs, one finite value for each of its ids."""
         __tracebackhide__ = True
-        full = [replace(each, response_mask=[1] * len(each.response_ids)) for each in self._any()]
-        _hold([*self._null_logprobs(), *_about_logprobs(token_truth.alignment(full))])
+        _hold([*self._null_logprobs(), *_misaligned_logprobs(self._any())])
         return self
 
     def have_zero_logprobs_in_gaps(self) -> Self:
@@ -139,11 +139,10 @@ class TokenExpectation:
         return self
 
     def have_true_logprobs_or_none(self, record: Record) -> Self:
-        """Those that have logprobs have them aligned and as reported."""
+        """Those that have logprobs have one for each id, and those of their generations are as reported."""
         __tracebackhide__ = True
         calls, _ = _read(record)
-        wrong = _about_logprobs(token_truth.alignment(self.trajectories))
-        _hold(wrong or token_truth.logprob_truth(self.trajectories, calls))
+        _hold(_misaligned_logprobs(self.trajectories) or token_truth.logprob_truth(self.trajectories, calls))
         return self
 
     def span_weight_versions(self, *expected: tuple[int, int] | None) -> Self:
@@ -192,6 +191,21 @@ class TokenExpectation:
         _hold(token_truth.logprob_truth(self.trajectories, calls))
         return self
 
+    def train_on(self, record: Record, *numbers: int) -> Self:
+        """The generations of these calls are trainable, and of no others, wherever and however often."""
+        __tracebackhide__ = True
+        calls, decode = _read(record)
+        evidence = Evidence(self.trajectories, calls)
+        found = {call.number for _, segments in evidence.segments for one in segments for call in one.calls}
+        asked = {
+            number: f"call {number} ({listed(pack(call.generation), decode)})" for number, call in enumerate(calls)
+        }
+        _hold(
+            [Violation(asked[number], "mask 1 on its generation", "none") for number in numbers if number not in found]
+            + [Violation(asked[number], "given up, so no mask 1", "mask 1") for number in sorted(found - {*numbers})]
+        )
+        return self
+
     def account_for(self, record: Record, superseded: Superseded) -> Self:
         """Each generation is trainable exactly once where the upstream sampled it, but for those that the gateway
         reports as superseded: as many, with as many ids."""
@@ -214,7 +228,7 @@ class TokenExpectation:
         return [
             Violation(f"trajectory {number}, response_logprobs", "a list of floats", "null")
             for number, each in enumerate(self._any())
-            if each.response_logprobs is None
+            if each.response_logprobs is None and 1 in each.response_mask
         ]
 
     def _any(self) -> Trajectories:
@@ -357,6 +371,12 @@ def _false_response(number: int, trajectory: Trajectory, call: Call, decode: Dec
     causes = [one.hint for one in token_truth.verbatim([sampled], [call], decode)]
     where = f"trajectory {number}, response_ids[{at}]"
     return [Violation(where, window(wanted, at, decode), window(found, at, decode), *causes[:1])]
+
+
+def _misaligned_logprobs(trajectories: Sequence[Trajectory]) -> list[Violation]:
+    """What is wrong with lengths and values, whatever the mask."""
+    unmasked = [replace(each, response_mask=[1] * len(each.response_ids)) for each in trajectories]
+    return _about_logprobs(token_truth.alignment(unmasked))
 
 
 def _about_logprobs(violations: Sequence[Violation]) -> list[Violation]:

@@ -34,6 +34,16 @@ def echoed(session, upstream, answer, **changes):
     return talk
 
 
+def echoed_later(session, upstream, answer, **changes):
+    """A conversation whose first answer is echoed with these changes once a later one was given. Neither of them is
+    rewritten by that: the last answer is echoed as it was."""
+    talk = Conversation(session, upstream)
+    talk.turn("Hi", answer)
+    talk.turn("How are you?", "Fine")
+    talk.messages[1] |= changes
+    talk.turn("Really?", "Yes")
+
+
 @pytest.mark.requirement(id="SPLIT-036")
 @pytest.mark.parametrize(
     ("calls", "answers"),
@@ -58,11 +68,10 @@ def test_ids_that_change_later_start_no_trajectory(session, upstream, calls, ans
 @pytest.mark.requirement(id="SPLIT-037")
 def test_renamed_ids_start_a_trajectory(session, upstream):
     """An echo in which the client renamed the tool call ids starts a trajectory of its own."""
-    talk = Conversation(session, upstream, tools=[SEARCH])
-    talk.turn("Look it up", tool_calls=[CALL])
+    talk = searched(session, upstream)
     for each in talk.messages[1].get("tool_calls") or []:
-        each["id"] = "renamed"
-    talk.turn(tool("It is sunny.", "renamed"), "Sunny")
+        each["id"] += "-renamed"
+    talk.turn("Thanks", "You are welcome")
 
     expect(session.trajectories()).count(2)
 
@@ -86,7 +95,7 @@ def test_added_reasoning_continues(session, upstream):
 @pytest.mark.requirement(id="SPLIT-040")
 def test_added_reasoning_starts_a_trajectory(session, upstream):
     """An echo to which `reasoning_content` was added starts a trajectory of its own."""
-    echoed(session, upstream, "Hello", reasoning_content="I should greet.")
+    echoed_later(session, upstream, "Hello", reasoning_content="I should greet.")
 
     expect(session.trajectories()).count(2)
 
@@ -113,7 +122,7 @@ def test_other_outer_white_space_continues(session, upstream, answer, echo):
 @pytest.mark.parametrize(("answer", "echo"), OUTER_BLANKS)
 def test_other_outer_white_space_starts_a_trajectory(session, upstream, answer, echo):
     """An echo whose outer white space was changed starts a trajectory of its own."""
-    echoed(session, upstream, answer, content=echo)
+    echoed_later(session, upstream, answer, content=echo)
 
     expect(session.trajectories()).count(2)
 

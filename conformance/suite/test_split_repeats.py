@@ -29,7 +29,7 @@ def test_repeat_replaces_the_answer(session, upstream):
         upstream.says(answer)
         session.chat("A colour?")
 
-    expect(session.trajectories()).count(1).conserve(upstream, {0, 1})
+    expect(session.trajectories()).count(1).train_on(upstream, 2)
 
 
 @pytest.mark.requirement(id="SPLIT-048")

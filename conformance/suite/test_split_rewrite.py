@@ -57,7 +57,7 @@ def test_replaced_answer_is_not_exported_as_sampled(session, upstream, rewritten
     talk.turn(rewritten, "Sorry")
     talk.turn("Fine now", "Good")
 
-    expect(session.trajectories()).conserve(upstream, {1})
+    expect(session.trajectories()).train_on(upstream, 0, 2, 3)
 
 
 @pytest.mark.requirement(id="SPLIT-021")
@@ -139,7 +139,7 @@ def test_change_before_the_last_question_gives_up_nothing(session, upstream, his
     talk = two_turns(session, upstream)
     talk.as_if(*history(talk.messages)).turn("Go on", "Good")
 
-    expect(session.trajectories()).conserve(upstream)
+    expect(session.trajectories()).train_on(upstream, 0, 1, 2)
 
 
 @pytest.mark.requirement(id="SPLIT-027")
@@ -149,7 +149,7 @@ def test_rewrite_between_two_answers_gives_up_neither(session, upstream):
     talk.back(2).turn("How are you?", "Worse")
     talk.back().turn("That was wrong.", "Sorry")
 
-    expect(session.trajectories()).count(3).conserve(upstream)
+    expect(session.trajectories()).count(3).train_on(upstream, 0, 1, 2, 3)
 
 
 @pytest.mark.requirement(id="SPLIT-028")
@@ -159,7 +159,7 @@ def test_rewrite_replaces_the_answer_of_the_longest_history(session, upstream):
     Conversation(session, upstream).turn("Hi", "Hello")
     talk.back().turn("That was wrong.", "Sorry")
 
-    expect(session.trajectories()).count(2).conserve(upstream, {1})
+    expect(session.trajectories()).count(2).train_on(upstream, 0, 2, 3)
 
 
 @pytest.mark.requirement(id="SPLIT-029")
@@ -173,7 +173,7 @@ def test_rewrite_under_a_turn_in_flight_gives_up_nothing(session, upstream):
     hold.release()
     later.reply()
 
-    expect(session.trajectories()).conserve(upstream)
+    expect(session.trajectories()).train_on(upstream, 0, 1, 2, 3)
 
 
 @pytest.mark.requirement(id="SPLIT-030")
@@ -193,7 +193,7 @@ def test_rewrite_without_room_leaves_nothing_unsent(sessions, upstream):
     session = sessions.open(prompt_length=200, response_length=100)
     two_turns(session, upstream).back().ask("That was wrong. " * 300)
 
-    expect(session.trajectories()).have_true_context(upstream).conserve(upstream, {1})
+    expect(session.trajectories()).have_true_context(upstream).train_on(upstream, 0)
 
 
 @pytest.mark.requirement(id="SPLIT-032")
@@ -202,7 +202,7 @@ def test_rewrite_starts_a_trajectory(session, upstream, rewritten):
     """A request that rewrites the last answer starts a trajectory of its own, and the answer stays exported."""
     two_turns(session, upstream).back().turn(rewritten, "Sorry")
 
-    expect(session.trajectories()).count(2).conserve(upstream)
+    expect(session.trajectories()).count(2).train_on(upstream, 0, 1, 2)
 
 
 @pytest.mark.requirement(id="SPLIT-033")
@@ -213,7 +213,7 @@ def test_first_rewrite_starts_a_trajectory(session, upstream, rewritten):
     talk.turn("Hi", "Wrong")
     talk.back().turn(rewritten, "Sorry")
 
-    expect(session.trajectories()).count(2).conserve(upstream)
+    expect(session.trajectories()).count(2).train_on(upstream, 0, 1)
 
 
 @pytest.mark.requirement(id="SPLIT-034")
@@ -224,7 +224,7 @@ def test_first_rewrite_replaces_the_answer(session, upstream, rewritten):
     talk.turn("Hi", "Wrong")
     talk.back().turn(rewritten, "Sorry")
 
-    expect(session.trajectories()).count(1).conserve(upstream, {0})
+    expect(session.trajectories()).count(1).train_on(upstream, 1)
 
 
 @pytest.mark.requirement(id="SPLIT-035")
