@@ -77,7 +77,7 @@ def test_later_turn_gets_what_its_context_leaves(sessions, upstream):
     session = open_with_room(sessions, upstream, "Hi", room=100)
     lengths = len(last_call(upstream).context) + 100
 
-    talk = Conversation(session, upstream)
+    talk = Conversation(session, upstream, max_tokens=500)
     for number in range(3):
         talk.turn("Hi" if number == 0 else f"Question {number}", f"Answer {number}")
 
@@ -90,7 +90,7 @@ def test_room_for_one_id_is_room(sessions, upstream):
     session = open_with_room(sessions, upstream, "Hi", room=1)
 
     upstream.says("H", finish="length")
-    session.chat("Hi")
+    session.chat("Hi", max_tokens=500)
 
     expect(len(upstream.calls)).equals(2, "upstream calls, that of measuring included")
     expect_max_tokens(upstream, 1)

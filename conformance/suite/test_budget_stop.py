@@ -8,7 +8,7 @@ from conformance.conversation import Conversation
 from conformance.expect import expect
 from conformance.lengths import context_length, open_with_room
 from conformance.outcome import NotApplicable
-from conformance.session import ControlRefused, Trajectories
+from conformance.session import ControlRefused
 
 LONG = "And now tell me everything that you know. " * 12
 """More than fits behind any conversation of these checks."""
@@ -126,7 +126,11 @@ def test_conversation_without_room_is_not_continued(sessions, upstream):
 
     talk.turn("How are you?", "Fine")
 
-    expect(Trajectories(talk.trajectories()[:1])).same_as(before)
+    expect(tokens(talk.trajectories())).contains(*tokens(before), "the trajectories")
+
+
+def tokens(trajectories):
+    return [(each.prompt_ids, each.response_ids, each.response_mask) for each in trajectories]
 
 
 @pytest.mark.requirement(id="BUDGET-018")

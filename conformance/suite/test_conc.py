@@ -64,7 +64,7 @@ def test_parallel_continuations_take_a_trajectory_each(session, upstream, count)
     """Parallel continuations of equal answers to one request each continue another of them."""
     continue_equal_answers(session, upstream, count, count)
 
-    expect(session.trajectories()).count(count)
+    expect(session.trajectories()).count(count).conserve(upstream)
 
 
 @pytest.mark.requirement(id="CONC-004")
@@ -88,11 +88,12 @@ def continue_equal_answers(session, upstream, answers, continuations):
 @pytest.mark.requirement(id="CONC-005")
 def test_overlapping_turns_are_exported_in_the_order_of_their_answers(session, upstream):
     """Trajectories whose last turns overlapped are exported in the order in which the upstream answered them."""
+    Conversation(session, upstream).turn("Hi", "Hello")
     slow = upstream.holds("Slow", when="the slow one")
     quick = upstream.holds("Quick", when="the quick one")
     talk = Conversation(session, upstream)
     pending = {}
-    for calls, (hold, question) in enumerate(((slow, "Ask the slow one."), (quick, "Ask the quick one.")), 1):
+    for calls, (hold, question) in enumerate(((slow, "Ask the slow one."), (quick, "Ask the quick one.")), 2):
         pending[hold] = talk.start(question)
         talk.reach_upstream(calls)
     for hold in (quick, slow):

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
 
 DIALECTS: tuple[Dialect, ...] = (Completions(), Chat())
+CONTEXT = ("prompt", "input_ids", "messages", "tools", "chat_template_kwargs", "add_generation_prompt")
+"""The fields of which a dialect makes the context."""
 MAX_BODY = 256 * 1024 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -139,8 +142,11 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 def _generate(engine: Engine, dialect: Dialect) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        ask = dialect.read(await _body(request), engine.tokenizer)
+        ask, refusal = _read(dialect, await _body(request), engine.tokenizer)
         call = engine.arrive(ask, request.headers)
+        if refusal is not None:
+            engine.close(call, ledger.FAILED, 400, str(refusal))
+            return _json(dialect.error(400, str(refusal)), 400)
         try:
             step, samples = await engine.sample(ask, call)
             return await _deliver(request, engine, dialect, ask, call, step, samples)
@@ -155,6 +161,19 @@ def _generate(engine: Engine, dialect: Dialect) -> Handler:
             return _json(dialect.error(503, "the test that scripted this call has ended"), 503)
 
     return handle
+
+
+def _read(dialect: Dialect, body: dict[str, Any], tokenizer: Tokenizer) -> tuple[Ask, BadRequest | None]:
+    """What is asked, and why it is refused, if it is. A call that is refused for one of its fields stands in the ledger
+    like any other; what has no context is no call, and raises `BadRequest`."""
+    try:
+        return dialect.read(body, tokenizer), None
+    except BadRequest as refusal:
+        try:
+            ask = dialect.read({name: body[name] for name in CONTEXT if name in body}, tokenizer)
+        except BadRequest:
+            raise refusal from None
+        return replace(ask, body={name: value for name, value in body.items() if name not in CONTEXT[:3]}), refusal
 
 
 async def _deliver(

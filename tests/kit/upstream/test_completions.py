@@ -227,3 +227,14 @@ def test_a_bad_request_is_refused_by_the_name_of_its_field(body: bytes, message:
 
     assert refused.status_code == 400
     assert message in refused.json()["error"]["message"]
+
+
+def test_a_call_that_is_refused_for_a_field_stands_in_the_ledger(scripted: Upstream, caller: Caller) -> None:
+    scripted.says("not taken")
+    refused = caller.complete(scripted.nonce, max_tokens=-3)
+    answered = caller.complete(scripted.nonce)
+
+    assert (refused.status_code, answered.status_code) == (400, 200)
+    first, second = scripted.calls
+    assert (first.outcome, first.status, first.max_tokens, second.outcome) == ("failed", 400, -3, "answered")
+    assert first.context == second.context
