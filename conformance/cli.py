@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--format", choices=["markdown"], default="markdown")
     report.set_defaults(run=_report)
 
+    stream = commands.add_parser("check-stream", help="judge a recorded stream, with line and column of what is wrong")
+    stream.add_argument("file", help="the recording, the body alone; - reads standard input")
+    stream.add_argument("--wire", required=True, choices=["openai", "anthropic", "responses", "invocations", "turns"])
+    stream.add_argument("--format", choices=["text", "json"], default="text")
+    stream.set_defaults(run=_check_stream)
+
     tokenizer = commands.add_parser("tokenizer", help="print the directory of one of the kit's tokenizers")
     tokenizer.add_argument("name", choices=list(names()))
     tokenizer.set_defaults(run=_tokenizer)
@@ -78,6 +84,12 @@ def _report(chosen: argparse.Namespace) -> int:
 
     print(render_markdown(load_report(chosen.file)), end="")
     return 0
+
+
+def _check_stream(chosen: argparse.Namespace) -> int:
+    from conformance.check_stream import check_stream
+
+    return check_stream(chosen.file, chosen.wire, chosen.format)
 
 
 def _tokenizer(chosen: argparse.Namespace) -> int:
