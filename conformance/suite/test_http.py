@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from conformance.session import ABSENT
 from conformance.wire import at
 
 RETRIED = (408, 409, 429)
-NOT_CHAT = {
+NOT_CHAT: dict[str, dict[str, Any]] = {
     "not-json": {"content": b"{"},
     "not-an-object": {"body": ["Hi"]},
     "no-messages": {"body": {"model": "kit"}},

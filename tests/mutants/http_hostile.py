@@ -46,8 +46,14 @@ def rest_of_the_body_is_ignored(gateway: Sabotage) -> None:
 
     @gateway.wrap(data_plane, "read_object")
     def read_object(original: Any, body: bytes) -> Any:
-        first, _, rest = body.partition(b"}{")
-        return original(first + b"}" if rest else body)
+        try:
+            json.loads(body)
+        except json.JSONDecodeError as error:
+            if error.msg == "Extra data":
+                body = error.doc[: error.pos].encode()
+        except (ValueError, RecursionError):
+            pass
+        return original(body)
 
 
 @mutant("HTTP-008")
