@@ -40,6 +40,7 @@ class RawConnection:
             self._socket = context.wrap_socket(plain, server_hostname=parts.hostname) if context else plain
         except OSError as error:
             raise ConformanceFailure([Violation(f"connecting to {self._host}", "a connection", str(error))]) from error
+        recorder.sockets.append(self._socket)
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ that does not come in time is recorded on the exchange and raised as `NoAnswer`.
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -30,10 +31,13 @@ class Recorder(httpx.BaseTransport):
         self.exchanges: list[Exchange] = []
         self.timeout = timeout
         self.deadline = float("inf")
+        self.sockets: list[socket.socket] = []
+        """What a check dialled by itself. The next one finds it closed."""
         self._refused = False
 
     def begin(self) -> None:
         """A new check starts: an empty record and a fresh deadline."""
+        self._hang_up()
         self.exchanges = []
         self.deadline = time.monotonic() + self.timeout
 
@@ -73,9 +77,14 @@ class Recorder(httpx.BaseTransport):
             return transport.handle_request(request)
 
     def close(self) -> None:
+        self._hang_up()
         self._plain.close()
         if self._secure is not None:
             self._secure.close()
+
+    def _hang_up(self) -> None:
+        while self.sockets:
+            self.sockets.pop().close()
 
     def _transport(self, scheme: str) -> httpx.BaseTransport:
         if scheme != "https":
