@@ -3,7 +3,8 @@
 Knows OpenAI tool calls and JSON Schema types. Never knows tokens, templates or a format.
 
 Invariants of every parser: it gives every call or none of a span, what it can't parse stays text, it never raises for
-any text, never evaluates anything, and its time grows with the text's length, not with its square.
+any text, never evaluates anything, and never searches the same text again for each thing that looks like a call: models
+that repeat themselves are common while they learn.
 """
 
 from __future__ import annotations

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import pytest
-from codec_templates import brackets, llama, no_suffix, observer, thinking
+from codec_templates import coder, deepseek, glm, llama, mistral, no_suffix, pythonic, qwen3
 
 from reference_gateway.codec.bytes import byte_files
+from reference_gateway.codec.parsers.deepseek import control
+from reference_gateway.codec.reasoning import without_thoughts
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.types import Message
 
 U: Message = {"role": "user", "content": "Tea, please."}
 U2: Message = {"role": "user", "content": "And milk?"}
 A: Message = {"role": "assistant", "content": "Here it is."}
-CALL = {"id": "call_1", "type": "function", "function": {"name": "boil", "arguments": {"cups": 2, "hot": True}}}
+ID = "call00001"
+CALL = {"id": ID, "type": "function", "function": {"name": "boil", "arguments": {"cups": 2, "hot": True}}}
 C: Message = {"role": "assistant", "content": "", "tool_calls": [CALL]}
 CC: Message = {"role": "assistant", "content": "", "tool_calls": [CALL, CALL]}
-T: Message = {"role": "tool", "tool_call_id": "call_1", "content": "boiled"}
+T: Message = {"role": "tool", "tool_call_id": ID, "content": "boiled"}
 TOOLS = [{"type": "function", "function": {"name": "boil", "parameters": {"type": "object", "properties": {}}}}]
 
-TEMPLATES = {"chatml": byte_files, "llama": llama, "observer": observer, "brackets": brackets, "thinking": thinking}
+SEPARATORS = {
+    "chatml": ("<|im_end|>\n", "<|im_start|>assistant\n"),
+    "qwen3": ("<|im_end|>\n", "<|im_start|>assistant\n"),
+    "coder": ("<|im_end|>\n", "<|im_start|>assistant\n"),
+    "llama": ("<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\n"),
+    "pythonic": ("<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\n"),
+    "mistral": ("</s>", ""),
+    "glm": ("", "<|assistant|>\n"),
+    "deepseek": (control("end of sentence"), control("Assistant")),
+}
+FILES = {"chatml": byte_files, "qwen3": qwen3, "coder": coder, "llama": llama, "pythonic": pythonic}
+FILES |= {"mistral": mistral, "glm": glm, "deepseek": deepseek}
 SUFFIXES = {
     "user": (A, [U2]),
     "tool": (C, [T]),
@@ -27,49 +41,48 @@ SUFFIXES = {
     "user, assistant, user": (A, [U2, A, U]),
     "user, call, tool": (A, [U2, C, T]),
 }
+MOVES_TOOLS = {("mistral", suffix) for suffix in SUFFIXES if "user" in suffix}
+"""Where Mistral's tools move with the last question, nothing can be appended."""
 
 
 @pytest.fixture(scope="module")
 def codecs() -> dict[str, TemplateCodec]:
-    return {name: TemplateCodec(files()) for name, files in TEMPLATES.items()}
+    return {name: TemplateCodec(files(), reasoning_parser="think") for name, files in FILES.items()}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("tools", [None, TOOLS], ids=["no tools", "tools"])
 @pytest.mark.parametrize("earlier", [[], [U, A], [{"role": "system", "content": "Be kind."}]], ids=["0", "2", "system"])
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("template", FILES)
 def test_appended_is_the_full_render(codecs, template, earlier, tools, suffix):
     codec = codecs[template]
     answer, new = SUFFIXES[suffix]
     history = [*earlier, U, answer]
     delta = codec.encode_suffix(history, new, tools, {}, None)
-    if delta is None:
-        assert template == "brackets"  # its tools move with the last question
-        assert tools is not None
+    if tools and (template, suffix) in MOVES_TOOLS:
+        assert delta is None
         return
     full = codec.encode([*history, *new], tools, {})
-    # The rest of the full render is the history with the answer's own tokens, which the engine sampled.
     assert full[-len(delta) :] == delta
-    assert codec.vocabulary.decode(full[: -len(delta)], keep_control=True).endswith(
-        answer["content"] or ("}" if template in ("llama", "observer", "brackets") else "</tool_call>")
+    # What is left of the full render is the context that asked for the answer, and the answer.
+    asked, read = (
+        codec.encode([*earlier, U], tools, {}),
+        codec.vocabulary.decode(full[: -len(delta)], keep_control=True),
     )
+    assert without_thoughts(read).startswith(codec.vocabulary.decode(asked, keep_control=True))
+    assert answer["content"] in read
+    assert read.count("boil") == len(answer.get("tool_calls", ())) + (1 if tools else 0)
 
 
-@pytest.mark.parametrize(
-    ("template", "turn_end", "prompt"),
-    [
-        ("chatml", "<|im_end|>\n", "<|im_start|>assistant\n"),
-        ("llama", "<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\n"),
-        ("observer", "", "<|assistant|>\n"),
-        ("brackets", "</s>", ""),
-        ("thinking", "<|im_end|>\n", "<|im_start|>assistant\n"),
-    ],
-)
-def test_seams_are_found(codecs, template, turn_end, prompt):
-    seams = codecs[template].seams
-    assert (seams.turn_end, seams.generation_prompt) == (turn_end, prompt)
-    assert codecs[template].mode == "incremental"
-    assert "user" in seams.proved
+@pytest.mark.parametrize("template", FILES)
+def test_seams_and_mode_are_found(codecs, template):
+    codec = codecs[template]
+    assert (codec.seams.turn_end, codec.seams.generation_prompt) == SEPARATORS[template]
+    assert codec.mode == "incremental"
+    everything = {"user", "tool", "tools", "tool+user", "assistant"}
+    assert codec.seams.proved == everything
+    assert codec.seams.proved_with_tools == ({"tool", "tools"} if template == "mistral" else everything)
+    assert (codec.seams.reason is None) == (template != "mistral")
 
 
 def test_end_token_is_not_added_twice(codecs):
@@ -82,7 +95,7 @@ def test_end_token_is_not_added_twice(codecs):
 
 
 def test_role_token_that_ended_the_turn_is_not_added_twice(codecs):
-    codec = codecs["observer"]
+    codec = codecs["glm"]
     user, observation = (codec.vocabulary.token_id(text) for text in ("<|user|>", "<|observation|>"))
     assert codec.encode_suffix([U, A], [U2], None, {}, user)[0] != user
     assert codec.encode_suffix([U, C], [T], TOOLS, {}, observation)[0] != observation
@@ -92,18 +105,33 @@ def test_empty_suffix_adds_nothing(codecs):
     assert codecs["chatml"].encode_suffix([U, A], [], None, {}, None) == []
 
 
-def test_template_that_drops_reasoning_is_continued_only_where_it_keeps_it(codecs):
-    codec = codecs["thinking"]
-    thought = {**C, "reasoning_content": "Two cups."}
-    assert codec.encode_suffix([U, thought], [T], TOOLS, {}, None) is not None
-    assert codec.encode_suffix([U, thought], [U2], TOOLS, {}, None) is None
-    assert codec.encode_suffix([U, C], [U2], TOOLS, {}, None) is not None
+def test_thoughts_that_the_template_drops_are_kept_by_a_reasoning_parser_only(codecs):
+    rewriting = TemplateCodec(qwen3())
+    assert rewriting.mode == "full"
+    assert "drops what was thought" in str(rewriting.seams.reason)
+    assert rewriting.encode_suffix([U, A], [U2], None, {}, None) is None
+    keeping = codecs["qwen3"]
+    thought = {**A, "reasoning_content": "Two cups."}
+    delta = keeping.encode_suffix([U, thought], [U2], None, {}, None)
+    assert delta == keeping.encode_suffix([U, A], [U2], None, {}, None)
+    assert keeping.vocabulary.decode(delta, keep_control=True).startswith("<|im_end|>\n<|im_start|>user\nAnd milk?")
+
+
+def test_system_message_that_the_template_moves_starts_a_new_chain(codecs):
+    late = [{"role": "system", "content": "Be quick."}, U2]
+    assert codecs["deepseek"].encode_suffix([U, A], late, None, {}, None) is None
+    assert codecs["glm"].encode_suffix([U, A], late, None, {}, None) is not None
 
 
 def test_tools_beside_the_last_question_are_not_continued(codecs):
-    codec = codecs["brackets"]
+    codec = codecs["mistral"]
     assert codec.encode_suffix([U, A], [U2], TOOLS, {}, None) is None
-    assert "for requests with tools" in str(codec.seams.reason)
+    assert "for requests with tools: user, tool+user, assistant" in str(codec.seams.reason)
+
+
+def test_calls_with_ids_that_the_template_refuses_start_a_new_chain(codecs):
+    odd = {**C, "tool_calls": [{**CALL, "id": "call_1a2b3c4d"}]}
+    assert codecs["mistral"].encode_suffix([U, odd], [T], TOOLS, {}, None) is None
 
 
 def test_generation_prompt_that_is_not_appended_means_full():
