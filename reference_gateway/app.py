@@ -7,7 +7,7 @@ one process, each in its own thread and loop if need be.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -26,11 +26,16 @@ from reference_gateway.config import Config
 from reference_gateway.control_plane import ControlPlane
 from reference_gateway.data_plane import OPENAI, WIRES, DataPlane, locate
 from reference_gateway.errors import problem_of
+from reference_gateway.file_search import FileSearch
 from reference_gateway.http import HungUp
 from reference_gateway.metrics import Metrics
+from reference_gateway.responses import Responses
+from reference_gateway.responses_plane import ResponsesPlane
+from reference_gateway.server_tools import ServerTool
 from reference_gateway.session import SessionError, Sessions
 from reference_gateway.session.options import resolve_options
 from reference_gateway.types import Backend, Codec
+from reference_gateway.wire import openai_responses
 from reference_gateway.wire.base import Policy
 
 log = logging.getLogger(__name__)
@@ -51,9 +56,16 @@ class Gateway(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def create_app(config: Config, *, codec: Codec | None = None, backend: Backend | None = None) -> FastAPI:
-    """The gateway as an ASGI app. `codec` and `backend` replace what `config` describes. Raises ValueError for a
-    configuration that can't work."""
+def create_app(
+    config: Config,
+    *,
+    codec: Codec | None = None,
+    backend: Backend | None = None,
+    server_tools: Iterable[ServerTool] = (),
+) -> FastAPI:
+    """The gateway as an ASGI app. `codec` and `backend` replace what `config` describes; `server_tools` are run for
+    responses that ask for them, beside the file search that `config` may have. Raises ValueError for a configuration
+    that can't work."""
     resolve_options(config.options)
     codec = codec or build_codec(config)
     backend = backend or build_backend(config, codec)
@@ -61,8 +73,10 @@ def create_app(config: Config, *, codec: Codec | None = None, backend: Backend |
     sessions = Sessions(codec, checked, options=config.options)
     access, metrics = Access(config.api_key), Metrics()
     policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs)
-    wires = tuple(sorted({wire.name for wire in WIRES.values()}))
-    control = ControlPlane(config, codec, sessions, access, metrics, backend.name, wires)
+    tools = build_tools(config, server_tools)
+    responses = ResponsesPlane(Responses(policy, tools, answered=metrics.answered))
+    wires = tuple(sorted({openai_responses.name, *(wire.name for wire in WIRES.values())}))
+    control = ControlPlane(config, codec, sessions, access, metrics, backend.name, wires, server_tools=bool(tools))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,7 +88,7 @@ def create_app(config: Config, *, codec: Codec | None = None, backend: Backend |
         log.info("gateway stopped")
 
     app = Gateway(
-        DataPlane(sessions, access, metrics, policy, config.max_body, config.model),
+        DataPlane(sessions, access, metrics, policy, responses, config.max_body, config.model),
         title="reference-gateway",
         version=__version__,
         lifespan=lifespan,
@@ -124,6 +138,16 @@ def build_backend(config: Config, codec: Codec) -> Backend:
         raise ValueError("tokenizer must be a ChatML one (with <|im_end|>) when backend is scripted")
     vocabulary = codec.vocabulary
     return ScriptedBackend(lambda ids: vocabulary.decode(ids, keep_control=True), vocabulary.encode, end)
+
+
+def build_tools(config: Config, more: Iterable[ServerTool] = ()) -> tuple[ServerTool, ...]:
+    """The server tools that `config` describes, and `more`. Raises ValueError for two of one name."""
+    search = [] if config.file_search is None else [FileSearch(config.file_search)]
+    tools: tuple[ServerTool, ...] = (*search, *more)
+    names = [tool.name for tool in tools]
+    if len(set(names)) != len(names):
+        raise ValueError(f"server_tools must have a name each: {', '.join(names)}")
+    return tools
 
 
 async def _framework_error(request: Request, error: Exception) -> Response:

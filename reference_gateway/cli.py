@@ -135,6 +135,10 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default of a session option: {', '.join(OPTIONS)}",
     )
 
+    turns.add_argument(
+        "--file-search", type=Path, metavar="DIR", help="responses may search the text files of this directory"
+    )
+
     log = serve.add_argument_group("log")
     log.add_argument("--log-level", choices=logs.LEVELS, default="info")
     log.add_argument("--log-format", choices=logs.FORMATS, default="text")

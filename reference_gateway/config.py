@@ -24,7 +24,8 @@ class Config:
     """`tokenizer` None is the built-in byte tokenizer. Lengths are in tokens, `max_body` in bytes, times in seconds.
 
     `options` are the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a
-    request add its own. `public_url` replaces the host that clients used in the URLs that sessions are given.
+    request add its own. `file_search` is the directory that responses may search. `public_url` replaces the host that
+    clients used in the URLs that sessions are given.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +45,7 @@ class Config:
     response_length: int | None = None
     sampling: frozenset[str] = DEFAULT_SAMPLING
     options: Mapping[str, str] = field(default_factory=dict)
+    file_search: Path | None = None
     api_key: str | None = field(default=None, repr=False)
     public_url: str | None = None
     max_body: int = MAX_BODY

@@ -40,6 +40,9 @@ CAPABILITIES = (
     "reward-info",
     "trajectories",
     "streaming",
+    "openai-responses",
+    "conversations",
+    "turn-events",
     "anthropic-messages",
     "logprobs",
     "weight-versions",
@@ -81,6 +84,7 @@ class ControlPlane:
     metrics: Metrics
     backend: str
     wires: tuple[str, ...]
+    server_tools: bool = False
 
     def router(self) -> APIRouter:
         """The routes of design "Control plane of the reference gateway"."""
@@ -89,6 +93,7 @@ class ControlPlane:
         add("/sessions", self.create, methods=["POST"], status_code=201, openapi_extra=_takes(CreateSession))
         add("/sessions/{session_id}", self.state, methods=["GET"], openapi_extra=_OF_SESSION)
         add("/sessions/{session_id}/trajectories", self.trajectories, methods=["GET"], openapi_extra=_OF_SESSION)
+        add("/sessions/{session_id}/turns", self.turns, methods=["GET"], openapi_extra=_OF_SESSION)
         add("/sessions/{session_id}/complete", self.complete, methods=["POST"], openapi_extra=_takes(RewardInfo, True))
         add("/sessions/{session_id}/finalize", self.finalize, methods=["POST"], openapi_extra=_OF_SESSION)
         add("/sessions/{session_id}/abort", self.abort, methods=["POST"], openapi_extra=_OF_SESSION)
@@ -121,6 +126,12 @@ class ControlPlane:
         """What `finalize` would return now; nothing changes."""
         self.access.require_admin(request.headers)
         return _exported(request, self._session(request).trajectories())
+
+    async def turns(self, request: Request) -> Response:
+        """The turns that the session's responses are, each with its events."""
+        self.access.require_admin(request.headers)
+        session = self._session(request)
+        return _json({"session_id": session.session_id, "turns": session.turns.to_json()})
 
     async def complete(self, request: Request) -> Response:
         """No more turns; the session stays readable until it is finalized."""
@@ -165,6 +176,7 @@ class ControlPlane:
             "error_404_type": "not_found_error",
         }
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
+        names += ["server-tools"] if self.server_tools else []
         return _json(
             {
                 "name": "reference-gateway",

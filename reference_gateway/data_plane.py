@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,13 +21,15 @@ from reference_gateway.access import Access
 from reference_gateway.errors import problem_of
 from reference_gateway.http import JSON, HungUp, RawHeaders, headers_of, raw, read_body, respond
 from reference_gateway.metrics import Metrics
-from reference_gateway.session import Session, Sessions
-from reference_gateway.types import Answer, Turn
-from reference_gateway.wire import anthropic_messages, models, openai_chat, sse
+from reference_gateway.responses_plane import ResponsesPlane, method_of
+from reference_gateway.session import Sessions
+from reference_gateway.wire import anthropic_messages, models, openai_chat, openai_responses, sse
 from reference_gateway.wire.base import Policy, RequestRefused, Wire
 from reference_gateway.wire.json_body import read_object, require_json
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 OPENAI: Wire = openai_chat
 ANTHROPIC: Wire = anthropic_messages
@@ -68,6 +71,7 @@ class DataPlane:
         access: Access,
         metrics: Metrics,
         policy: Policy,
+        responses: ResponsesPlane,
         max_body: int,
         model: str | None = None,
     ) -> None:
@@ -75,16 +79,20 @@ class DataPlane:
         self._access = access
         self._metrics = metrics
         self._policy = policy
+        self._responses = responses
         self._max_body = max_body
         self._model = model or "default"
 
     async def serve(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens, in the envelope of the path that it was sent to."""
-        wire = envelope_of(place.path)
+        wire, of_responses = envelope_of(place.path), method_of(place.path) is not None
         headers: RawHeaders = JSON
         try:
             _require_route(place.path, scope)
-            status, (body, headers) = 200, await self._answer(wire, place, scope, receive)
+            if of_responses:
+                status, (body, headers) = 200, await self._respond(place, scope, receive)
+            else:
+                status, (body, headers) = 200, await self._answer(wire, place, scope, receive)
         except HungUp:
             self._metrics.hung_up += 1
             return
@@ -95,7 +103,7 @@ class DataPlane:
             if status >= 500:
                 about = {"session": place.session_id, "error": problem.message}
                 log.warning("turn failed", extra=about)
-        self._metrics.requests[wire.name, status] += 1
+        self._metrics.requests[openai_responses.name if of_responses else wire.name, status] += 1
         await respond(send, status, body, headers)
 
     async def _answer(self, wire: Wire, place: Place, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
@@ -112,7 +120,7 @@ class DataPlane:
             return anthropic_messages.counted(session.count(request.turn)), JSON
         self._metrics.in_flight += 1
         try:
-            answer = await _run(session, request.turn, receive)
+            answer = await _watched(session.run(request.turn), receive)
         finally:
             self._metrics.in_flight -= 1
         self._metrics.answered(answer)
@@ -120,8 +128,23 @@ class DataPlane:
             return b"".join(wire.stream(answer, request)), sse.HEADERS
         return wire.plain(answer, request), JSON
 
+    async def _respond(self, place: Place, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
+        """A request of the Responses wire, whose answers lean on what the session keeps of its conversations."""
+        headers = headers_of(scope)
+        self._access.require_session(headers, place.session_id)
+        if scope["method"] == "GET":
+            return self._responses.read(self._sessions.get(place.session_id), place.path, scope["query_string"])
+        require_json(headers.get("content-type"))
+        body = read_object(await read_body(receive, headers, self._max_body))
+        session = self._sessions.get(place.session_id)
+        self._metrics.in_flight += 1
+        try:
+            return await _watched(self._responses.write(session, place.path, body, headers), receive)
+        finally:
+            self._metrics.in_flight -= 1
 
-async def _run(session: Session, turn: Turn, receive: Receive) -> Answer:
+
+async def _watched(turn: Coroutine[Any, Any, T], receive: Receive) -> T:
     """Run a turn, and give it up when the client does: the engine need not finish what nobody will read."""
     turn_task = asyncio.current_task()
     assert turn_task is not None
@@ -136,7 +159,7 @@ async def _run(session: Session, turn: Turn, receive: Receive) -> Answer:
 
     watcher = asyncio.create_task(watch())
     try:
-        return await session.run(turn)
+        return await turn
     except asyncio.CancelledError:
         if hung_up:
             turn_task.uncancel()
@@ -147,9 +170,10 @@ async def _run(session: Session, turn: Turn, receive: Receive) -> Answer:
 
 
 def _require_route(path: str, scope: Scope) -> None:
-    method, taken = scope["method"], METHODS.get(path)
-    if taken is None or method == "HEAD":  # agents probe with HEAD, and nothing is here for it (contract UA-RT-07)
+    method = scope["method"]
+    expected = METHODS.get(path) or method_of(path)
+    if expected is None or method == "HEAD":  # agents probe with HEAD, and nothing is here for it (contract UA-RT-07)
         raise RequestRefused(f"no such route: {method} {scope['path']}", status=404)
-    if method != taken:
-        message = f"method {method} is not allowed here: expected {taken}"
-        raise RequestRefused(message, status=405, headers={"allow": taken})
+    if method != expected:
+        message = f"method {method} is not allowed here: expected {expected}"
+        raise RequestRefused(message, status=405, headers={"allow": expected})

@@ -14,6 +14,7 @@ from reference_gateway.backends.base import EngineError
 from reference_gateway.codec.chat_template import TemplateRefused
 from reference_gateway.http import HungUp
 from reference_gateway.session import InvalidField, SessionClosed, SessionExists, UnknownSession
+from reference_gateway.session.errors import UnknownConversation, UnknownResponse
 from reference_gateway.types import BackendFailed, BackendRefused
 from reference_gateway.wire.base import RequestRefused
 
@@ -41,7 +42,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(400, str(error))
         case HungUp():
             return Problem(400, "the body was cut short")
-        case UnknownSession():
+        case UnknownSession() | UnknownConversation() | UnknownResponse():
             return Problem(404, str(error))
         case SessionClosed() | SessionExists():
             return Problem(409, str(error), NO_RETRY)

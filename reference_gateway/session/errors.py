@@ -2,7 +2,7 @@
 
 | exception | the caller hears |
 |---|---|
-| `UnknownSession` | 404 |
+| `UnknownSession`, `UnknownConversation`, `UnknownResponse` | 404 |
 | `SessionExists`, `SessionClosed` | 409 |
 | `InvalidField` | 400 |
 """
@@ -18,6 +18,16 @@ class UnknownSession(SessionError):
     def __init__(self, session_id: str) -> None:
         super().__init__(f"unknown session: {session_id}")
         self.session_id = session_id
+
+
+class UnknownConversation(SessionError):
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(f"unknown conversation: {conversation_id}")
+
+
+class UnknownResponse(SessionError):
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"unknown response: {response_id}")
 
 
 class SessionExists(SessionError):

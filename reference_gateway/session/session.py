@@ -21,12 +21,14 @@ from enum import StrEnum
 from typing import Any
 
 from reference_gateway.session.budget import LENGTH_MARKS, Budget, positive
+from reference_gateway.session.conversations import Conversations
 from reference_gateway.session.errors import InvalidField, SessionClosed
 from reference_gateway.session.identity import extend, identify, identify_echo, identify_tools, prefix_keys
 from reference_gateway.session.options import identity_rules, policy, resolve_options
 from reference_gateway.session.retry import Retries
 from reference_gateway.session.trajectory import Trajectory, export, media, tokens
 from reference_gateway.session.tree import FRESH, NO_MEDIA, Match, Node, Stop, Tree
+from reference_gateway.session.turns import Turns
 from reference_gateway.types import (
     Answer,
     Backend,
@@ -96,6 +98,8 @@ class Session:
         self.phase = Phase.ACTIVE
         self.reward_info: dict[str, Any] = {}
         self.in_flight = 0
+        self.conversations = Conversations()
+        self.turns = Turns(session_id)
         self._sampling = _object("sampling_params", settings.sampling_params)
         self._budget = Budget(self.options["budget"], settings.prompt_length, settings.response_length)
         self._codec = codec
@@ -323,7 +327,7 @@ class Session:
             self._require_active()
         trajectories = self.trajectories()
         self._end(Phase.FINALIZED)
-        self._tree = Tree(self._tree.policy)
+        self._discard()
         return trajectories
 
     def abort(self) -> None:
@@ -331,7 +335,7 @@ class Session:
         if self.phase in (Phase.FINALIZED, Phase.ABORTED):
             return
         self._end(Phase.ABORTED)
-        self._tree = Tree(self._tree.policy)
+        self._discard()
 
     async def wait_for_completion(self, timeout: float | None = None) -> None:
         """Returns once the session is completed or finalized. `TimeoutError` after `timeout` seconds, `RuntimeError`
@@ -350,6 +354,11 @@ class Session:
         self.phase = phase
         self._ended.set()
         self._touch()
+
+    def _discard(self) -> None:
+        self._tree = Tree(self._tree.policy)
+        self.conversations = Conversations()
+        self.turns = Turns(self.session_id)
 
     def _require_active(self) -> None:
         if self.phase is not Phase.ACTIVE:

@@ -1,0 +1,186 @@
+"""Makes responses: the history of a request, its generations, the tools that the gateway runs between them, the record.
+
+Knows a session, its conversations and the server tools; never a socket or a token. A response is one generation, and
+one more for as long as the last one called only tools of the gateway. Each generation is a turn of the session like any
+other, so the tokens are those of an agent that ran these tools itself.
+
+Invariants: what fails before the first generation is committed is the request's error and leaves nothing; what fails
+after it is a response with status `failed`, and adds nothing to the conversation; the responses of one conversation are
+made one after another (contract LS-REQ-09).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from reference_gateway.errors import problem_of
+from reference_gateway.server_tools import ServerTool
+from reference_gateway.session import Phase, Session, SessionClosed
+from reference_gateway.session.conversations import Conversation, Kept, item_id, messages, new_id
+from reference_gateway.types import Answer, Message, Turn
+from reference_gateway.wire.base import Policy
+from reference_gateway.wire.openai_responses import ResponseRequest, body_of, parse, read_conversation
+from reference_gateway.wire.responses_items import called, generated, in_issue_order, lower
+
+MAX_GENERATIONS = 16
+"""Of one response. A model that calls the gateway's tools for ever is stopped here."""
+
+
+@dataclass(slots=True)
+class _Made:
+    """What a response has come to. `messages` are those behind the input."""
+
+    id: str
+    answers: list[Answer] = field(default_factory=list)
+    items: list[Kept] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    failure: str | None = None
+    """Why there are no more generations, where that is no end."""
+    exhausted: bool = False
+    """Whether `max_output_tokens` left nothing for the next generation."""
+
+
+class Responses:
+    """`tools` are those that the gateway runs, for the requests that ask for them. `answered` hears of each generation;
+    `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        tools: Sequence[ServerTool] = (),
+        *,
+        answered: Callable[[Answer], None] = lambda answer: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._policy = policy
+        self._tools = tuple(tools)
+        self._answered = answered
+        self._clock = clock
+
+    def parse(self, session: Session, body: Mapping[str, Any], headers: Mapping[str, str]) -> ResponseRequest:
+        """Raises `RequestRefused`."""
+        return parse(body, headers, self._policy, self._tools, session.conversations.known)
+
+    def create_conversation(self, session: Session, body: Mapping[str, Any]) -> Conversation:
+        """A conversation with the items that the request gives it. Raises `RequestRefused` and `SessionClosed`."""
+        if session.phase is not Phase.ACTIVE:
+            raise SessionClosed(session.session_id, session.phase.value)
+        kept = session.conversations
+        items, metadata = read_conversation(body, kept.known)
+        conversation = kept.create(int(self._clock()), metadata)
+        if items:
+            kept.append(None, kept.identified(items), (), lower(items, kept.known), conversation=conversation)
+        return conversation
+
+    async def respond(self, session: Session, request: ResponseRequest) -> dict[str, Any]:
+        """The response, as it goes over the wire. Raises whatever the first turn raises, `UnknownConversation` and
+        `UnknownResponse`."""
+        kept = session.conversations
+        conversation = None if request.conversation is None else kept.conversation(request.conversation)
+        async with nullcontext() if conversation is None else conversation.turn:
+            if conversation is not None:
+                parent = conversation.tip
+            else:
+                parent = None if request.previous is None else kept.entry(request.previous)
+            given = lower(request.items, kept.known)
+            created_at = int(self._clock())
+            made = _Made(new_id("resp"))
+            await self._make(session, request, [*messages(parent), *given], made)
+            body = body_of(
+                request,
+                made.id,
+                created_at,
+                [each.item for each in made.items],
+                made.answers,
+                failure=made.failure,
+                exhausted=made.exhausted,
+            )
+            if request.store:
+                kept.keep(made.id, body)
+            if made.failure is None:
+                kept.append(
+                    parent,
+                    kept.identified(request.items),
+                    made.items,
+                    [*given, *made.messages],
+                    response_id=made.id if request.store else None,
+                    conversation=conversation,
+                )
+            session.turns.record(body, _outputs(given))
+            return body
+
+    async def _make(self, session: Session, request: ResponseRequest, history: list[Message], made: _Made) -> None:
+        """Generate until the client is needed again."""
+        goes_on = True
+        while goes_on:
+            if len(made.answers) == MAX_GENERATIONS:
+                made.failure = f"the model called tools of the gateway {MAX_GENERATIONS} times without an end"
+                return
+            turn = self._turn(session, request, [*history, *made.messages], made)
+            if turn is None:
+                made.exhausted = True
+                return
+            try:
+                answer = await session.run(turn)
+            except SessionClosed:
+                raise
+            except Exception as error:
+                if not made.answers:
+                    raise
+                made.failure = problem_of(error).message
+                return
+            self._answered(answer)
+            made.answers.append(answer)
+            goes_on = await self._take(request, answer, made)
+
+    def _turn(self, session: Session, request: ResponseRequest, history: list[Message], made: _Made) -> Turn | None:
+        limit = request.sampling.max_tokens
+        if limit is not None:
+            limit -= sum(answer.completion_tokens for answer in made.answers)
+            if limit <= 0:
+                return None
+        instructed = [] if request.instructions is None else [{"role": "system", "content": request.instructions}]
+        return Turn(
+            messages=[*instructed, *in_issue_order(history, session.conversations.executed | _executed(made))],
+            tools=list(request.tools.definitions) or None,
+            sampling=request.sampling.parameters,
+            max_tokens=limit,
+            template_kwargs=request.template_kwargs,
+            idempotency_key=request.retry.idempotency_key,
+            retry_count=request.retry.count,
+        )
+
+    async def _take(self, request: ResponseRequest, answer: Answer, made: _Made) -> bool:
+        """Put an answer's items behind the others and run the tools that are the gateway's. True when there is
+        something new for the model, and nothing for the client."""
+        generation = f"{made.id}/{len(made.answers)}"
+        status = "incomplete" if answer.finish_reason == "length" else "completed"
+        made.items += generated(answer.message, generation, status)
+        made.messages.append(answer.message)
+        calls = answer.message.get("tool_calls") or ()
+        results: list[Message] = []
+        for call in calls:
+            tool, entry = request.tools.served.get(call["function"]["name"], (None, {}))
+            if tool is None:
+                made.items.append(called(call, generation))
+                continue
+            execution = await tool.execute(call["function"]["arguments"], entry)
+            result = {"role": "tool", "content": execution.content, "tool_call_id": call["id"]}
+            item = {"id": item_id(tool.item_type), **execution.item}
+            made.items.append(Kept(item, generation, call, result))
+            results.append(result)
+        made.messages += results
+        return bool(results) and len(results) == len(calls)
+
+
+def _executed(made: _Made) -> set[str]:
+    return {str(kept.call["id"]) for kept in made.items if kept.call is not None}
+
+
+def _outputs(given: Sequence[Message]) -> dict[str, str]:
+    """What the client's tools said, by call id."""
+    return {message["tool_call_id"]: message["content"] for message in given if message["role"] == "tool"}

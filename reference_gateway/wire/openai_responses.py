@@ -1,0 +1,271 @@
+"""OpenAI Responses: what a request of `POST /v1/responses` asks for, and the body that answers it.
+
+Knows that wire's fields; the items are in `responses_items`, the stream in `responses_body`. Pure. null for an optional
+field means its default, and unknown fields are ignored: only what cannot be served and would change what the answer
+means is refused. A hosted tool that the gateway does not have is not offered to the model, and does not stand in the
+response's `tools`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reference_gateway.server_tools import ServerTool
+from reference_gateway.session.conversations import Item, Known
+from reference_gateway.types import Answer, Tool
+from reference_gateway.wire import openai_chat
+from reference_gateway.wire.base import (
+    Policy,
+    RequestRefused,
+    Retry,
+    Sampling,
+    retry_of,
+    sampling_of,
+    template_kwargs_of,
+)
+from reference_gateway.wire.responses_items import read_input
+
+name = "openai-responses"
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The tools of a request. `definitions` are what the model is told, as functions of the chat wire; `served` are
+    those that the gateway runs, by name, with the entry of the request that asked for them; `echo` are the entries that
+    are in force."""
+
+    definitions: tuple[Tool, ...] = ()
+    served: Mapping[str, tuple[ServerTool, Mapping[str, Any]]] = field(default_factory=dict)
+    echo: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRequest:
+    """A parsed request. `echo` are the fields that the response repeats."""
+
+    items: list[Item]
+    tools: Tools
+    sampling: Sampling
+    retry: Retry
+    template_kwargs: Mapping[str, Any]
+    instructions: str | None
+    conversation: str | None
+    previous: str | None
+    store: bool
+    stream: bool
+    with_results: bool
+    echo: Mapping[str, Any]
+
+
+def parse(
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    policy: Policy,
+    served: Sequence[ServerTool],
+    known: Known,
+) -> ResponseRequest:
+    """Validate and translate. Raises `RequestRefused` naming the field."""
+    _refuse_unsupported(body)
+    conversation, previous = _conversation(body), _text(body, "previous_response_id")
+    if conversation is not None and previous is not None:
+        raise RequestRefused("previous_response_id and conversation exclude each other: give one of them")
+    given = body.get("input")
+    if given is None and conversation is None and previous is None:
+        raise RequestRefused("input must be given where there is neither conversation nor previous_response_id")
+    items = read_input([] if given is None else given, known)
+    instructions = _text(body, "instructions")
+    if not items and instructions is None and conversation is None and previous is None:
+        raise RequestRefused("input must not be empty where there is neither conversation nor previous_response_id")
+    tools = _tools(body, served)
+    include = body.get("include")
+    if not isinstance(include, list | None):
+        raise RequestRefused("include must be a list")
+    store = _flag(body, "store", True)
+    echo = {
+        "instructions": instructions,
+        "max_output_tokens": body.get("max_output_tokens"),
+        "metadata": _metadata(body),
+        "model": "unknown" if body.get("model") is None else str(body["model"]),
+        "parallel_tool_calls": _flag(body, "parallel_tool_calls", True),
+        "previous_response_id": previous,
+        "conversation": None if conversation is None else {"id": conversation},
+        "store": store,
+        "temperature": _number(body, "temperature"),
+        "text": {"format": {"type": "text"}},
+        "tool_choice": _choice(body),
+        "tools": list(tools.echo),
+        "top_p": _number(body, "top_p"),
+        "truncation": "disabled",
+    }
+    return ResponseRequest(
+        items=items,
+        tools=tools,
+        sampling=_sampling(body, policy),
+        retry=retry_of(headers),
+        template_kwargs=template_kwargs_of(body, policy),
+        instructions=instructions,
+        conversation=conversation,
+        previous=previous,
+        store=store,
+        stream=body.get("stream") is True,
+        with_results="file_search_call.results" in (include or ()),
+        echo=echo,
+    )
+
+
+def body_of(
+    request: ResponseRequest,
+    response_id: str,
+    created_at: int,
+    output: Iterable[Item],
+    answers: Sequence[Answer],
+    *,
+    failure: str | None = None,
+    exhausted: bool = False,
+) -> dict[str, Any]:
+    """The response to `request`: its output, and the `answers` that it was made of, each a generation. `failure` says
+    why there are no more of them; `exhausted` that no token was left for more."""
+    shown = [_shown(item, request.with_results) for item in output]
+    cut_short = failure is None and (exhausted or answers[-1].finish_reason == "length")
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": created_at,
+        "status": "failed" if failure is not None else "incomplete" if cut_short else "completed",
+        "error": None if failure is None else {"code": "server_error", "message": failure},
+        "incomplete_details": {"reason": "max_output_tokens"} if cut_short else None,
+        **request.echo,
+        "output": shown,
+        "usage": _usage(answers),
+    }
+
+
+def read_conversation(body: Mapping[str, Any], known: Known) -> tuple[list[Item], dict[str, Any]]:
+    """The items and the metadata that a conversation is created with. Raises `RequestRefused` naming the field."""
+    items = body.get("items")
+    if not isinstance(items, list | None):
+        raise RequestRefused("items must be a list")
+    return read_input(items or [], known), _metadata(body)
+
+
+def error(status: int, message: str) -> bytes:
+    """The same envelope as on the chat wire."""
+    return openai_chat.error(status, message)
+
+
+def _refuse_unsupported(body: Mapping[str, Any]) -> None:
+    for unsupported in ("background", "prompt"):
+        if body.get(unsupported):
+            raise RequestRefused(f"{unsupported} is not supported")
+    text = body.get("text")
+    form = text.get("format") if isinstance(text, dict) else None
+    if not isinstance(text, dict | None) or not isinstance(form, dict | None):
+        raise RequestRefused("text must be an object, and text.format too")
+    if form is not None and form.get("type") != "text":
+        raise RequestRefused('text.format is not supported: expected {"type": "text"}')
+    choice = body.get("tool_choice")
+    if isinstance(choice, dict):
+        raise RequestRefused('tool_choice as an object is not supported: expected "auto" or "none"')
+    if choice is not None and (not isinstance(choice, str) or choice.lower() not in ("auto", "none")):
+        raise RequestRefused('tool_choice is not supported: expected "auto" or "none"')
+
+
+def _choice(body: Mapping[str, Any]) -> str:
+    return str(body.get("tool_choice") or "auto").lower()
+
+
+def _conversation(body: Mapping[str, Any]) -> str | None:
+    given = body.get("conversation")
+    found = given.get("id") if isinstance(given, dict) else given
+    if given is not None and (not isinstance(found, str) or not found):
+        raise RequestRefused("conversation must be an id, or an object with an id")
+    return found
+
+
+def _sampling(body: Mapping[str, Any], policy: Policy) -> Sampling:
+    limit = body.get("max_output_tokens")
+    if limit is not None and (type(limit) is not int or limit <= 0):
+        raise RequestRefused("max_output_tokens must be a positive integer")
+    return sampling_of(body, policy.sampling, limit)
+
+
+def _tools(body: Mapping[str, Any], served: Sequence[ServerTool]) -> Tools:
+    entries = body.get("tools")
+    if not isinstance(entries, list | None):
+        raise RequestRefused("tools must be a list")
+    functions: list[Tool] = []
+    echo: list[Mapping[str, Any]] = []
+    asked: dict[str, tuple[ServerTool, Mapping[str, Any]]] = {}
+    for place, entry in enumerate(entries or ()):
+        if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+            raise RequestRefused(f"tools[{place}] must be an object with a type")
+        if entry["type"] == "function":
+            functions.append(_function(entry, f"tools[{place}]"))
+            echo.append({"strict": None, **entry})
+            continue
+        offered = [tool for tool in served if tool.offered(entry)]
+        asked |= {tool.name: (tool, entry) for tool in offered}
+        echo += [entry] if offered else []
+    if _choice(body) == "none":
+        return Tools(echo=tuple(echo))
+    # The client's own tool wins over one of the same name that the gateway would run (contract LS-TOL-08).
+    own = {function["function"]["name"] for function in functions}
+    run = {called: each for called, each in asked.items() if called not in own}
+    definitions = (*functions, *(tool.definition() for tool, _ in run.values()))
+    return Tools(definitions, run, tuple(echo))
+
+
+def _function(entry: Mapping[str, Any], where: str) -> Tool:
+    if not isinstance(entry.get("name"), str) or not entry["name"]:
+        raise RequestRefused(f"{where}.name must be a non-empty string")
+    for key, kind in (("description", str), ("parameters", dict)):
+        if entry.get(key) is not None and not isinstance(entry[key], kind):
+            raise RequestRefused(f"{where}.{key} must be {'a string' if kind is str else 'an object'} or null")
+    given = {key: entry[key] for key in ("name", "description", "parameters") if entry.get(key) is not None}
+    return {"type": "function", "function": given}
+
+
+def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict | None):
+        raise RequestRefused("metadata must be an object")
+    return metadata or {}
+
+
+def _text(body: Mapping[str, Any], field: str) -> str | None:
+    value = body.get(field)
+    if not isinstance(value, str | None):
+        raise RequestRefused(f"{field} must be a string or null")
+    return value
+
+
+def _flag(body: Mapping[str, Any], field: str, default: bool) -> bool:
+    value = body.get(field)
+    if not isinstance(value, bool | None):
+        raise RequestRefused(f"{field} must be true, false or null")
+    return default if value is None else value
+
+
+def _number(body: Mapping[str, Any], field: str) -> float | None:
+    value = body.get(field)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _shown(item: Item, with_results: bool) -> Item:
+    if item["type"] != "file_search_call" or with_results:
+        return item
+    return {**item, "results": None}
+
+
+def _usage(answers: Sequence[Answer]) -> dict[str, Any]:
+    given = sum(answer.prompt_tokens for answer in answers)
+    sampled = sum(answer.completion_tokens for answer in answers)
+    return {
+        "input_tokens": given,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": sampled,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": given + sampled,
+    }

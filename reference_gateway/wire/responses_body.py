@@ -1,0 +1,98 @@
+"""A response on the wire: its body, and the event stream that says the same.
+
+Pure. The stream is made of the finished body: a turn is committed before the first byte of its answer is sent, so there
+is nothing that the stream could know sooner. Order: created, in_progress, the events of each item, then the one event
+that ends it (contract LS-RAW-01); `sequence_number` counts from 0; every frame is named by its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reference_gateway.session.conversations import Item
+from reference_gateway.wire import sse
+
+EMPTIED: Mapping[str, tuple[str, ...]] = {
+    "message": ("content",),
+    "reasoning": ("content",),
+    "function_call": ("arguments",),
+    "mcp_call": ("arguments",),
+    "file_search_call": (),
+}
+"""What an item does not have yet when it is added."""
+
+
+def frames(body: dict[str, Any]) -> Iterator[bytes]:
+    """The frames of the stream that amounts to `body`."""
+    for number, event in enumerate(events(body)):
+        kind = event.pop("type")
+        yield sse.event(kind, {"type": kind, "sequence_number": number, **event})
+
+
+def events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The events, without their numbers."""
+    begun = {**body, "status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
+    yield {"type": "response.created", "response": begun}
+    yield {"type": "response.in_progress", "response": begun}
+    for index, item in enumerate(body["output"]):
+        place = {"item_id": item["id"], "output_index": index}
+        yield {"type": "response.output_item.added", "output_index": index, "item": _added(item)}
+        yield from _WITHIN[item["type"]](item, place)
+        yield {"type": "response.output_item.done", "output_index": index, "item": item}
+    yield {"type": f"response.{body['status']}", "response": body}
+
+
+def _added(item: Item) -> Item:
+    empty = {name: type(item[name])() for name in EMPTIED[item["type"]]}
+    added = {**item, **empty}
+    if "status" in item:
+        added["status"] = "in_progress"
+    return {name: value for name, value in added.items() if name not in ("output", "error", "results")}
+
+
+def _message(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, part in enumerate(item["content"]):
+        where = {**place, "content_index": number}
+        yield {"type": "response.content_part.added", **where, "part": {**part, "text": ""}}
+        if part["text"]:
+            yield {"type": "response.output_text.delta", **where, "delta": part["text"], "logprobs": []}
+        yield {"type": "response.output_text.done", **where, "text": part["text"], "logprobs": []}
+        yield {"type": "response.content_part.done", **where, "part": part}
+
+
+def _reasoning(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, part in enumerate(item["content"]):
+        where = {**place, "content_index": number}
+        yield {"type": "response.reasoning_text.delta", **where, "delta": part["text"]}
+        yield {"type": "response.reasoning_text.done", **where, "text": part["text"]}
+
+
+def _function_call(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return _arguments("response.function_call_arguments", item, place)
+
+
+def _mcp_call(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {"type": "response.mcp_call.in_progress", **place}
+    yield from _arguments("response.mcp_call_arguments", item, place)
+    yield {"type": f"response.mcp_call.{item['status']}", **place}
+
+
+def _file_search_call(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for step in ("in_progress", "searching", "completed"):
+        yield {"type": f"response.file_search_call.{step}", **place}
+
+
+def _arguments(name: str, item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if item["arguments"]:
+        yield {"type": f"{name}.delta", **place, "delta": item["arguments"]}
+    yield {"type": f"{name}.done", **place, "arguments": item["arguments"]}
+
+
+_WITHIN: Mapping[str, Any] = {
+    "message": _message,
+    "reasoning": _reasoning,
+    "function_call": _function_call,
+    "mcp_call": _mcp_call,
+    "file_search_call": _file_search_call,
+}

@@ -1,0 +1,284 @@
+"""Items of the Responses wire <-> canonical messages.
+
+Knows the items that clients send and those that a generation is shown as. A generation is one assistant message to the
+session and to a chat client, and several items here: reasoning, a message, calls. `lower` puts them together again, so
+that a conversation is the same conversation on every wire (contract X-01, X-07).
+
+- A message of the assistant and the calls behind it are one message, unless they are known to be of two generations.
+- Reasoning belongs to the assistant message that follows it.
+- What a tool of the server said stands behind the message that called it, in the order of the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any
+
+from reference_gateway.arguments import dump_arguments, parse_arguments
+from reference_gateway.session.conversations import Item, Kept, Known, item_id
+from reference_gateway.types import Message
+from reference_gateway.wire.base import RequestRefused
+
+ROLES = ("user", "assistant", "system", "developer")
+SERVER_CALLS = ("file_search_call", "mcp_call")
+_TEXT = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+"""Type of a content part -> its field with the text."""
+
+
+def read_input(given: Any, known: Known) -> list[Item]:
+    """The items of a request's `input`, in full form. Raises `RequestRefused` naming the field."""
+    if isinstance(given, str):
+        return [_spoken("user", [{"type": "input_text", "text": given}])]
+    if not isinstance(given, list):
+        raise RequestRefused("input must be a string or a list of items")
+    return [_item(item, f"input[{place}]", known) for place, item in enumerate(given)]
+
+
+def _item(item: Any, where: str, known: Known) -> Item:
+    if not isinstance(item, dict):
+        raise RequestRefused(f"{where} must be an object")
+    kind = item.get("type", "message" if "role" in item else None)
+    if kind == "item_reference":
+        kept = known(item.get("id"))
+        if kept is None:
+            raise RequestRefused(f"{where}.id must be the id of an item of this session")
+        return dict(kept.item)
+    read = _READERS.get(kind) if isinstance(kind, str) else None
+    if read is None:
+        raise RequestRefused(f"{where}.type is not supported: expected one of {', '.join(_READERS)}")
+    given = item.get("id")
+    if given is not None and not isinstance(given, str):
+        raise RequestRefused(f"{where}.id must be a string")
+    return {**({"id": given} if given else {}), **read(item, where)}
+
+
+def _message(item: Item, where: str) -> Item:
+    role, content = item.get("role"), item.get("content")
+    if role not in ROLES:
+        raise RequestRefused(f"{where}.role must be one of {', '.join(ROLES)}")
+    kind = "output_text" if role == "assistant" else "input_text"
+    if isinstance(content, str):
+        content = [{"type": kind, "text": content}]
+    elif not isinstance(content, list):
+        raise RequestRefused(f"{where}.content must be a string or a list of parts")
+    return _spoken(role, [_part(part, f"{where}.content[{place}]") for place, part in enumerate(content)])
+
+
+def _part(part: Any, where: str) -> Item:
+    if not isinstance(part, dict):
+        raise RequestRefused(f"{where} must be an object with a type")
+    kind = part.get("type")
+    name = _TEXT.get(kind) if isinstance(kind, str) else None
+    if name is None:
+        raise RequestRefused(f"{where}.type is not supported: this gateway takes text parts")
+    if not isinstance(part.get(name), str):
+        raise RequestRefused(f"{where}.{name} must be a string")
+    annotations: Item = {"annotations": []} if kind == "output_text" else {}
+    return {"type": kind, name: part[name], **annotations}
+
+
+def _call(item: Item, where: str) -> Item:
+    for name in ("call_id", "name"):
+        if not isinstance(item.get(name), str) or not item[name]:
+            raise RequestRefused(f"{where}.{name} must be a non-empty string")
+    if not isinstance(item.get("arguments"), str):
+        raise RequestRefused(f"{where}.arguments must be a string of JSON")
+    fields = {name: item[name] for name in ("call_id", "name", "arguments")}
+    return {"type": "function_call", "status": "completed", **fields}
+
+
+def _output(item: Item, where: str) -> Item:
+    call_id, output = item.get("call_id"), item.get("output")
+    if not isinstance(call_id, str) or not call_id:
+        raise RequestRefused(f"{where}.call_id must be a non-empty string")
+    if isinstance(output, list):
+        output = [_part(part, f"{where}.output[{place}]") for place, part in enumerate(output)]
+    elif not isinstance(output, str):
+        raise RequestRefused(f"{where}.output must be a string or a list of parts")
+    return {"type": "function_call_output", "status": "completed", "call_id": call_id, "output": output}
+
+
+def _reasoning(item: Item, where: str) -> Item:
+    read: Item = {"type": "reasoning"}
+    for name in ("summary", "content"):
+        parts = item.get(name)
+        if not isinstance(parts, list | None):
+            raise RequestRefused(f"{where}.{name} must be a list of parts")
+        for place, part in enumerate(parts or ()):
+            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                raise RequestRefused(f"{where}.{name}[{place}] must be an object with a text")
+        read[name] = parts or []
+    return read
+
+
+def _server_call(item: Item, where: str) -> Item:
+    if item["type"] == "mcp_call":
+        for name in ("name", "arguments"):
+            if not isinstance(item.get(name), str) or not item[name]:
+                raise RequestRefused(f"{where}.{name} must be a non-empty string")
+    elif not isinstance(item.get("queries"), list):
+        raise RequestRefused(f"{where}.queries must be a list")
+    return {name: value for name, value in item.items() if name != "id"}
+
+
+_READERS: Mapping[str, Callable[[Item, str], Item]] = {
+    "message": _message,
+    "function_call": _call,
+    "function_call_output": _output,
+    "reasoning": _reasoning,
+    "file_search_call": _server_call,
+    "mcp_call": _server_call,
+}
+
+
+def lower(items: Sequence[Item], known: Known) -> list[Message]:
+    """The canonical messages that these items are."""
+    lowering = _Lowering(known)
+    for item in items:
+        lowering.take(item)
+    return lowering.end()
+
+
+class _Lowering:
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._messages: list[Message] = []
+        self._open: Message | None = None
+        """The assistant message that what follows may still be a part of."""
+        self._generation: str | None = None
+        self._reasoning = ""
+        self._results: list[Message] = []
+        """What tools of the server said to the calls of the open message."""
+
+    def take(self, item: Item) -> None:
+        kind = item["type"]
+        if kind == "reasoning":
+            parts = item["content"] or item["summary"]
+            self._reasoning += "".join(part["text"] for part in parts)
+        elif kind == "message" and item["role"] == "assistant":
+            message = self._assistant(item)
+            if message["content"]:
+                message = self._begin(item)
+            message["content"] = _text(item["content"])
+        elif kind == "function_call":
+            arguments = parse_arguments(item["arguments"])
+            self._called(item, _chat_call(item["call_id"], item["name"], arguments), None)
+        elif kind in SERVER_CALLS:
+            self._executed(item)
+        else:
+            self._close()
+            if kind == "function_call_output":
+                output = item["output"]
+                content = output if isinstance(output, str) else _text(output)
+                self._messages.append({"role": "tool", "content": content, "tool_call_id": item["call_id"]})
+            else:
+                self._messages.append({"role": item["role"], "content": _text(item["content"])})
+
+    def end(self) -> list[Message]:
+        self._close()
+        return self._messages
+
+    def _executed(self, item: Item) -> None:
+        kept = self._known(item.get("id"))
+        if kept is not None and kept.call is not None:
+            self._called(item, dict(kept.call), kept.result)
+            return
+        call_id = str(item.get("id") or item_id(item["type"]))
+        if item["type"] == "mcp_call":
+            call = _chat_call(call_id, item["name"], parse_arguments(item["arguments"]))
+            said = item.get("output") or item.get("error") or ""
+        else:
+            call = _chat_call(call_id, "file_search", {"query": " ".join(map(str, item["queries"]))})
+            said = "\n".join(str(each.get("text", "")) for each in item.get("results") or () if isinstance(each, dict))
+        self._called(item, call, {"role": "tool", "content": str(said), "tool_call_id": call_id})
+
+    def _called(self, item: Item, call: dict[str, Any], result: Message | None) -> None:
+        self._assistant(item).setdefault("tool_calls", []).append(call)
+        if result is not None:
+            self._results.append(result)
+
+    def _assistant(self, item: Item) -> Message:
+        """The message that the item is a part of: the open one, unless the two are known to be of two generations."""
+        kept = self._known(item.get("id"))
+        generation = kept.generation if kept is not None else None
+        if self._open is None or (generation and self._generation and generation != self._generation):
+            return self._begin(item)
+        self._generation = self._generation or generation
+        return self._open
+
+    def _begin(self, item: Item) -> Message:
+        self._close()
+        kept = self._known(item.get("id"))
+        self._generation = kept.generation if kept is not None else None
+        self._open = {"role": "assistant", "content": ""}
+        if self._reasoning:
+            self._open["reasoning_content"], self._reasoning = self._reasoning, ""
+        self._messages.append(self._open)
+        return self._open
+
+    def _close(self) -> None:
+        self._open, self._generation = None, None
+        self._messages += self._results
+        self._results = []
+
+
+def in_issue_order(messages: list[Message], executed: Set[str]) -> list[Message]:
+    """The messages, and where both the server and the client answered calls of one message, the answers in the order of
+    the calls. Answers of the client alone stay as it sent them."""
+    if not executed:
+        return messages
+    ordered: list[Message] = []
+    place = 0
+    while place < len(messages):
+        message = messages[place]
+        ordered.append(message)
+        place += 1
+        issued = {call["id"]: rank for rank, call in enumerate(message.get("tool_calls") or ())}
+        end = place
+        while end < len(messages) and messages[end].get("tool_call_id") in issued:
+            end += 1
+        answers = messages[place:end]
+        if not executed.isdisjoint(issued):
+            answers.sort(key=lambda each: issued[each["tool_call_id"]])
+        ordered += answers
+        place = end
+    return ordered
+
+
+def generated(message: Message, generation: str, status: str) -> list[Kept]:
+    """The items of a generated message but for its calls. One without calls is a message, whatever it says."""
+    items: list[Item] = []
+    reasoning = message.get("reasoning_content")
+    if reasoning:
+        content = [{"type": "reasoning_text", "text": reasoning}]
+        items.append({"id": item_id("reasoning"), "type": "reasoning", "summary": [], "content": content})
+    if message["content"] or not message.get("tool_calls"):
+        part = {"type": "output_text", "text": message["content"], "annotations": []}
+        items.append({"id": item_id("message"), **_spoken("assistant", [part], status)})
+    return [Kept(item, generation) for item in items]
+
+
+def called(call: Mapping[str, Any], generation: str) -> Kept:
+    """The item of a call that the client is asked for."""
+    function = call["function"]
+    item = {
+        "id": item_id("function_call"),
+        "type": "function_call",
+        "status": "completed",
+        "call_id": call["id"],
+        "name": function["name"],
+        "arguments": dump_arguments(function["arguments"]),
+    }
+    return Kept(item, generation)
+
+
+def _spoken(role: str, content: list[Item], status: str = "completed") -> Item:
+    return {"type": "message", "status": status, "role": role, "content": content}
+
+
+def _chat_call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _text(parts: Sequence[Item]) -> str:
+    return "".join(part[_TEXT[part["type"]]] for part in parts)
