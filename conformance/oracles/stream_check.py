@@ -94,8 +94,10 @@ _COLUMN = re.compile(r"(?:CR|byte 0x[0-9a-f]{2}) at column (\d+)")
 def _located(lines: list[str], violation: Violation) -> Located:
     found = _WHERE.fullmatch(violation.where)
     if not found:
-        first = violation.where in ("stream", "body")
-        return Located(1 if first else _last(lines), 1, violation)
+        if violation.where in ("stream", "body"):
+            return Located(1, 1, violation)
+        last = _last(lines)  # what the stream lacks is missing behind all that it has
+        return Located(last, len(lines[last - 1]) + 1, violation)
     line = int(found[1] or found[2])
     if column := _COLUMN.fullmatch(violation.actual):
         return Located(line, int(column[1]), violation)

@@ -124,7 +124,7 @@ def test_a_clean_recording_has_no_violation(wire, text):
     [
         pytest.param("openai", '"delta":{"content":"Hello"}', '"delta":{"content":7}', [(3, "7}")], id="content"),
         pytest.param("openai", '"finish_reason":"stop"', '"finish_reason":"eos"', [(5, '"eos"')], id="finish-reason"),
-        pytest.param("openai", "data: [DONE]\n\n", "", [(5, 'data: {"id"')], id="no-end"),
+        pytest.param("openai", "data: [DONE]\n\n", "", [(5, "")], id="no-end"),
         pytest.param("openai", "data: [DONE]", "data:[DONE]", [(7, "data:[")], id="no-space"),
         pytest.param("openai", '"delta":{},', '"delta":{},,', [(5, ',"finish'), (7, "data: [DONE]")], id="not-JSON"),
         pytest.param("openai", '"index":0,"delta":{"content"', '"delta":{"content"', [(3, '{"delta"')], id="no-index"),
@@ -207,7 +207,7 @@ def test_the_command_writes_json(tmp_path, capsys):
         "violations": [
             {
                 "line": 6,
-                "column": 1,
+                "column": 8,
                 "where": "end of stream",
                 "expected": "data: [DONE], or an error, as the last frame",
                 "actual": "the end of the stream",
