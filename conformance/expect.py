@@ -202,6 +202,14 @@ class ReplyExpectation:
         _hold(violations)
         return self
 
+    def has_anthropic_envelope(self) -> Self:
+        """An error envelope whose own `type` is `error`; whatever the status is."""
+        __tracebackhide__ = True
+        self.has_error_envelope()
+        kind = at(self.reply.json(), "type")
+        _hold([Violation("type", '"error"', describe(kind))] if kind != "error" else [])
+        return self
+
     def is_completion(self, *, strict: bool = False) -> Self:
         """A whole `chat.completion`: plain, or what the chunks of a stream amount to."""
         __tracebackhide__ = True

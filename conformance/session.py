@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from conformance.anthropic import VERSION, MessageReply
 from conformance.failure import ConformanceFailure
 from conformance.gateway import Driver, Handle, Refused, Trajectory
 from conformance.oracles import Violation
@@ -179,6 +180,30 @@ class Session:
         present = {name: value for name, value in head.items() if value is not ABSENT}
         return send(self._http, httpx.Request(method, url, headers=present, content=content))
 
+    def message(self, *messages: str | Message, stream: bool = False, **fields: Any) -> MessageReply:
+        """Send an Anthropic message request with these messages (a str is a user message) and return whatever came
+        back."""
+        return self.send_message(self.message_body(*messages, stream=stream, **fields))
+
+    def message_body(self, *messages: str | Message, stream: bool = False, **fields: Any) -> dict[str, Any]:
+        """The body of the request that `message` sends."""
+        return self.body(*messages, stream=stream, **{"max_tokens": 512, **fields})
+
+    def send_message(
+        self,
+        body: Any = None,
+        *,
+        path: str = "/v1/messages",
+        method: str = "POST",
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> MessageReply:
+        """Send any request to the session's Anthropic base URL, as an Anthropic client does."""
+        base = self.handle.anthropic_base_url or self.handle.base_url.removesuffix("/v1")
+        head = {"authorization": ABSENT, "x-api-key": self.handle.api_key, "anthropic-version": VERSION}
+        reply = self.send_to(base + path, body, method=method, content=content, headers={**head, **(headers or {})})
+        return MessageReply(reply.exchange)
+
     def connect(self) -> RawConnection:
         """A connection to the session's base URL, for exchanges that no HTTP client would make."""
         return RawConnection(self._recorder, self.handle.base_url, self.handle.api_key)
@@ -242,7 +267,8 @@ class Session:
 def send(http: httpx.Client, request: httpx.Request) -> Reply:
     """Send one request and read its answer to the end."""
     for name, value in http.headers.items():
-        request.headers.setdefault(name, value)
+        if name != "authorization" or "x-api-key" not in request.headers:  # one key for a request
+            request.headers.setdefault(name, value)
     response = http.send(request, stream=True)
     with closing(response):
         for _ in response.iter_raw():
