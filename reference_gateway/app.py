@@ -21,6 +21,7 @@ from reference_gateway.backends.base import Checked
 from reference_gateway.backends.scripted import ScriptedBackend
 from reference_gateway.codec.bytes import byte_files
 from reference_gateway.codec.directory import read_directory
+from reference_gateway.codec.media import References
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
 from reference_gateway.control_plane import ControlPlane
@@ -34,7 +35,7 @@ from reference_gateway.responses_plane import ResponsesPlane
 from reference_gateway.server_tools import ServerTool
 from reference_gateway.session import SessionError, Sessions
 from reference_gateway.session.options import resolve_options
-from reference_gateway.types import Backend, Codec
+from reference_gateway.types import Backend, Codec, MediaExtractor
 from reference_gateway.wire import openai_responses
 from reference_gateway.wire.base import Policy
 
@@ -61,18 +62,21 @@ def create_app(
     *,
     codec: Codec | None = None,
     backend: Backend | None = None,
+    media: MediaExtractor | None = None,
     server_tools: Iterable[ServerTool] = (),
 ) -> FastAPI:
-    """The gateway as an ASGI app. `codec` and `backend` replace what `config` describes; `server_tools` are run for
-    responses that ask for them, beside the file search that `config` may have. Raises ValueError for a configuration
-    that can't work."""
+    """The gateway as an ASGI app. `codec`, `backend` and `media` replace what `config` describes; `server_tools` are
+    run for responses that ask for them, beside the file search that `config` may have. Raises ValueError for a
+    configuration that can't work."""
     resolve_options(config.options)
     codec = codec or build_codec(config)
     backend = backend or build_backend(config, codec)
     checked = Checked(backend)
-    sessions = Sessions(codec, checked, options=config.options)
+    if media is None and config.media == "references":
+        media = References()
+    sessions = Sessions(codec, checked, media=media, options=config.options)
     access, metrics = Access(config.api_key), Metrics()
-    policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs)
+    policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs, media=media is not None)
     tools = build_tools(config, server_tools)
     responses = ResponsesPlane(Responses(policy, tools, answered=metrics.answered))
     wires = tuple(sorted({openai_responses.name, *(wire.name for wire in WIRES.values())}))

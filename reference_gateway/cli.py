@@ -20,7 +20,7 @@ import reference_gateway
 from reference_gateway import __version__, logs
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import REASONING
-from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, Config
+from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, Config
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
@@ -59,7 +59,7 @@ def _config(arguments: argparse.Namespace) -> Config:
     for name in ("api_key", "backend_api_key"):
         # An argument shows in the list of processes; the environment does not.
         given.setdefault(name, os.environ.get(f"REFERENCE_GATEWAY_{name.upper()}"))
-    for name in ("tool_parser", "reasoning_parser"):
+    for name in ("tool_parser", "reasoning_parser", "media"):
         if given[name] == "none":
             given[name] = None
     if arguments.sampling is not None:
@@ -111,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=CONTROL_TOKENS_IN_TEXT,
         default=default.control_tokens_in_text,
         help="what control tokens that are written in a message become",
+    )
+    model.add_argument(
+        "--media",
+        choices=(*MEDIA, "none"),
+        default="none",
+        help="references: images and videos reach the engine as URLs",
     )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(

@@ -15,7 +15,7 @@ from reference_gateway.codec.chat_template import TemplateRefused
 from reference_gateway.http import HungUp
 from reference_gateway.session import InvalidField, SessionClosed, SessionExists, UnknownSession
 from reference_gateway.session.errors import UnknownConversation, UnknownResponse
-from reference_gateway.types import BackendFailed, BackendRefused
+from reference_gateway.types import BackendFailed, BackendRefused, MediaRefused
 from reference_gateway.wire.base import RequestRefused
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case RequestRefused():
             return Problem(error.status, str(error), error.headers)
-        case InvalidField() | TemplateRefused() | BackendRefused():
+        case InvalidField() | TemplateRefused() | MediaRefused() | BackendRefused():
             return Problem(400, str(error))
         case HungUp():
             return Problem(400, "the body was cut short")

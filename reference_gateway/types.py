@@ -65,10 +65,15 @@ class Media:
 
 
 class MediaExtractor(Protocol):
-    """Messages -> media. Asked once for each message of a chain, when a turn first sends it."""
+    """Messages -> media. Asked once for each message of a chain, when a turn first sends it.
+
+    A part with media is `{"type": "image_url", "image_url": {"url": ...}}` or the same with `video_url`; the URL is
+    http, https or data. Items may be anything that the backend takes and JSON can write: they are exported.
+    """
 
     def extract(self, messages: Sequence[Message]) -> Media:
-        """The media of these messages, in the order in which the codec's tokens for them refer to it."""
+        """The media of these messages, in the order in which the codec's tokens for them refer to it. Called on the
+        event loop: it must not wait. Raises `MediaRefused` when the caller is at fault."""
 
 
 class Codec(Protocol):
@@ -114,6 +119,10 @@ class Backend(Protocol):
         the engine is."""
 
     async def close(self) -> None: ...
+
+
+class MediaRefused(ValueError):
+    """A media item of the request can't be used: it is answered with 400 and this text."""
 
 
 class BackendRefused(ValueError):

@@ -46,7 +46,9 @@ class VllmBackend:
     ) -> Generation:
         """See `types.Backend`. A sampling parameter `logprobs` that is true becomes the count that this route takes."""
         if media.images or media.videos:
-            raise BackendRefused("this backend takes no media")
+            raise BackendRefused(
+                "this backend takes no media: vLLM's completions route has no field for images or videos"
+            )
         context = context if isinstance(context, list) else list(context)
         body = {**self._fixed, **_parameters(sampling), "prompt": context}
         status, answer = await self._post(orjson.dumps(body), session_id)

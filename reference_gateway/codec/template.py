@@ -21,6 +21,7 @@ from typing import Any
 
 from reference_gateway.codec.chat_template import ChatTemplate
 from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.media import placed
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
 from reference_gateway.codec.seams import ANCHOR_USER, Seams, behind, find_seams, kinds_of
@@ -70,7 +71,7 @@ class TemplateCodec:
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
         """See `types.Codec`. Raises `TemplateRefused` when the template can't render the messages."""
-        said = self._guard(_Said(messages, tools, kwargs))
+        said = self._guard(_Said(placed(messages), tools, kwargs))
         text = self._render(said.messages, said.tools, {**self._kwargs, **said.kwargs}, True)
         return self._encode(text, said.cut)
 
@@ -89,7 +90,7 @@ class TemplateCodec:
             return None
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
-        said = self._guard(_Said([ANCHOR_USER, history[-1], *suffix], tools, kwargs))
+        said = self._guard(_Said(placed([ANCHOR_USER, history[-1], *suffix]), tools, kwargs))
         delta = behind(
             self._render,
             said.messages[:2],

@@ -29,10 +29,11 @@ class RequestRefused(ValueError):
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the gateway lets a request decide: which sampling parameters reach the backend, and whether its
-    `chat_template_kwargs` reach the template (option `template_kwargs`)."""
+    `chat_template_kwargs` reach the template (option `template_kwargs`). `media`: it takes images and videos."""
 
     sampling: frozenset[str] = DEFAULT_SAMPLING
     template_kwargs: bool = False
+    media: bool = False
 
 
 @dataclass(frozen=True, slots=True)

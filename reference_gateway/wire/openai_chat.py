@@ -41,7 +41,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> W
     sampling = sampling_of(body, policy.sampling, body.get("max_tokens") if max_tokens is None else max_tokens)
     retry = retry_of(headers)
     turn = Turn(
-        messages=read_messages(body.get("messages")),
+        messages=read_messages(body.get("messages"), policy.media),
         tools=tools,
         sampling=sampling.parameters,
         max_tokens=sampling.max_tokens,

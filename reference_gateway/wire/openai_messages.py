@@ -2,7 +2,7 @@
 
 Knows the forms in which clients write a message, and refuses the rest by name of field (contract UA-VAL). Fields that
 mean nothing to a template (`refusal`, `annotations`, `audio` ...) are left out, so an echo that carries them is the
-same message. A list of text parts is their concatenation.
+same message. A list of text parts is their concatenation; one with an image or a video stays a list of parts.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from reference_gateway.wire.base import RequestRefused
 
 _TEXT = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """Type of a content part -> its field with the text."""
+_MEDIA = ("image_url", "video_url")
+_SCHEMES = ("http://", "https://", "data:")
 
 
-def read_messages(messages: Any) -> list[Message]:
-    """The canonical form of `messages`. Raises `RequestRefused`."""
+def read_messages(messages: Any, media: bool = False) -> list[Message]:
+    """The canonical form of `messages`, which may have images and videos where `media` says so. Raises
+    `RequestRefused`."""
     if not isinstance(messages, list) or not messages:
         raise RequestRefused("messages must be non-empty")
-    return [_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+    return [_message(message, f"messages[{place}]", media) for place, message in enumerate(messages)]
 
 
-def _message(message: Any, where: str) -> Message:
+def _message(message: Any, where: str, media: bool) -> Message:
     if not isinstance(message, dict):
         raise RequestRefused(f"{where} must be an object")
     role = message.get("role")
     if not isinstance(role, str) or not role:
         raise RequestRefused(f"{where}.role must be a non-empty string")
     content = message.get("content")
-    read: Message = {"role": role, "content": content if isinstance(content, str) else _content(content, where)}
+    read: Message = {"role": role, "content": content if isinstance(content, str) else _content(content, where, media)}
     if len(message) == 2 and "content" in message:  # nearly every message
         return read
     name = message.get("name")
@@ -57,29 +60,48 @@ def _message(message: Any, where: str) -> Message:
     return read
 
 
-def _content(content: Any, where: str) -> str:
+def _content(content: Any, where: str, media: bool) -> str | list[dict[str, Any]]:
     if content is None:
         return ""
+    if not isinstance(content, (dict, list)):
+        raise RequestRefused(f"Unsupported content type: {where}.content must be a string, a list of parts or null")
     if isinstance(content, dict):
-        return _part(content, f"{where}.content")
-    if isinstance(content, list):
-        return "".join(_part(part, f"{where}.content[{place}]") for place, part in enumerate(content))
-    raise RequestRefused(f"Unsupported content type: {where}.content must be a string, a list of parts or null")
+        parts = [_part(content, f"{where}.content", media)]
+    else:
+        parts = [_part(part, f"{where}.content[{place}]", media) for place, part in enumerate(content)]
+    if any(part["type"] != "text" for part in parts):
+        return parts
+    return "".join(part["text"] for part in parts)
 
 
-def _part(part: Any, where: str) -> str:
+def _part(part: Any, where: str, media: bool) -> dict[str, Any]:
     if isinstance(part, str):
-        return part
+        return {"type": "text", "text": part}
     if not isinstance(part, dict):
         raise RequestRefused(f"{where} must be an object with a type")
     kind = part.get("type", "text")
+    if media and kind in _MEDIA:
+        return {"type": kind, kind: _reference(part.get(kind), f"{where}.{kind}")}
     field = _TEXT.get(kind) if isinstance(kind, str) else None
     if field is None:
-        raise RequestRefused(f"{where}.type is not supported: this gateway takes text parts")
+        takes = f"text, {' and '.join(_MEDIA)} parts" if media else "text parts"
+        raise RequestRefused(f"{where}.type is not supported: this gateway takes {takes}")
     text = part.get(field)
     if not isinstance(text, str):
         raise RequestRefused(f"{where}.{field} must be a string")
-    return text
+    return {"type": "text", "text": text}
+
+
+def _reference(found: Any, where: str) -> dict[str, Any]:
+    reference = {"url": found} if isinstance(found, str) else found
+    if not isinstance(reference, dict):
+        raise RequestRefused(f"{where} must be an object with a url")
+    url = reference.get("url")
+    if not isinstance(url, str) or not url.startswith(_SCHEMES):
+        raise RequestRefused(f"{where}.url must be an http, https or data URL")
+    if url.startswith("data:") and "," not in url:
+        raise RequestRefused(f"{where}.url is a data URL without data")
+    return {name: value for name, value in reference.items() if value is not None}
 
 
 def _call(call: Any, where: str) -> dict[str, Any]:

@@ -149,8 +149,8 @@ def comparing_the_request(sabotage: Sabotage, *fields: str) -> None:
         return original(body, *args)
 
     @sabotage.wrap(openai_chat, "read_messages")
-    def mark(original: Any, messages: Any) -> Any:
-        first, *rest = read(messages)
+    def mark(original: Any, messages: Any, *args: Any) -> Any:
+        first, *rest = read(messages, *args)
         return [{**first, "asked": dict(asked)}, *rest]
 
     @sabotage.wrap(identity, "_canonical")
