@@ -49,4 +49,6 @@ def _presented(headers: Mapping[str, str]) -> bytes:
 
 
 def _refusal(which: str) -> RequestRefused:
-    return RequestRefused(f"expected {which} as a bearer token", status=401, headers={"www-authenticate": "Bearer"})
+    return RequestRefused(
+        f"expected {which} as a bearer token or in x-api-key", status=401, headers={"www-authenticate": "Bearer"}
+    )
