@@ -183,7 +183,7 @@ class Items:
         else:
             return None
         known = _text_of(value, "arguments") if not whole else _arguments_of(value)
-        call = ToolCall(call_id or f"call_{len(self._ids)}", name, known)
+        call = ToolCall(call_id or f"call_{len(self._ids)}", name or "unnamed", known)
         return _Item(item_id, call, tool_type, server, known)
 
     def _done(self, value: Mapping[str, Any], index: object) -> Iterator[Deed]:
