@@ -153,6 +153,7 @@ def test_history_with_another_tool_call_starts_a_trajectory(session, upstream, p
     talk = Conversation(session, upstream, tools=[SEARCH])
     called = talk.turn("Look it up", tool_calls=[CALL]).message
     talk.turn(results(called, "It is sunny."), "Sunny")
+    talk.turn("Is it?", "Yes")
     if place == 2 and changed["role"] == "tool":
         changed = {**changed, "tool_call_id": talk.messages[2].get("tool_call_id")}
     talk.messages[place] = changed

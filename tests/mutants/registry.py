@@ -25,7 +25,11 @@ class Mutant:
 
 MUTANTS: dict[str, Mutant] = {}
 
-_MECHANISM = frozenset({"__init__", "conftest", "harness", "matrix", "registry", "sabotage", "test_mutants"})
+SWEEPS = frozenset(f"SPLIT-{number:03}" for number in (41, 44, 54, 55, 56, 57, 58, 60))
+"""Requirements that judge whole conversations by all that token truth is. Whatever breaks it may turn them red, so they
+need not be named in `also`; each still has a mutant of its own."""
+
+_MECHANISM = frozenset({"__init__", "conftest", "harness", "impact", "matrix", "registry", "sabotage", "test_mutants"})
 
 
 def load_all() -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from conformance.pinned import KIT_SHAPES
 from conformance.requirements import Catalogue
 from conformance.upstream.client import Upstream
-from tests.mutants.harness import run_suite, serving
-from tests.mutants.registry import MUTANTS, load_all
+from tests.mutants.harness import Verdicts, run_suite, serving
+from tests.mutants.impact import Baseline, Selection
+from tests.mutants.registry import MUTANTS, SWEEPS, Mutant, load_all
 from tests.mutants.sabotage import Sabotage
 
 load_all()
@@ -30,21 +32,45 @@ def test_the_reference_passes(shared_upstream: Upstream, tmp_path: Path) -> None
     assert verdicts.exit_code == 0
 
 
+@pytest.fixture(scope="session")
+def baseline(
+    shared_upstream: Upstream, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Baseline | None:
+    """What the unharmed gateway did; None when no shortcut is wanted."""
+    if ONLY or request.config.getoption("whole"):
+        return None
+    return Baseline.record(shared_upstream, tmp_path_factory.mktemp("baseline"))
+
+
+def judged(url: str, upstream: Upstream, folder: Path, baseline: Baseline | None, mutant: Mutant) -> Verdicts:
+    """The verdicts of all checks that the mutant can reach."""
+    reached = baseline.reached(mutant) if baseline else None
+    if reached is None:
+        return run_suite(url, upstream, folder, *ONLY)
+    selection = Selection(reached)
+    files = [str(KIT_SHAPES.parent / file) for file in selection.files]
+    return run_suite(url, upstream, folder, *files, plugins=[selection])
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_killed(
-    name: str, shared_upstream: Upstream, tmp_path: Path, record_property: Callable[[str, object], None]
+    name: str,
+    shared_upstream: Upstream,
+    baseline: Baseline | None,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     mutant = MUTANTS[name]
     with pytest.MonkeyPatch.context() as monkeypatch:
         sabotage = Sabotage(monkeypatch)
         mutant.apply(sabotage)
         with serving(shared_upstream, sabotage) as url:
-            verdicts = run_suite(url, shared_upstream, tmp_path, *ONLY)
+            verdicts = judged(url, shared_upstream, tmp_path, baseline, mutant)
     record_property("mutant", name)
     record_property("failed", " ".join(sorted(verdicts.failed)))
     assert mutant.kills in verdicts.failed, f"survived: {mutant.story} (failed instead: {sorted(verdicts.failed)})"
     assert not verdicts.broken, f"checks broke, which is no verdict: {sorted(verdicts.broken)}"
-    extra = verdicts.failed - {mutant.kills} - mutant.also
+    extra = verdicts.failed - {mutant.kills} - mutant.also - SWEEPS
     assert not extra, "\n\n".join(f"not named: {one}\n{verdicts.texts[one][0]}" for one in sorted(extra))
 
 
