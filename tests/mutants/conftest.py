@@ -42,6 +42,10 @@ class Gathered:
             terminalreporter.write_line(line)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="Judge each mutant by the whole suite, without shortcuts")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Gathered(), "kill-matrix")

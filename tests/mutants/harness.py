@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conformance.fixtures import fixture_path
+from conformance.fixtures import FILES, fixture_path
 from conformance.outcome import Outcome
 from conformance.pinned import KIT_SHAPES
 from conformance.requirements import Requirement
@@ -55,6 +55,7 @@ def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any)
         "backend": "vllm",
         "backend_url": upstream.url,
         "tool_parser": "hermes",
+        "file_search": FILES,
         **(sabotage.config if sabotage else {}),
         **config,
     }
@@ -65,7 +66,7 @@ def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any)
         yield url
 
 
-def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str) -> Verdicts:
+def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str, plugins: Sequence[object] = ()) -> Verdicts:
     """Run the shipped suite against `url` and return what it said."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     verdicts = Verdicts()
@@ -76,6 +77,6 @@ def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str) -> Ve
             *("--gateway-url", url, "--gateway-upstream-port", port, "--gateway-timeout-scale", "0.4"),
             *("--gateway-snapshots", str(KIT_SHAPES), *arguments),
         ],
-        plugins=[verdicts],
+        plugins=[verdicts, *plugins],
     )
     return verdicts

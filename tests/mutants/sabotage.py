@@ -70,10 +70,13 @@ class Sabotage:
         self.rewrites: list[Callable[[Answer], None]] = []
         self.wraps: list[Callable[[App], App]] = []
         self.config: dict[str, Any] = {}
+        self.replaced: list[Any] = []
+        """What `patch` and `wrap` replaced."""
 
     def patch(self, place: Any, name: str, replacement: Any) -> Any:
         """Replace an attribute of a module or class of the reference gateway; returns the original."""
         original = getattr(place, name)
+        self.replaced.append(original)
         self._monkeypatch.setattr(place, name, replacement)
         return original
 
@@ -82,7 +85,7 @@ class Sabotage:
 
         def install(replacement: Callable[..., Any]) -> None:
             original = getattr(place, name)
-            self._monkeypatch.setattr(place, name, lambda *a, **k: replacement(original, *a, **k))
+            self.patch(place, name, lambda *a, **k: replacement(original, *a, **k))
 
         return install
 
