@@ -54,7 +54,8 @@ class Baseline:
                 with serving(upstream, sabotage) as url:
                     sys.setprofile(None)
                     threading.setprofile(None)  # type: ignore[arg-type]
-                    run_suite(url, upstream, folder, "--gateway-timeout-scale", "3", plugins=[baseline])
+                    verdicts = run_suite(url, upstream, folder, "--gateway-timeout-scale", "3", plugins=[baseline])
+                    assert verdicts.exit_code == 0, f"the reference fails {sorted(verdicts.failed | verdicts.broken)}"
             finally:
                 sys.setprofile(None)
                 threading.setprofile(None)  # type: ignore[arg-type]

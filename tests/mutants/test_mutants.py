@@ -13,7 +13,7 @@ from conformance.requirements import Catalogue
 from conformance.upstream.client import Upstream
 from tests.mutants.harness import Verdicts, run_suite, serving
 from tests.mutants.impact import Baseline, Selection
-from tests.mutants.registry import MUTANTS, SWEEPS, Mutant, load_all
+from tests.mutants.registry import MUTANTS, SWEEPS, load_all
 from tests.mutants.sabotage import Sabotage
 
 load_all()
@@ -42,9 +42,8 @@ def baseline(
     return Baseline.record(shared_upstream, tmp_path_factory.mktemp("baseline"))
 
 
-def judged(url: str, upstream: Upstream, folder: Path, baseline: Baseline | None, mutant: Mutant) -> Verdicts:
-    """The verdicts of all checks that the mutant can reach."""
-    reached = baseline.reached(mutant) if baseline else None
+def judged(url: str, upstream: Upstream, folder: Path, reached: set[str] | None) -> Verdicts:
+    """The verdicts of the checks that the mutant can reach; None = all."""
     if reached is None:
         return run_suite(url, upstream, folder, *ONLY)
     selection = Selection(reached)
@@ -61,11 +60,12 @@ def test_mutant_is_killed(
     record_property: Callable[[str, object], None],
 ) -> None:
     mutant = MUTANTS[name]
+    reached = baseline.reached(mutant) if baseline else None
     with pytest.MonkeyPatch.context() as monkeypatch:
         sabotage = Sabotage(monkeypatch)
         mutant.apply(sabotage)
         with serving(shared_upstream, sabotage) as url:
-            verdicts = judged(url, shared_upstream, tmp_path, baseline, mutant)
+            verdicts = judged(url, shared_upstream, tmp_path, reached)
     record_property("mutant", name)
     record_property("failed", " ".join(sorted(verdicts.failed)))
     assert mutant.kills in verdicts.failed, f"survived: {mutant.story} (failed instead: {sorted(verdicts.failed)})"
