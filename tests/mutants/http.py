@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from reference_gateway import data_plane
-from reference_gateway.errors import Problem
-from reference_gateway.types import BackendRefused
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -19,6 +16,10 @@ def message_of(answer: Answer) -> str:
     if answer.status < 400 or answer.is_stream or not answer.body:
         return ""
     return str(answer.json["error"]["message"])
+
+
+def finds_no_route(answer: Answer) -> bool:
+    return message_of(answer).startswith(NO_ROUTE) and "/v1/messages" not in answer.path
 
 
 def refuses_bad_json(answer: Answer) -> bool:
@@ -34,13 +35,14 @@ def change_error(gateway: Sabotage, part: str, **fields: Any) -> None:
             answer.json = {"error": {**answer.json["error"], **fields}}
 
 
-def change_problem(gateway: Sabotage, kind: type[Exception], status: int, message: str | None = None) -> None:
-    """Answer turns that end in this exception with another status, or another message."""
+def change_refusal(gateway: Sabotage, status: int, message: str | None = None) -> None:
+    """Answer a chat turn that the upstream refused with another status, or another message."""
 
-    @gateway.wrap(data_plane, "problem_of")
-    def problem_of(original: Any, error: Exception) -> Problem:
-        problem: Problem = original(error)
-        return Problem(status, message or problem.message) if isinstance(error, kind) else problem
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.is_chat and "context length" in message_of(answer):
+            answer.status = status
+            answer.json = {"error": {**answer.json["error"], "message": message or message_of(answer)}}
 
 
 @mutant("HTTP-001")
@@ -59,7 +61,7 @@ def unknown_path_answers_200(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if message_of(answer).startswith(NO_ROUTE):
+        if finds_no_route(answer):
             answer.status, answer.json = 200, {}
 
 
@@ -79,7 +81,7 @@ def framework_answers_unknown_paths(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if message_of(answer).startswith(NO_ROUTE):
+        if finds_no_route(answer):
             answer.json = {"detail": "Not Found"}
 
 
@@ -89,7 +91,7 @@ def wrong_method_has_no_body(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if answer.status == 405:
+        if answer.is_chat and answer.status == 405:
             answer.body = b""
 
 
@@ -168,7 +170,7 @@ def failure_shows_a_source_path(gateway: Sabotage) -> None:
 
 def failed_plain_turn(answer: Answer) -> bool:
     """Is this the answer to a plain turn whose engine answered with a 5xx status?"""
-    return "HTTP 5" in message_of(answer) and not (answer.asked or {}).get("stream")
+    return answer.is_chat and "HTTP 5" in message_of(answer) and not answer.asked.get("stream")
 
 
 @mutant("HTTP-015")
@@ -206,16 +208,16 @@ def failure_of_the_upstream_is_an_empty_answer(gateway: Sabotage) -> None:
 @mutant("HTTP-016", bugs=(46,))
 def refusal_of_the_upstream_is_a_502(gateway: Sabotage) -> None:
     """Whatever the engine answers but 200 becomes a 502, and agents ask again for what can never succeed."""
-    change_problem(gateway, BackendRefused, 502)
+    change_refusal(gateway, 502)
 
 
 @mutant("HTTP-016")
 def refusal_of_the_upstream_is_a_409(gateway: Sabotage) -> None:
     """The engine's refusal becomes a conflict, which clients retry."""
-    change_problem(gateway, BackendRefused, 409)
+    change_refusal(gateway, 409)
 
 
 @mutant("HTTP-017")
 def words_of_the_upstream_are_dropped(gateway: Sabotage) -> None:
     """Only the status of the engine's refusal is passed on, so no agent learns that its context is full."""
-    change_problem(gateway, BackendRefused, 400, "the engine refused the request: 400 Bad Request")
+    change_refusal(gateway, 400, "the engine refused the request: 400 Bad Request")
