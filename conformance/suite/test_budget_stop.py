@@ -123,6 +123,7 @@ def test_conversation_without_room_is_not_continued(sessions, upstream):
     talk.turn("Hi", "Hello")
     talk.ask(LONG)
     before = talk.trajectories()
+    expect(before).count(1)
 
     talk.turn("How are you?", "Fine")
 

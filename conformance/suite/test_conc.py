@@ -1,7 +1,8 @@
 """Area CONC: turns of one session that run at the same time.
 
 Barriers and holds of the upstream prove what overlaps: a barrier lets nobody pass before all are there. Where a gateway
-may or may not let turns overlap, a hold gives it the occasion, and the check does not depend on whether it is taken.
+may or may not let turns overlap, a hold gives it the occasion, and the check does not depend on whether it is taken:
+what was written to a connection is read before a request that is sent after it is answered.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def overlap(session, upstream):
     talk = Conversation(session, upstream)
     first = talk.start(ask_of(held))
     talk.reach_upstream(1)
-    second = talk.start(ask_of(free))
-    Conversation(session, upstream).trajectories()
+    second = talk.dial(ask_of(free))
+    talk.trajectories()
     answer.release()
     return {held: first.reply(), free: second.reply()}
 
@@ -112,7 +113,6 @@ def test_serialised_turns_do_not_overlap(sessions, upstream):
     upstream.says("Oak and ash", when=ask_of("trees"))
     first = talk.start(ask_of("stones"))
     talk.reach_upstream(1)
-    # What was written to the gateway is read before a whole turn that is asked after it is answered.
     second = talk.dial(ask_of("trees"))
     other.turn("Hi", "Hello")
     answer.release()
@@ -148,7 +148,7 @@ def test_request_asked_several_times_at_once(session, upstream):
     talk.reach_upstream(1)
     for colour in ("Green", "Blue"):
         upstream.says(colour)
-        pending.append(talk.start("Name a colour."))
+        pending.append(talk.dial("Name a colour."))
     talk.trajectories()
     held.release()
 
