@@ -41,11 +41,12 @@ def stream_is_stripped(gateway: Sabotage) -> None:
 
 @mutant("STREAM-010", also=("CHAT-011",), bugs=(56,))
 def stream_misses_the_length_stop(gateway: Sabotage) -> None:
-    """The streaming path knows two finish reasons, and a length stop is none of them."""
+    """The streaming path knows two finish reasons for an answer with text, and a length stop is none of them."""
 
     def change(chunks: list[Chunk]) -> None:
-        last = choices(chunks)[-1]
-        last["finish_reason"] = "tool_calls" if last["finish_reason"] == "tool_calls" else "stop"
+        *said, last = choices(chunks)
+        if last["finish_reason"] == "length" and any(choice["delta"].get("content") for choice in said):
+            last["finish_reason"] = "stop"
 
     change_chunks(gateway, change)
 
