@@ -19,13 +19,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from reference_gateway.codec.chat_template import ChatTemplate
+from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
 from reference_gateway.codec.directory import TokenizerFiles
 from reference_gateway.codec.media import placed
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
 from reference_gateway.codec.seams import ANCHOR_USER, Seams, behind, find_seams, kinds_of
-from reference_gateway.codec.tools import parse_calls
+from reference_gateway.codec.tools import Parser, parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
 from reference_gateway.types import Message, Tool
 
@@ -41,21 +41,26 @@ class _Said:
 
 
 class TemplateCodec:
-    """A `types.Codec` for a tokenizer directory. `tool_parser` is a name of `parsers.PARSERS` or None,
-    `reasoning_parser` one of `reasoning.REASONING` or None; `template_kwargs` reach every render, under those of the
-    request (contract UA-VAL-12). With `parse_control`, control strings in messages become control tokens, as engines
-    read them that are given text. Raises ValueError for unusable files."""
+    """A `types.Codec` for a tokenizer directory.
+
+    `tool_parser` is a name of `parsers.PARSERS`, a parser of one's own, or None; `reasoning_parser` one of
+    `reasoning.REASONING` or None. `template_kwargs` reach every render, under those of the request (contract
+    UA-VAL-12). With `parse_control`, control strings in messages become control tokens, as engines read them that are
+    given text. Raises ValueError for unusable files.
+    """
 
     def __init__(
         self,
         files: TokenizerFiles,
         *,
-        tool_parser: str | None = None,
+        tool_parser: str | Parser | None = None,
         reasoning_parser: str | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
         parse_control: bool = False,
     ) -> None:
-        self._parser = PARSERS[_known("tool_parser", tool_parser, PARSERS)] if tool_parser is not None else None
+        if isinstance(tool_parser, str):
+            tool_parser = PARSERS[_known("tool_parser", tool_parser, PARSERS)]
+        self._parser = tool_parser
         self._thoughts = reasoning_parser is not None and bool(_known("reasoning_parser", reasoning_parser, REASONING))
         self._kwargs = deepcopy(dict(template_kwargs or {}))
         self._parse_control = parse_control
@@ -121,6 +126,18 @@ class TemplateCodec:
         keep = self._thoughts_are_control
         reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=keep), ended)
         return _answer(shown(reasoning), shown(text)) if keep else _answer(reasoning, text)
+
+    def takes_media(self) -> bool:
+        """Whether the template has a place for each image, and writes it as something else than a Python value."""
+        image = {"type": "image"}
+        parts = [{"type": "text", "text": "See"}, image, image]
+        try:
+            one, two = (
+                self._render([{"role": "user", "content": parts[:count]}], None, self._kwargs, True) for count in (2, 3)
+            )
+        except TemplateRefused:
+            return False
+        return len(one) < len(two) and "'type'" not in two
 
     def _split(self, text: str, ended: bool) -> tuple[str, str]:
         return split_thoughts(text, opened=self._thoughts_opened, ended=ended) if self._thoughts else ("", text)

@@ -136,6 +136,23 @@ def test_a_parser_that_raises_leaves_text():
     assert parse_calls(broken, "text", TOOLS) == ("text", [])
 
 
+def test_a_parser_of_one_s_own_is_used_and_made_safe():
+    def shouting(text, tools):
+        if text == "crash":
+            raise RuntimeError("no idea")
+        return "", [{"id": "1", "type": "function", "function": {"name": text, "arguments": {}}}]
+
+    codec = TemplateCodec(byte_files(), tool_parser=shouting)
+    assert codec.decode(ids("f"), TOOLS)["tool_calls"][0]["function"]["name"] == "f"
+    assert codec.decode(ids("crash"), TOOLS) == {"role": "assistant", "content": "crash"}
+
+
+@pytest.mark.parametrize("field", ["tool_parser", "reasoning_parser"])
+def test_an_unknown_parser_is_refused_by_its_field(field):
+    with pytest.raises(ValueError, match=f"{field} 'nope' is unknown: expected one of "):
+        TemplateCodec(byte_files(), **{field: "nope"})
+
+
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(st.lists(st.integers(-5, 2**33) | st.integers(0, 300), max_size=40))
 def test_any_ids_decode(sampled):

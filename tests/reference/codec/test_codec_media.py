@@ -10,6 +10,7 @@ import pytest
 from codec_templates import vision
 
 from reference_gateway.app import create_app
+from reference_gateway.codec.bytes import TEMPLATE, byte_files
 from reference_gateway.codec.media import References
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
@@ -131,10 +132,21 @@ def test_without_a_processor_media_are_refused_by_the_field_s_name():
     assert refused.json()["error"]["message"].startswith("messages[0].content[1].type is not supported")
 
 
-def test_a_template_without_a_place_for_media_refuses_them():
-    with gateway(Told(codec=byte_codec()), media="references") as client:
-        refused = post(client, client.open(), user("See", image(PIXEL)))
-    assert (refused.status_code, "chat template" in refused.json()["error"]["message"]) == (400, True)
+@pytest.mark.parametrize(
+    "template",
+    [
+        TEMPLATE,
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}<|im_end|>{% endfor %}",
+        "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}{% endif %}"
+        "<|im_end|>{% endfor %}",
+    ],
+    ids=["refuses", "prints", "drops"],
+)
+def test_a_template_without_a_place_for_images_is_refused_at_the_start(template):
+    codec = TemplateCodec(byte_files(template))
+    assert not codec.takes_media()
+    with pytest.raises(ValueError, match="media needs a chat template that has a place for images"):
+        create_app(Config(media="references"), codec=codec, backend=Told(codec=codec))
 
 
 def test_an_unknown_way_with_media_is_refused():
