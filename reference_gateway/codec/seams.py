@@ -29,6 +29,7 @@ Encode = Callable[[str], list[int]]
 
 ANCHOR_USER: Message = {"role": "user", "content": "Go on."}
 _MARK = "4815162342"
+_HERE = new_cut()
 _PLAIN: Message = {"role": "assistant", "content": _MARK}
 
 
@@ -165,41 +166,40 @@ def behind(
     """What the template writes behind the answer that `history` ends with, from the end of its turn to the generation
     prompt behind `suffix`. None when it rewrites the history, or can't render it.
 
-    A mark that nobody can guess stands in the answer. What is in front of it may not change when `suffix` is added, and
-    what is behind it, without `suffix`, may only be added to.
+    A mark that nobody can guess, and that is taken out again, stands in the answer. What is in front of it may not
+    change when `suffix` is added, and what is behind it, without `suffix`, may only be added to.
     """
-    mark = new_cut()
-    for answer in _marked(history[-1], mark, keep_thoughts):
+    for answer in _marked(history[-1], keep_thoughts):
         marked = [*history[:-1], answer]
         try:
             before = render(marked, tools, kwargs, False)
             whole = render([*marked, *suffix], tools, kwargs, True)
         except TemplateRefused:
             return None
-        front, found, seam = before.partition(mark)
+        front, found, seam = before.partition(_HERE)
         if not found:
             continue
-        new_front, _, rest = whole.partition(mark)
+        new_front, _, rest = whole.partition(_HERE)
         same = front == new_front or (keep_thoughts and without_thoughts(front) == without_thoughts(new_front))
         if not same or not seam.endswith(turn_end) or not rest.startswith(seam):
             return None
-        return rest[len(seam) - len(turn_end) :].replace(mark, "")
+        return rest[len(seam) - len(turn_end) :].replace(_HERE, "")
     return None
 
 
-def _marked(answer: Message, mark: str, keep_thoughts: bool) -> Iterator[Message]:
+def _marked(answer: Message, keep_thoughts: bool) -> Iterator[Message]:
     """The answer with the mark in it, in the places where templates write it as it is, the last first."""
     if keep_thoughts:
         answer = {name: value for name, value in answer.items() if name != "reasoning_content"}
     calls = answer.get("tool_calls")
     if calls:
         function = calls[-1]["function"]
-        named = {**calls[-1], "function": {**function, "name": function["name"] + mark}}
+        named = {**calls[-1], "function": {**function, "name": function["name"] + _HERE}}
         yield {**answer, "tool_calls": [*calls[:-1], named]}
     content = answer["content"]
     yield {
         **answer,
-        "content": content + mark if isinstance(content, str) else [*content, {"type": "text", "text": mark}],
+        "content": content + _HERE if isinstance(content, str) else [*content, {"type": "text", "text": _HERE}],
     }
 
 

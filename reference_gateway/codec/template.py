@@ -14,6 +14,7 @@ they were sampled, whether or not the client echoes them, and also where the tem
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from reference_gateway.codec.seams import ANCHOR_USER, Seams, behind, find_seams
 from reference_gateway.codec.tools import Parser, parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
 from reference_gateway.types import Message, Tool
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class TemplateCodec:
         if not suffix:
             return []
         if not kinds_of(suffix) <= self.seams.proved_for(tools):
+            log.debug("not continued: the template rewrites its history", extra={"new_messages": len(suffix)})
             return None
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
@@ -106,6 +110,7 @@ class TemplateCodec:
             keep_thoughts=self._thoughts,
         )
         if delta is None:
+            log.debug("not continued: the template rewrites this answer", extra={"new_messages": len(suffix)})
             return None
         ids = self._encode(delta, said.cut)
         if ids and ids[0] == last_id and last_id in self._turn_ends:
