@@ -15,7 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from conformance.exported import TokenExpectation
 from conformance.failure import ConformanceFailure, describe
-from conformance.oracles import Violation, chat, envelope, shapes, sse
+from conformance.oracles import Violation, chat, envelope, responses, shapes, sse
 from conformance.oracles.engine_data import engine_data
 from conformance.oracles.wording import described
 from conformance.pinned import difference
@@ -269,6 +269,33 @@ class ReplyExpectation:
             after = describe(events[done[0] + 1].data, 80)
             violations.append(Violation(f"event {done[0] + 2}", "nothing after `data: [DONE]`", after))
         _hold(violations)
+        return self
+
+    def is_response(self, conversation: str | None = None) -> Self:
+        """A whole response: plain, or what the events of a stream amount to. `conversation` must be echoed."""
+        __tracebackhide__ = True
+        self.status(200)
+        _hold(responses.response(self.reply.completion, conversation))
+        return self
+
+    def is_conversation(self) -> Self:
+        """What `POST /conversations` answers with."""
+        __tracebackhide__ = True
+        _hold(responses.conversation(self.reply.json()))
+        return self
+
+    def is_item_list(self) -> Self:
+        """The list of a conversation's items, the oldest first."""
+        __tracebackhide__ = True
+        self.status(200)
+        _hold(responses.conversation_items(self.reply.json()))
+        return self
+
+    def is_response_stream(self) -> Self:
+        """The stream follows the whole grammar of response events."""
+        __tracebackhide__ = True
+        self.status(200)
+        _hold(responses.stream(self.reply.events))
         return self
 
     def has_shape(self, pinned: SnapshotAssertion) -> Self:

@@ -42,6 +42,15 @@ class Capability(StrEnum):
     """`stream: true` is answered with server-sent events."""
     ANTHROPIC_MESSAGES = "anthropic-messages"
     """Sessions take Anthropic messages at their `anthropic_base_url`."""
+    OPENAI_RESPONSES = "openai-responses"
+    """`POST {base_url}/responses` takes OpenAI Responses, and a response can be continued by its id."""
+    CONVERSATIONS = "conversations"
+    """`POST {base_url}/conversations` opens a conversation, whose items the gateway keeps for its responses."""
+    SERVER_TOOLS = "server-tools"
+    """A response whose request has the tool `{"type": "file_search"}` offers the model the function `file_search` with
+    the parameter `query`. The gateway runs it within the response."""
+    TURN_EVENTS = "turn-events"
+    """The turns of a session's responses can be read as turn and step events."""
     TOOLS = "tools"
     """Tool calls in the model's text come back as `tool_calls`."""
     TOOL_CHOICE_REQUIRED = "tool-choice-required"
@@ -80,12 +89,16 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "template_kwargs": ("config", "request"),
     "control_tokens": ("plain", "parsed"),
     "stream": ("sse", "fallback"),
+    "conversation_create": ("eager", "lazy"),
+    "chaining": ("conversation", "previous_response_id"),
     "error_404_type": ("not_found_error", "api_error"),
 }
 """Where good gateways differ: option -> allowed values. An option that a gateway does not declare is undeclared: only
 the invariant that holds for every value is then checked."""
 
-GATEWAY_WIDE = frozenset({"trajectory", "template_kwargs", "stream", "error_404_type"})
+GATEWAY_WIDE = frozenset(
+    {"trajectory", "template_kwargs", "stream", "error_404_type", "conversation_create", "chaining"}
+)
 """Options that no session can choose, also where there are `session-options`."""
 
 
@@ -188,6 +201,10 @@ class Driver:
     def state(self, handle: Handle) -> dict[str, Any]:
         """The session's state, as JSON."""
         raise NotObservable("state")
+
+    def turns(self, handle: Handle) -> list[list[dict[str, Any]]]:
+        """The events of each turn of the session's responses, as JSON, in the order in which the turns began."""
+        raise NotObservable("turn events")
 
 
 @dataclass(frozen=True)

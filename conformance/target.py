@@ -18,7 +18,7 @@ import pytest
 
 from conformance.drivers import load_driver
 from conformance.failure import ConformanceFailure
-from conformance.fixtures import fixture_path
+from conformance.fixtures import FILES, fixture_path
 from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gateway, NotObservable, Refused
 from conformance.options import UPSTREAM_PORT, Settings
 from conformance.session import Sessions
@@ -170,7 +170,7 @@ class ReferenceGateway:
         command = [
             *(sys.executable, "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
             *("--tokenizer", str(tokenizer), "--backend", "vllm", "--backend-url", upstream.url),
-            *("--tool-parser", "hermes"),
+            *("--tool-parser", "hermes", "--file-search", str(FILES)),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
         assert process.stdout is not None

@@ -59,6 +59,13 @@ class HttpDriver(Driver):
             raise ValueError("the session's state is not a JSON object")
         return body
 
+    def turns(self, handle: Handle) -> list[list[dict[str, Any]]]:
+        body = self._session(handle, "GET", "/turns")
+        turns = body.get("turns") if isinstance(body, dict) else None
+        if not isinstance(turns, list) or not all(isinstance(turn, dict) and "events" in turn for turn in turns):
+            raise ValueError('no {"turns": [{"events": [...]}]} in the answer')
+        return [turn["events"] for turn in turns]
+
     def _session(self, handle: Handle, method: str, path: str, body: Any = None) -> Any:
         return self._call(method, f"/sessions/{handle.session_id}{path}", body)
 

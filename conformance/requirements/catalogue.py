@@ -36,7 +36,7 @@ ANY = "*"
 """As the value of an option: the requirement holds whatever its value, and is checked for each."""
 
 _ID = re.compile(r"[A-Z]{2,8}-\d{3}")
-_CONTRACT = re.compile(r"(?:UA-[A-Z]+|X)-\d{2}")
+_CONTRACT = re.compile(r"(?:(?:UA|HA|LS|AF)-[A-Z]+|X)-\d{2}")
 _SET = re.compile(r"\d{4}\.\d+")
 _CONDITIONS = frozenset(("capabilities", "unless", "option", "needs"))
 _ENTRY_FIELDS = _CONDITIONS | {"level", "profile", "text", "source", "contract", "since", "hint", "bugs", "excluded"}

@@ -1,0 +1,173 @@
+"""OpenAI Responses as a client sees them: what is asked in items, what is answered in items or events.
+
+Knows that wire's bodies, never a token. `ResponseReply` has the accessors of `Reply` wherever both wires have the
+thing; a `Chain` is a conversation whose history the gateway keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from conformance.failure import ConformanceFailure, describe
+from conformance.oracles import Violation, responses, turns, wording
+from conformance.oracles.turns import ToolCall, ToolResponse
+from conformance.wire import Reply, at
+
+if TYPE_CHECKING:
+    from conformance.session import Session
+
+Item = dict[str, Any]
+
+FILE_SEARCH: Item = {"type": "file_search", "vector_store_ids": ["files"]}
+"""The tool that a gateway with `server-tools` runs itself."""
+
+
+class ResponseReply(Reply):
+    """What the gateway answered to a request for a response, streamed or not."""
+
+    @cached_property
+    def completion(self) -> dict[str, Any]:
+        """The whole response: the JSON body, or what the stream's events amount to."""
+        if self.status != 200:
+            raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
+        found = responses.assemble(self.events) if self.is_stream else self.json()
+        if not isinstance(found, dict):
+            raise ConformanceFailure([Violation("body", "a JSON object", describe(found))])
+        return found
+
+    @cached_property
+    def raw(self) -> list[dict[str, Any]]:
+        """The JSON of the stream's events, at least one. What is no JSON object is left out."""
+        return self.chunks
+
+    @property
+    def output(self) -> list[Item]:
+        """The items of the output, all of them objects."""
+        items = at(self.completion, "output", kind=list)
+        return [at(items, place, kind=dict) for place in range(len(items))]
+
+    @property
+    def text(self) -> str:
+        """The text of all messages of the output."""
+        said = [item for item in self.output if item.get("type") == "message"]
+        parts = [at(item, "content", place) for item in said for place in range(len(at(item, "content", kind=list)))]
+        return "".join(at(part, "text", kind=str) for part in parts if at(part, "type") == "output_text")
+
+    @property
+    def tool_calls(self) -> list[Item]:
+        """The function calls of the output."""
+        return [item for item in self.output if item.get("type") == "function_call"]
+
+    @property
+    def finish_reason(self) -> str:
+        """The response's `status`."""
+        return at(self.completion, "status", kind=str)  # type: ignore[no-any-return]
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        """The raw events of this type."""
+        return [event for event in self.raw if event.get("type") == kind]
+
+
+class Chain:
+    """One conversation in a session, each request sending only what is new. The gateway keeps the rest: in a
+    conversation, or behind the response before (`chaining`). `fields` go into each request."""
+
+    def __init__(self, session: Session, chaining: str, *, stream: bool = True, **fields: Any) -> None:
+        self.session, self.stream, self.fields = session, stream, fields
+        self.chaining = chaining
+        self.conversation = session.converse() if chaining == "conversation" else None
+        self.replies: list[ResponseReply] = []
+
+    def ask(self, given: Any, **fields: Any) -> ResponseReply:
+        """The next response. `given` is a text of the user, or items."""
+        if self.conversation is not None:
+            fields = {"conversation": self.conversation, **fields}
+        elif self.replies:
+            fields = {"previous_response_id": self.replies[-1].id, **fields}
+        reply = self.session.respond(given, **{"stream": self.stream, **self.fields, **fields})
+        self.replies.append(reply)
+        return reply
+
+    def answer(self, *outputs: str) -> ResponseReply:
+        """Answer the calls of the last response, in their order."""
+        return self.ask(results_of(self.replies[-1], *outputs))
+
+    def turn(self, client_tools: Collection[str] = ()) -> list[Any]:
+        """The turn and step events that the replies' streams amount to, as one turn."""
+        said = {each["call_id"]: each["output"] for reply in self.replies for each in _sent_outputs(reply)}
+
+        def run(call: ToolCall) -> ToolResponse:
+            return ToolResponse(call.call_id, call.tool_name, said.get(call.call_id, ""))
+
+        streams = [reply.raw if reply.status == 200 else [] for reply in self.replies]
+        made = turns.turn_events(streams, self.conversation or self.session.id, client_tools, run=run)
+        return [turns.as_json(event) for event in made]
+
+
+def item(role: str, content: Any) -> Item:
+    """A message as an item of the input."""
+    return {"type": "message", "role": role, "content": content}
+
+
+def call(name: str, arguments: str = "{}", call_id: str = "call_0") -> Item:
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+
+
+def output(content: Any, call_id: str = "call_0") -> Item:
+    return {"type": "function_call_output", "call_id": call_id, "output": content}
+
+
+def results_of(reply: ResponseReply, *contents: Any) -> list[Item]:
+    """An output for each content, in answer to the calls of this response in their order."""
+    ids = [str(each.get("call_id")) for each in reply.tool_calls]
+    return [output(content, call_id) for content, call_id in zip(contents, ids, strict=False)]
+
+
+def flat(function: Mapping[str, Any]) -> Item:
+    """The tool of this wire for a function of the chat wire."""
+    return {"type": "function", **function["function"]}
+
+
+def types(items: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The types of items, or of events."""
+    return [each.get("type", each.get("event_type")) for each in items]
+
+
+def steps(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Each completed step of a turn: its type, and how it ended (an inference) or who ran it (a tool execution)."""
+    started = {each["step_id"]: each["metadata"] or {} for each in events if each["event_type"] == "step_started"}
+    done = [each for each in events if each["event_type"] == "step_completed"]
+    ran = {
+        each["step_id"]: "server" if started[each["step_id"]]["server_side"] else "client"
+        for each in done
+        if each["step_type"] == "tool_execution"
+    }
+    return [(each["step_type"], ran.get(each["step_id"]) or each["result"]["stop_reason"]) for each in done]
+
+
+def ending(events: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The end of a turn: its type, the final text, the ids of the responses, the number of steps."""
+    return [events[-1].get(name) for name in ("event_type", "final_text", "response_ids", "num_steps")]
+
+
+def comparable(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The events of a turn without what each maker of events chooses: the ids of the turn and of its steps, and whose
+    session it is."""
+    chosen = ("turn_id", "session_id", "step_id")
+    return [
+        {
+            name: {key: one for key, one in value.items() if key not in chosen} if isinstance(value, dict) else value
+            for name, value in event.items()
+            if name not in chosen
+        }
+        for event in events
+    ]
+
+
+def _sent_outputs(reply: ResponseReply) -> list[Item]:
+    sent, _ = wording.parse_json(reply.exchange.request_body.decode("utf-8", "replace"))
+    given = sent.get("input") if isinstance(sent, dict) else None
+    listed = given if isinstance(given, list) else []
+    return [each for each in listed if isinstance(each, dict) and each.get("type") == "function_call_output"]
