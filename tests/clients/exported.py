@@ -1,0 +1,42 @@
+"""What a session exported, held against the upstream's ledger: the end of every test of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from conformance.gateway import Trajectory
+from conformance.oracles import token_truth
+from conformance.upstream.client import Upstream
+from conformance.upstream.ledger import Call
+
+FIELDS = ("prompt_ids", "response_ids", "response_mask", "response_logprobs")
+
+
+def create_session(gateway_url: str) -> dict[str, str]:
+    """The session's handle: its id and the URLs that clients are given."""
+    return httpx.post(f"{gateway_url}/sessions", json={}).raise_for_status().json()
+
+
+def finalize(gateway_url: str, handle: dict[str, str], upstream: Upstream) -> list[Trajectory]:
+    """The session's trajectories. Asserts that every call was scripted and answered, and that the trajectories are
+    token for token what the upstream received and returned."""
+    answer = httpx.post(f"{gateway_url}/sessions/{handle['session_id']}/finalize").raise_for_status()
+    exported: list[dict[str, Any]] = answer.json()["trajectories"]
+    trajectories = [Trajectory(**{name: each[name] for name in FIELDS}) for each in exported]
+    calls = upstream.calls
+    assert [(call.outcome, call.message) for call in calls] == [("answered", None)] * len(calls)
+    assert calls, "no call carried the nonce of this test"
+    assert token_truth.judge(trajectories, calls, decode=upstream.tokenizer.decode) == []
+    return trajectories
+
+
+def one_chain(trajectories: Sequence[Trajectory], calls: Sequence[Call]) -> bool:
+    """Whether one trajectory has all that these calls generated, and nothing else, as trainable tokens."""
+    generated = [token for call in calls for token in call.generation]
+    return any(
+        [token for token, mask in zip(each.response_ids, each.response_mask, strict=True) if mask] == generated
+        for each in trajectories
+    )
