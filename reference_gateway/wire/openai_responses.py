@@ -264,7 +264,7 @@ def _usage(answers: Sequence[Answer]) -> dict[str, Any]:
     sampled = sum(answer.completion_tokens for answer in answers)
     return {
         "input_tokens": given,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": sampled,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": given + sampled,
