@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     upstream.add_argument("--port", type=int, default=UPSTREAM_PORT, help="default %(default)s; 0 = any free port")
     upstream.add_argument("--host", default="127.0.0.1", help="default %(default)s")
     upstream.add_argument("--tokenizer", type=Path, default=None, metavar="DIR", help="default: the kit's chatml")
+    upstream.add_argument("--ledger", type=Path, metavar="FILE", help="append every closed call as a line of JSON")
     upstream.set_defaults(run=_upstream)
 
     requirements = commands.add_parser("requirements", help="print the requirement catalogue")
@@ -54,6 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--format", choices=["text", "json"], default="text")
     stream.set_defaults(run=_check_stream)
 
+    trajectory = commands.add_parser("check-trajectory", help="judge trajectories, whoever made them")
+    trajectory.add_argument("file", type=Path, help="a trajectory a line; see docs/trajectory-files.md")
+    trajectory.add_argument("--ledger", type=Path, metavar="FILE", help="what the engine received and returned")
+    trajectory.add_argument("--tokenizer", type=Path, metavar="DIR", help="judge what stands between generations, too")
+    trajectory.add_argument(
+        "--superseded", type=int, metavar="N", help="generations given up for others; default: as the trajectories say"
+    )
+    trajectory.add_argument("--format", choices=["text", "json"], default="text")
+    trajectory.set_defaults(run=_check_trajectory)
+
     tokenizer = commands.add_parser("tokenizer", help="print the directory of one of the kit's tokenizers")
     tokenizer.add_argument("name", choices=list(names()))
     tokenizer.set_defaults(run=_tokenizer)
@@ -65,7 +76,11 @@ def _upstream(chosen: argparse.Namespace) -> int:
     from conformance.upstream.server import advice, serve
 
     tokenizer = Tokenizer.load(chosen.tokenizer or fixture_path("chatml"))
-    serve(chosen.host, chosen.port, tokenizer.path, lambda url: print(advice(url, tokenizer), flush=True))
+
+    def ready(url: str) -> None:
+        print(advice(url, tokenizer), flush=True)
+
+    serve(chosen.host, chosen.port, tokenizer.path, ready, ledger_file=chosen.ledger)
     return 0
 
 
@@ -90,6 +105,12 @@ def _check_stream(chosen: argparse.Namespace) -> int:
     from conformance.check_stream import check_stream
 
     return check_stream(chosen.file, chosen.wire, chosen.format)
+
+
+def _check_trajectory(chosen: argparse.Namespace) -> int:
+    from conformance.check_trajectory import check_trajectory
+
+    return check_trajectory(chosen.file, chosen.ledger, chosen.tokenizer, chosen.format, chosen.superseded)
 
 
 def _tokenizer(chosen: argparse.Namespace) -> int:

@@ -110,10 +110,11 @@ class Unscripted(Exception):
 
 
 class Engine:
-    """The scripted model. One per upstream."""
+    """The scripted model. One per upstream. `closed` is called with each call when its record is closed."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, closed: Callable[[Call], None] | None = None) -> None:
         self.tokenizer = tokenizer
+        self._closed = closed
         self.strays: deque[Call] = deque(maxlen=_STRAYS_KEPT)
         self._conversations: dict[str, _Conversation] = {}
 
@@ -231,6 +232,8 @@ class Engine:
             return
         call.answered = time.monotonic()
         call.outcome, call.status, call.message = outcome, status, message
+        if self._closed is not None:
+            self._closed(call)
         conversation = self._conversations.get(call.nonce) if call.nonce else None
         if conversation is not None:
             conversation.announce()

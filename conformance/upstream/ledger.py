@@ -6,9 +6,11 @@ replaced before a call is recorded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 PENDING = "pending"
 ANSWERED = "answered"
@@ -76,6 +78,23 @@ class Call:
     @classmethod
     def from_json(cls, document: Mapping[str, Any], text: str) -> Call:
         return cls(**document, text=text)
+
+
+class LedgerFile:
+    """A file to which calls are appended, a line of JSON each, as they are closed. Raises OSError when it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, call: Call) -> None:
+        self._file.write(json.dumps(call.to_json(), separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 _NOT_SAMPLING = frozenset(

@@ -37,9 +37,9 @@ MAX_BODY = 256 * 1024 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(tokenizer: Tokenizer) -> web.Application:
-    """The upstream as an aiohttp application."""
-    engine = Engine(tokenizer)
+def application(tokenizer: Tokenizer, closed: Callable[[Call], None] | None = None) -> web.Application:
+    """The upstream as an aiohttp application. `closed` is called with each call when its record is closed."""
+    engine = Engine(tokenizer, closed)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
     for dialect in DIALECTS:
         app.router.add_post(dialect.path, _generate(engine, dialect))
@@ -62,16 +62,19 @@ def serve(
     tokenizer_dir: str | Path,
     ready: Callable[[str], None],
     until_stdin_closes: bool = False,
+    ledger_file: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT (or, if asked, until standard input ends, so that no upstream outlives the process
-    that started it). `ready` gets the URL once connections are accepted; port 0 takes a free one. Raises
-    `TokenizerError` and `OSError` before that."""
+    that started it). `ready` gets the URL once connections are accepted; port 0 takes a free one. Closed calls are
+    appended to `ledger_file`. Raises `TokenizerError` and `OSError` before that."""
     tokenizer = Tokenizer.load(tokenizer_dir)
-    asyncio.run(_serve(host, port, tokenizer, ready, until_stdin_closes))
+    with contextlib.ExitStack() as stack:
+        closed = None if ledger_file is None else stack.enter_context(ledger.LedgerFile(ledger_file)).append
+        asyncio.run(_serve(host, port, application(tokenizer, closed), ready, until_stdin_closes))
 
 
 async def _serve(
-    host: str, port: int, tokenizer: Tokenizer, ready: Callable[[str], None], until_stdin_closes: bool
+    host: str, port: int, app: web.Application, ready: Callable[[str], None], until_stdin_closes: bool
 ) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -81,7 +84,7 @@ async def _serve(
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 1024) else stopped.set())
     runner = web.AppRunner(
-        application(tokenizer), access_log=None, handler_cancellation=True, shutdown_timeout=1.0, keepalive_timeout=3600
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0, keepalive_timeout=3600
     )
     await runner.setup()
     try:
