@@ -15,20 +15,25 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from reference_gateway import __version__
+from reference_gateway import __version__, isolation
 from reference_gateway.access import Access
 from reference_gateway.backends.base import Checked
 from reference_gateway.backends.scripted import ScriptedBackend
+from reference_gateway.channel.hooks import Hooks
+from reference_gateway.channel.host import Delivers, Host
+from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.codec.bytes import byte_files
 from reference_gateway.codec.directory import read_directory
 from reference_gateway.codec.media import References
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
 from reference_gateway.control_plane import ControlPlane
-from reference_gateway.data_plane import OPENAI, WIRES, DataPlane, locate
+from reference_gateway.data_plane import OPENAI, WIRES, DataPlane, envelope_of, locate
 from reference_gateway.errors import problem_of
 from reference_gateway.file_search import FileSearch
-from reference_gateway.http import HungUp
+from reference_gateway.http import JSON, HungUp, respond
+from reference_gateway.invocations_plane import InvocationsPlane, Settings
+from reference_gateway.lifespan import Callback, Part, running
 from reference_gateway.metrics import Metrics
 from reference_gateway.responses import Responses
 from reference_gateway.responses_plane import ResponsesPlane
@@ -36,7 +41,7 @@ from reference_gateway.server_tools import ServerTool
 from reference_gateway.session import SessionError, Sessions
 from reference_gateway.session.options import resolve_options
 from reference_gateway.types import Backend, Codec, MediaExtractor
-from reference_gateway.wire import openai_responses
+from reference_gateway.wire import invocations, openai_responses
 from reference_gateway.wire.base import Policy
 
 log = logging.getLogger(__name__)
@@ -45,16 +50,31 @@ log = logging.getLogger(__name__)
 class Gateway(FastAPI):
     """The control plane as a FastAPI app, and in front of it the data plane, whose turns don't pay for a framework."""
 
-    def __init__(self, data_plane: DataPlane, **settings: Any) -> None:
+    def __init__(self, data_plane: DataPlane, invocations: InvocationsPlane, **settings: Any) -> None:
         super().__init__(**settings)
         self._data_plane = data_plane
+        self._invocations = invocations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Called by the server."""
-        if scope["type"] == "http" and (place := locate(scope["path"])) is not None:
-            await self._data_plane.serve(place, scope, receive, send)
-        else:
+        """Called by the server. Whatever a request does, it does under its isolation keys."""
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
+            return
+        place = locate(scope["path"])
+        invocation = place is not None and self._invocations.takes(place.path)
+        try:
+            keys = isolation.keys_of(scope["headers"])
+        except isolation.AmbiguousKeys as error:
+            refuse = invocations.error if invocation else envelope_of(place.path if place else "").error
+            await respond(send, 400, refuse(400, str(error)), JSON)
+            return
+        with isolation.bound(keys):
+            if place is None:
+                await super().__call__(scope, receive, send)
+            elif invocation:
+                await self._invocations.serve(place.session_id, place.path, scope, receive, send)
+            else:
+                await self._data_plane.serve(place, scope, receive, send)
 
 
 def create_app(
@@ -64,35 +84,73 @@ def create_app(
     backend: Backend | None = None,
     media: MediaExtractor | None = None,
     server_tools: Iterable[ServerTool] = (),
+    hooks: Hooks | None = None,
+    delivery: Delivers | None = None,
+    on_startup: Iterable[Callback] = (),
+    on_shutdown: Iterable[Callback] = (),
 ) -> FastAPI:
     """The gateway as an ASGI app. `codec`, `backend` and `media` replace what `config` describes; `server_tools` are
-    run for responses that ask for them, beside the file search that `config` may have. Raises ValueError for a
-    configuration that can't work."""
+    run for responses that ask for them, beside the file search that `config` may have; `hooks` and `delivery` are those
+    of invocations. `on_startup` and `on_shutdown` are called with the gateway's own, see `lifespan`. Raises ValueError
+    for a configuration that can't work."""
     resolve_options(config.options)
     codec = codec or build_codec(config)
     backend = backend or build_backend(config, codec)
     checked = Checked(backend)
     if media is None and config.media == "references":
         media = References()
+    if media is not None and isinstance(codec, TemplateCodec) and not codec.takes_media():
+        raise ValueError("media needs a chat template that has a place for images, and this one has none")
     sessions = Sessions(codec, checked, media=media, options=config.options)
     access, metrics = Access(config.api_key), Metrics()
     policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs, media=media is not None)
     tools = build_tools(config, server_tools)
     responses = ResponsesPlane(Responses(policy, tools, answered=metrics.answered))
-    wires = tuple(sorted({openai_responses.name, *(wire.name for wire in WIRES.values())}))
-    control = ControlPlane(config, codec, sessions, access, metrics, backend.name, wires, server_tools=bool(tools))
+    wires = tuple(sorted({invocations.name, openai_responses.name, *(wire.name for wire in WIRES.values())}))
+    control = ControlPlane(
+        config,
+        codec,
+        sessions,
+        access,
+        metrics,
+        backend.name,
+        wires,
+        server_tools=bool(tools),
+        delivery=delivery is not None,
+    )
+    channel = resolve_channel_options(config.channel_options)
+    invoked = InvocationsPlane(
+        Host(hooks, delivery),
+        sessions,
+        access,
+        metrics,
+        config.max_body,
+        Settings(
+            config.invocations_path,
+            channel["stream_flag"],
+            channel["run_hook"],
+            invocations.Framing(channel["sse_newline"], channel["invocations_frames"]),
+        ),
+    )
+
+    # The server has let the turns in flight finish before anything is stopped.
+    parts = [
+        Part(shutdown=checked.close),
+        Part(shutdown=sessions.clear),
+        *(Part(startup=callback) for callback in on_startup),
+        *(Part(shutdown=callback) for callback in on_shutdown),
+    ]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        log.info("gateway ready", extra={"backend": checked.name, "codec": codec.mode})
-        yield
-        # The server has let the turns in flight finish before it comes here.
-        sessions.clear()
-        await checked.close()
+        async with running(parts, config.startup_failure):
+            log.info("gateway ready", extra={"backend": checked.name, "codec": codec.mode})
+            yield
         log.info("gateway stopped")
 
     app = Gateway(
         DataPlane(sessions, access, metrics, policy, responses, config.max_body, config.model),
+        invoked,
         title="reference-gateway",
         version=__version__,
         lifespan=lifespan,

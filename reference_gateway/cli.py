@@ -18,6 +18,7 @@ from typing import Any
 
 import reference_gateway
 from reference_gateway import __version__, logs
+from reference_gateway.channel.options import CHANNEL_OPTIONS
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import REASONING
 from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, Config
@@ -56,6 +57,7 @@ def _serve(config: Config) -> int:
 def _config(arguments: argparse.Namespace) -> Config:
     given = {name: value for name, value in vars(arguments).items() if name in _FIELDS and value is not None}
     given["options"] = dict(arguments.option or [])
+    given["channel_options"] = dict(arguments.channel_option or [])
     for name in ("api_key", "backend_api_key"):
         # An argument shows in the list of processes; the environment does not.
         given.setdefault(name, os.environ.get(f"REFERENCE_GATEWAY_{name.upper()}"))
@@ -141,6 +143,19 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default of a session option: {', '.join(OPTIONS)}",
     )
 
+    turns.add_argument(
+        "--invocations-path",
+        default=default.invocations_path,
+        metavar="PATH",
+        help="below a session's /v1; empty: /v1 itself",
+    )
+    turns.add_argument(
+        "--channel-option",
+        action="append",
+        type=_option,
+        metavar="NAME=VALUE",
+        help=f"option of invocations: {', '.join(CHANNEL_OPTIONS)}",
+    )
     turns.add_argument(
         "--file-search", type=Path, metavar="DIR", help="responses may search the text files of this directory"
     )

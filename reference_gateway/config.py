@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from reference_gateway.channel.options import resolve_channel_options
+from reference_gateway.lifespan import STARTUP_FAILURE
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
 BACKENDS = ("vllm", "scripted")
@@ -19,6 +22,8 @@ MEDIA = ("references",)
 """What becomes of images and videos: their URLs and data URIs are passed on to the engine as they are."""
 MAX_BODY = 8 * 1024 * 1024
 """Bytes. Bounds how long one request can keep the event loop in the tokenizer."""
+TAKEN_PATHS = ("/chat/completions", "/messages", "/models", "/responses", "/conversations")
+_INVOCATIONS_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+){0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,9 @@ class Config:
     """`tokenizer` None is the built-in byte tokenizer. Lengths are in tokens, `max_body` in bytes, times in seconds.
 
     `options` are the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a
-    request add its own. `file_search` is the directory that responses may search. `public_url` replaces the host that
-    clients used in the URLs that sessions are given.
+    request add its own. `file_search` is the directory that responses may search. `invocations_path` is below a
+    session's `/v1`, empty for `/v1` itself. `public_url` replaces the host that clients used in the URLs that sessions
+    are given.
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +55,9 @@ class Config:
     sampling: frozenset[str] = DEFAULT_SAMPLING
     options: Mapping[str, str] = field(default_factory=dict)
     file_search: Path | None = None
+    invocations_path: str = "/invocations"
+    channel_options: Mapping[str, str] = field(default_factory=dict)
+    startup_failure: str = STARTUP_FAILURE[0]
     api_key: str | None = field(default=None, repr=False)
     public_url: str | None = None
     max_body: int = MAX_BODY
@@ -68,6 +77,14 @@ class Config:
             _require_url("backend_url", self.backend_url)
             if self.tokenizer is None:
                 raise ValueError("tokenizer must name the directory of the model's tokenizer when backend is vllm")
+        if self.startup_failure not in STARTUP_FAILURE:
+            raise ValueError(f"startup_failure must be one of {', '.join(STARTUP_FAILURE)}")
+        if not _INVOCATIONS_PATH.fullmatch(self.invocations_path) or self.invocations_path in TAKEN_PATHS:
+            raise ValueError(
+                "invocations_path must be empty or a path like /invocations, which no other wire has, without a slash "
+                "at its end"
+            )
+        resolve_channel_options(self.channel_options)
         if self.public_url is not None:
             _require_url("public_url", self.public_url)
         if self.api_key is not None and not self.api_key.strip():
@@ -76,6 +93,7 @@ class Config:
             raise ValueError(f"api_key must be set when host is not a loopback address (host is {self.host})")
         object.__setattr__(self, "template_kwargs", deepcopy(dict(self.template_kwargs)))
         object.__setattr__(self, "options", dict(self.options))
+        object.__setattr__(self, "channel_options", dict(self.channel_options))
 
 
 def is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reference_gateway import __version__
 from reference_gateway.access import Access
+from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.config import Config, url_host
 from reference_gateway.http import read_body
 from reference_gateway.metrics import MEDIA_TYPE, Metrics
@@ -44,6 +45,8 @@ CAPABILITIES = (
     "conversations",
     "turn-events",
     "anthropic-messages",
+    "invocations",
+    "isolation-keys",
     "logprobs",
     "weight-versions",
     "control-plane",
@@ -85,6 +88,7 @@ class ControlPlane:
     backend: str
     wires: tuple[str, ...]
     server_tools: bool = False
+    delivery: bool = False
 
     def router(self) -> APIRouter:
         """The routes of design "Control plane of the reference gateway"."""
@@ -162,7 +166,7 @@ class ControlPlane:
         """Whether turns are taken, and how the chat template is continued."""
         codec = {"mode": self.codec.mode}
         reason = getattr(getattr(self.codec, "seams", None), "reason", None)
-        return _json({"status": "ready", "backend": self.backend, "codec": {**codec, "reason": reason}})
+        return _json({"status": "ok", "backend": self.backend, "codec": {**codec, "reason": reason}})
 
     async def capabilities(self, request: Request) -> Response:
         """What this gateway declares that it has."""
@@ -173,10 +177,18 @@ class ControlPlane:
             "template_kwargs": "request" if self.config.request_template_kwargs else "config",
             "control_tokens": "plain",
             "stream": "sse",
+            "conversation_create": "eager",
+            "chaining": "conversation",
             "error_404_type": "not_found_error",
+            "invocations_path": "invoke" if self.config.invocations_path.endswith("/invoke") else "bare",
+            **resolve_channel_options(self.config.channel_options),
+            "isolation_duplicates": "refused",
+            "delivery": "report" if self.delivery else "none",
+            "startup_failure": self.config.startup_failure,
         }
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
         names += ["server-tools"] if self.server_tools else []
+        names += ["delivery"] if self.delivery else []
         return _json(
             {
                 "name": "reference-gateway",
@@ -211,6 +223,7 @@ class ControlPlane:
             "session_id": session.session_id,
             "base_url": f"{root}/v1",
             "anthropic_base_url": root,
+            "invocations_url": f"{root}/v1{self.config.invocations_path}",
             "reward_info_url": f"{root}/reward_info",
         }
         key = self.access.session_key(session.session_id)

@@ -9,17 +9,15 @@ refused has not reached the session; a client that hangs up before its turn is c
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from reference_gateway.access import Access
 from reference_gateway.errors import problem_of
-from reference_gateway.http import JSON, HungUp, RawHeaders, headers_of, raw, read_body, respond
+from reference_gateway.http import JSON, HungUp, RawHeaders, headers_of, raw, read_body, respond, while_connected
 from reference_gateway.metrics import Metrics
 from reference_gateway.responses_plane import ResponsesPlane, method_of
 from reference_gateway.session import Sessions
@@ -28,8 +26,6 @@ from reference_gateway.wire.base import Policy, RequestRefused, Wire
 from reference_gateway.wire.json_body import read_object, require_json
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 OPENAI: Wire = openai_chat
 ANTHROPIC: Wire = anthropic_messages
@@ -120,7 +116,7 @@ class DataPlane:
             return anthropic_messages.counted(session.count(request.turn)), JSON
         self._metrics.in_flight += 1
         try:
-            answer = await _watched(session.run(request.turn), receive)
+            answer = await while_connected(session.run(request.turn), receive)
         finally:
             self._metrics.in_flight -= 1
         self._metrics.answered(answer)
@@ -139,34 +135,9 @@ class DataPlane:
         session = self._sessions.get(place.session_id)
         self._metrics.in_flight += 1
         try:
-            return await _watched(self._responses.write(session, place.path, body, headers), receive)
+            return await while_connected(self._responses.write(session, place.path, body, headers), receive)
         finally:
             self._metrics.in_flight -= 1
-
-
-async def _watched(turn: Coroutine[Any, Any, T], receive: Receive) -> T:
-    """Run a turn, and give it up when the client does: the engine need not finish what nobody will read."""
-    turn_task = asyncio.current_task()
-    assert turn_task is not None
-    hung_up = False
-
-    async def watch() -> None:
-        nonlocal hung_up
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        hung_up = True
-        turn_task.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        return await turn
-    except asyncio.CancelledError:
-        if hung_up:
-            turn_task.uncancel()
-            raise HungUp from None
-        raise
-    finally:
-        watcher.cancel()
 
 
 def _require_route(path: str, scope: Scope) -> None:

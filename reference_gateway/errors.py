@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reference_gateway.backends.base import EngineError
+from reference_gateway.channel.request import InvocationFailed, SessionRequired
 from reference_gateway.codec.chat_template import TemplateRefused
 from reference_gateway.http import HungUp
 from reference_gateway.session import InvalidField, SessionClosed, SessionExists, UnknownSession
@@ -44,6 +45,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(400, "the body was cut short")
         case UnknownSession() | UnknownConversation() | UnknownResponse():
             return Problem(404, str(error))
+        case SessionRequired():
+            return Problem(409, str(error), NO_RETRY)
+        case InvocationFailed():
+            return Problem(500, str(error))
         case SessionClosed() | SessionExists():
             return Problem(409, str(error), NO_RETRY)
         case EngineError():

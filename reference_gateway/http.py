@@ -5,11 +5,15 @@ Knows ASGI messages. Never knows a route, a session or a wire.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from reference_gateway.wire.base import RequestRefused
+
+T = TypeVar("T")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 JSON: RawHeaders = ((b"content-type", b"application/json"),)
@@ -54,6 +58,32 @@ async def respond(send: Send, status: int, body: bytes, headers: RawHeaders) -> 
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def while_connected(turn: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """Run a turn, and give it up when the client does: the engine need not finish what nobody will read. Raises
+    `HungUp`."""
+    turn_task = asyncio.current_task()
+    assert turn_task is not None
+    hung_up = False
+
+    async def watch() -> None:
+        nonlocal hung_up
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        hung_up = True
+        turn_task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await turn
+    except asyncio.CancelledError:
+        if hung_up:
+            turn_task.uncancel()
+            raise HungUp from None
+        raise
+    finally:
+        watcher.cancel()
 
 
 def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -45,9 +45,10 @@ def identify_echo(message: Message, rules: IdentityRules) -> bytes:
     return _digest(b"message-v1", _canonical(message, rules, calls=_calls(message, rules, objects_only=True)))
 
 
-def identify_tools(tools: Sequence[Tool] | None) -> bytes:
-    """The key of an empty history under these tools, 32 bytes. No tools and an empty list are equal (trap 4)."""
-    return _digest(b"tools-v1", list(tools or ()))
+def identify_tools(tools: Sequence[Tool] | None, partition: bytes = b"") -> bytes:
+    """The key of an empty history under these tools, 32 bytes. No tools and an empty list are equal (trap 4). Histories
+    of different partitions never meet (contract AF-ISO-08)."""
+    return _digest(b"tools-v1" + partition, list(tools or ()))
 
 
 def extend(key: bytes, identities: Iterable[bytes]) -> bytes:

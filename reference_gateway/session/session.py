@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from reference_gateway import isolation
 from reference_gateway.session.budget import LENGTH_MARKS, Budget, positive
 from reference_gateway.session.conversations import Conversations
 from reference_gateway.session.errors import InvalidField, SessionClosed
+from reference_gateway.session.histories import Histories
 from reference_gateway.session.identity import extend, identify, identify_echo, identify_tools, prefix_keys
 from reference_gateway.session.options import identity_rules, policy, resolve_options
 from reference_gateway.session.retry import Retries
@@ -98,7 +100,8 @@ class Session:
         self.phase = Phase.ACTIVE
         self.reward_info: dict[str, Any] = {}
         self.in_flight = 0
-        self.conversations = Conversations()
+        self._conversations: dict[bytes, Conversations] = {}
+        self.histories = Histories()
         self.turns = Turns(session_id)
         self._sampling = _object("sampling_params", settings.sampling_params)
         self._budget = Budget(self.options["budget"], settings.prompt_length, settings.response_length)
@@ -178,7 +181,7 @@ class Session:
 
     def _identified(self, turn: Turn) -> tuple[list[bytes], list[bytes]]:
         identities = [identify(message, self._rules) for message in turn.messages]
-        return identities, prefix_keys(identify_tools(turn.tools), identities)
+        return identities, prefix_keys(identify_tools(turn.tools, isolation.partition()), identities)
 
     def _match(self, keys: list[bytes], sampling: Mapping[str, Any]) -> Match:
         return self._tree.match(keys, _requested(sampling.get("logprobs")) if self._strict_logprobs else None)
@@ -281,6 +284,11 @@ class Session:
 
     # -- reading
 
+    @property
+    def conversations(self) -> Conversations:
+        """Those of the isolation keys that the request in progress has."""
+        return self._conversations.setdefault(isolation.partition(), Conversations())
+
     def state(self) -> dict[str, Any]:
         """A snapshot as JSON (contract UA-LC-11). `num_trajectories` counts the closed ones."""
         chains = self._tree.chains()
@@ -357,7 +365,8 @@ class Session:
 
     def _discard(self) -> None:
         self._tree = Tree(self._tree.policy)
-        self.conversations = Conversations()
+        self._conversations = {}
+        self.histories = Histories()
         self.turns = Turns(self.session_id)
 
     def _require_active(self) -> None:

@@ -23,6 +23,12 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise RequestRefused("Invalid JSON body") from None
     if not isinstance(document, dict):
         raise RequestRefused("Invalid JSON body: expected an object")
+    refuse_hostile(body, document)
+    return document
+
+
+def refuse_hostile(body: bytes, document: dict[str, Any]) -> None:
+    """Raises `RequestRefused` when the object that `body` spells nests too deep or names one of its fields twice."""
     # Nesting needs brackets: where there are few there is nothing to walk.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nests_deeper(document, MAX_DEPTH):
         raise RequestRefused(f"the body is nested deeper than {MAX_DEPTH} levels")
@@ -30,7 +36,6 @@ def read_object(body: bytes) -> dict[str, Any]:
         if body.count(b'"' + name.encode() + b'"') > 1:
             _refuse_repeated(body)
             break
-    return document
 
 
 def require_json(content_type: str | None) -> None:

@@ -25,6 +25,7 @@ def test_a_session_says_how_it_is_reached(silent):
         "session_id": "s-1",
         "base_url": f"{root}/v1",
         "anthropic_base_url": root,
+        "invocations_url": f"{root}/v1/invocations",
         "reward_info_url": f"{root}/reward_info",
     }
 
@@ -165,12 +166,12 @@ def test_trajectories_as_json_lines():
 def test_readiness_and_capabilities():
     with gateway(Told()) as client:
         ready = client.http.get(f"{client.url}/readiness").json()
-        assert ready == {"status": "ready", "backend": "told", "codec": {"mode": "incremental", "reason": None}}
+        assert ready == {"status": "ok", "backend": "told", "codec": {"mode": "incremental", "reason": None}}
         said = client.http.get(f"{client.url}/capabilities").json()
         assert said["name"] == "reference-gateway"
         assert {"sessions", "streaming", "tools", "token-upstream"} <= set(said["capabilities"])
         assert said["options"]["last_rewrite"] == "rollback"
-        assert said["wires"] == ["anthropic-messages", "openai-chat"]
+        assert said["wires"] == ["anthropic-messages", "invocations", "openai-chat", "openai-responses"]
 
 
 def test_capabilities_follow_the_configuration():
