@@ -13,9 +13,10 @@ load_all()
 
 
 class Gathered:
-    """Mutant -> the requirements that failed; published when the run judged every mutant by the whole suite."""
+    """Mutant -> the requirements that failed; published when the run judged every mutant by all profiles."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
         self.failed: dict[str, list[str]] = {}
         self.lines: list[str] = []
 
@@ -26,7 +27,7 @@ class Gathered:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if "MUTANT_ONLY" in os.environ or self.failed.keys() != MUTANTS.keys():
+        if not self.whole or "MUTANT_ONLY" in os.environ or self.failed.keys() != MUTANTS.keys():
             return
         found = matrix.document(self.failed)
         stale = matrix.publish(found)
@@ -43,9 +44,9 @@ class Gathered:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--whole", action="store_true", help="Judge each mutant by the whole suite, without shortcuts")
+    parser.addoption("--whole", action="store_true", help="Judge each mutant by all profiles, and publish the matrix")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Gathered(), "kill-matrix")
+        config.pluginmanager.register(Gathered(config.getoption("whole")), "kill-matrix")

@@ -3,7 +3,7 @@
 One run of the whole suite against the reference records, per check, which functions of the gateway ran and what it
 answered. A mutant that replaces a function reaches the checks in which that function ran; one that rewrites answers,
 those in which an answer comes out otherwise. What cannot be told this way (a setting, a middleware, something that is
-no plain function, code that runs at start-up) reaches them all. `tox -e mutants -- --whole` takes no such shortcut.
+no plain function, code that runs at start-up) reaches them all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import reference_gateway
-from conformance.requirements import Requirement
+from conformance.requirements import Catalogue, Requirement
 from conformance.upstream.client import Upstream
 from tests.mutants.harness import run_suite, serving
 from tests.mutants.registry import Mutant
@@ -77,6 +77,14 @@ class Baseline:
         if sabotage.rewrites:
             found |= {check for check, answer in self.answers if check and _changes(sabotage, answer)}
         return found
+
+    def near(self, mutant: Mutant) -> set[str]:
+        """The checks of the profiles in which the mutant's named requirements stand."""
+        catalogue = Catalogue.load()
+        profiles = {catalogue.get(one).profile for one in (mutant.kills, *mutant.also)}
+        return {
+            check for one, checks in self.checks.items() if catalogue.get(one).profile in profiles for check in checks
+        }
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code

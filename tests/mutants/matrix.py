@@ -2,7 +2,7 @@
 
     python -m tests.mutants.matrix        # renders the page again from reports/mutants.json
 
-`tox -e mutants` writes both after a whole run, and fails when what was committed is stale.
+`tox -e mutants-whole` writes both, and fails when what was committed is stale.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def page(matrix: Mapping[str, Any]) -> str:
     lines = [
         "# Kill matrix",
         "",
-        "Made by `tox -e mutants`; do not edit. Each mutant is the reference gateway with one thing broken, as someone",
+        "Made by `tox -e mutants-whole`; do not edit. Each mutant is the reference gateway with one thing broken, as someone",
         "could have shipped it; the whole suite runs against it. **Proven**: a mutant turns exactly this one red.",
         "",
         f"{score(matrix).partition(' ([')[0]}.",

@@ -13,7 +13,7 @@ from conformance.requirements import Catalogue
 from conformance.upstream.client import Upstream
 from tests.mutants.harness import Verdicts, run_suite, serving
 from tests.mutants.impact import Baseline, Selection
-from tests.mutants.registry import MUTANTS, SWEEPS, load_all
+from tests.mutants.registry import MUTANTS, SWEEPS, Mutant, load_all
 from tests.mutants.sabotage import Sabotage
 
 load_all()
@@ -33,20 +33,27 @@ def test_the_reference_passes(shared_upstream: Upstream, tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="session")
-def baseline(
-    shared_upstream: Upstream, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Baseline | None:
-    """What the unharmed gateway did; None when no shortcut is wanted."""
-    if ONLY or request.config.getoption("whole"):
+def baseline(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Baseline | None:
+    """What the unharmed gateway did; None when a developer chose the checks."""
+    if ONLY:
         return None
     return Baseline.record(shared_upstream, tmp_path_factory.mktemp("baseline"))
 
 
-def judged(url: str, upstream: Upstream, folder: Path, reached: set[str] | None) -> Verdicts:
-    """The verdicts of the checks that the mutant can reach; None = all."""
-    if reached is None:
+def chosen(baseline: Baseline, mutant: Mutant, whole: bool) -> set[str]:
+    """The checks to run against a mutant: those that it can reach, near it or, if `whole`, anywhere."""
+    reached = baseline.reached(mutant)
+    if whole:
+        return set().union(*baseline.checks.values()) if reached is None else reached
+    near = baseline.near(mutant)
+    return near if reached is None else near & reached
+
+
+def judged(url: str, upstream: Upstream, folder: Path, checks: set[str] | None) -> Verdicts:
+    """The verdicts of these checks; None = those that a developer chose."""
+    if checks is None:
         return run_suite(url, upstream, folder, *ONLY)
-    selection = Selection(reached)
+    selection = Selection(checks)
     files = [str(KIT_SHAPES.parent / file) for file in selection.files]
     return run_suite(url, upstream, folder, *files, plugins=[selection])
 
@@ -57,15 +64,16 @@ def test_mutant_is_killed(
     shared_upstream: Upstream,
     baseline: Baseline | None,
     tmp_path: Path,
+    request: pytest.FixtureRequest,
     record_property: Callable[[str, object], None],
 ) -> None:
     mutant = MUTANTS[name]
-    reached = baseline.reached(mutant) if baseline else None
+    checks = chosen(baseline, mutant, request.config.getoption("whole")) if baseline else None
     with pytest.MonkeyPatch.context() as monkeypatch:
         sabotage = Sabotage(monkeypatch)
         mutant.apply(sabotage)
         with serving(shared_upstream, sabotage) as url:
-            verdicts = judged(url, shared_upstream, tmp_path, reached)
+            verdicts = judged(url, shared_upstream, tmp_path, checks)
     record_property("mutant", name)
     record_property("failed", " ".join(sorted(verdicts.failed)))
     assert mutant.kills in verdicts.failed, f"survived: {mutant.story} (failed instead: {sorted(verdicts.failed)})"
