@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -76,9 +76,12 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve `app` from a thread with its own event loop while the block runs; gives the server's URL. Raises
-    RuntimeError when it can't start."""
+def serving(
+    app: ASGIApp, host: str = "127.0.0.1", port: int = 0, *, sockets: Sequence[socket.socket] = ()
+) -> Iterator[str]:
+    """Serve `app` from a thread with its own event loop while the block runs; gives the server's URL. `sockets`, which
+    listen already, are served instead of `host` and `port`; the URL is that of the first. Raises RuntimeError when it
+    can't start."""
     urls: list[str] = []
     settled = threading.Event()
 
@@ -90,7 +93,7 @@ def serving(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[st
 
     def run() -> None:
         try:
-            server.run()
+            server.run(sockets=list(sockets) or None)
         except SystemExit:  # uvicorn's way to say that it could not bind
             pass
         finally:

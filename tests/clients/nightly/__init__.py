@@ -1,1 +1,1 @@
-"""Agent frameworks and coding agents, offline: they reach loopback, the gateway listens there, and nothing else does."""
+"""Agent frameworks and coding agents, offline: the gateway is the only server that they can reach."""

@@ -1,0 +1,79 @@
+"""A gateway that is served twice under one URL: to the tests, and to clients that have no other network."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from conformance.fixtures import fixture_path
+from conformance.upstream.client import Upstream
+from reference_gateway.app import create_app
+from reference_gateway.config import Config
+from reference_gateway.server import serving
+from tests.clients.nightly.loopback import Loopback, NoNamespace, loopback
+
+RUN_S = 120
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[socket.socket]:
+    """Where the tests reach the gateway. Its port is that of the listener inside, so that the URLs are the same."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture(scope="session")
+def network(outside: socket.socket) -> Iterator[Loopback]:
+    try:
+        with loopback(outside.getsockname()[1]) as made:
+            yield made
+    except NoNamespace as error:
+        pytest.skip(f"no network namespace with nothing but loopback: {error}")
+
+
+@pytest.fixture(scope="session")
+def gateway_url(shared_upstream: Upstream, outside: socket.socket, network: Loopback) -> Iterator[str]:
+    config = Config(
+        tokenizer=fixture_path("chatml"), backend="vllm", backend_url=shared_upstream.url, tool_parser="hermes"
+    )
+    with serving(create_app(config), sockets=[outside, network.listener]) as url:
+        yield url
+
+
+@pytest.fixture
+def run(network: Loopback, tmp_path: Path) -> Run:
+    """Runs a command in the namespace, in a folder and a home of its own, with no variables but those given. Gives its
+    output; fails with it when the command fails or does not end."""
+
+    def call(*command: str, cwd: Path, variables: Mapping[str, str]) -> str:
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            network.inside(*command),
+            cwd=cwd,
+            env={"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, complaints = process.communicate(timeout=RUN_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, complaints = process.communicate()
+            pytest.fail(f"{command} did not end within {RUN_S} s\n{output}\n{complaints}", pytrace=False)
+        if process.returncode:
+            pytest.fail(f"{command} ended with {process.returncode}\n{output}\n{complaints}", pytrace=False)
+        return output
+
+    return call
