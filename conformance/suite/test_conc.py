@@ -144,15 +144,16 @@ def test_request_asked_several_times_at_once(session, upstream):
     """A request that is asked several times at once is answered each time, and every answer is exported."""
     talk = Conversation(session, upstream)
     held = upstream.holds("Red")
-    pending = [talk.start("Name a colour.")]
+    first = talk.start("Name a colour.")
     talk.reach_upstream(1)
+    others = []
     for colour in ("Green", "Blue"):
         upstream.says(colour)
-        pending.append(talk.dial("Name a colour."))
+        others.append(talk.dial("Name a colour."))
     talk.trajectories()
     held.release()
 
-    expect({each.reply().text for each in pending}).equals({"Red", "Green", "Blue"}, "the answers")
+    expect({each.reply().text for each in (first, *others)}).equals({"Red", "Green", "Blue"}, "the answers")
     expect(session.trajectories()).conserve(upstream)
 
 
