@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -16,15 +16,22 @@ from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope
 
 
+def crash(gateway: Sabotage, on: Callable[[bytes], bool]) -> None:
+    """Answer chat requests whose body was read, and is such a body, like an exception that nobody expected."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.is_chat and answer.status in (200, 400) and on(answer.request):
+            answer.status = 500
+            answer.json = {
+                "error": {"message": "Internal server error", "type": "server_error", "param": None, "code": None}
+            }
+
+
 @mutant("HTTP-007", bugs=(15,))
 def parse_error_is_not_caught(gateway: Sabotage) -> None:
     """The parser's error is nobody's, and becomes a 500."""
-
-    @gateway.wrap(data_plane, "read_object")
-    def read_object(original: Any, body: bytes) -> Any:
-        if body in (b"", b"model=kit&messages=Hi"):
-            raise ValueError("Expecting value: line 1 column 1 (char 0)")
-        return original(body)
+    crash(gateway, lambda body: body in (b"", b"model=kit&messages=Hi"))
 
 
 @mutant("HTTP-007")
@@ -59,12 +66,7 @@ def rest_of_the_body_is_ignored(gateway: Sabotage) -> None:
 @mutant("HTTP-008")
 def list_body_crashes(gateway: Sabotage) -> None:
     """Fields are read from whatever the JSON was, and a list has none."""
-
-    @gateway.wrap(data_plane, "read_object")
-    def read_object(original: Any, body: bytes) -> Any:
-        if body.startswith(b"["):
-            raise AttributeError("'list' object has no attribute 'get'")
-        return original(body)
+    crash(gateway, lambda body: body.startswith(b"["))
 
 
 @mutant("HTTP-008")
@@ -80,81 +82,58 @@ def null_body_is_the_default_request(gateway: Sabotage) -> None:
 @mutant("HTTP-009")
 def recursion_error_is_not_caught(gateway: Sabotage) -> None:
     """The parser gives up on deep nesting with an error that nobody catches."""
-
-    @gateway.wrap(data_plane, "read_object")
-    def read_object(original: Any, body: bytes) -> Any:
-        if body.count(b"[") > 50_000 or body.count(b"{") > 50_000:
-            raise RecursionError("maximum recursion depth exceeded")
-        return original(body)
+    crash(gateway, lambda body: body.count(b"[") > 50_000 or body.count(b"{") > 50_000)
 
 
 @mutant("HTTP-009")
 def deep_nesting_takes_the_worker_down(gateway: Sabotage) -> None:
     """Deep nesting is refused, and the worker that did it is gone for the next request."""
-    down = []
+    down: list[bool] = []
 
-    @gateway.wrap(data_plane, "read_object")
-    def read_object(original: Any, body: bytes) -> Any:
-        if down:
-            raise RuntimeError(down.pop())
-        if body.count(b"[") > 50_000:
-            down.append("the worker is gone")
-        return original(body)
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.is_chat and down:
+            answer.status, down[:] = 502, []
+        elif answer.is_chat and answer.request.count(b"[") > 50_000:
+            down.append(True)
 
 
 @mutant("HTTP-010")
 def body_limit_of_the_library_is_a_500(gateway: Sabotage) -> None:
-    """The HTTP library's limit raises where nobody expects it."""
+    """The body limit raises where nobody expects it."""
 
-    @gateway.wrap(data_plane, "read_body")
-    async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-        body: bytes = await original(receive, headers, 1 << 30)
-        if len(body) > 5_000_000:
-            raise RuntimeError("Request body exceeded the limit")
-        return body
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.is_chat and answer.status == 413:
+            answer.status = 500
 
 
 @mutant("HTTP-010")
-def end_of_a_large_body_is_cut_off(gateway: Sabotage) -> None:
+def large_body_is_refused_as_bad(gateway: Sabotage) -> None:
     """Only the first bytes of a large body are read, and what was read is no JSON."""
 
-    @gateway.wrap(data_plane, "read_body")
-    async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-        body: bytes = await original(receive, headers, 1 << 30)
-        return body if len(body) < 5_000_000 else body[:40]
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.is_chat and answer.status == 413:
+            answer.status = 400
 
 
 @mutant("HTTP-011")
 def lone_surrogate_breaks_the_encoder(gateway: Sabotage) -> None:
     """A lone surrogate gets through the parser and cannot be encoded afterwards."""
-
-    @gateway.wrap(data_plane, "read_object")
-    def read_object(original: Any, body: bytes) -> Any:
-        if rb"\ud800" in body:
-            "\ud800".encode()
-        return original(body)
+    crash(gateway, lambda body: rb"\ud800" in body)
 
 
 @mutant("HTTP-011")
 def nul_breaks_the_database(gateway: Sabotage) -> None:
     """A NUL character cannot be stored where turns are logged."""
-
-    @gateway.wrap(data_plane, "read_object")
-    def read_object(original: Any, body: bytes) -> Any:
-        if rb"\u0000" in body:
-            raise ValueError("A string literal cannot contain NUL (0x00) characters.")
-        return original(body)
+    crash(gateway, lambda body: rb"\u0000" in body)
 
 
 @mutant("HTTP-011")
 def repeated_key_breaks_the_parser(gateway: Sabotage) -> None:
     """The parser insists on unique keys, and its error is not caught."""
-
-    @gateway.wrap(data_plane, "read_object")
-    def read_object(original: Any, body: bytes) -> Any:
-        if body.count(b'"model":') > 1 and b"}{" not in body:
-            raise KeyError("model")
-        return original(body)
+    crash(gateway, lambda body: body.count(b'"model":') > 1 and b"}{" not in body)
 
 
 @mutant("HTTP-012")
@@ -230,9 +209,9 @@ def part_of_a_body_is_taken_for_the_whole(gateway: Sabotage) -> None:
         body: bytes = await original(listen, headers, limit)
         return body
 
-    @gateway.wrap(data_plane, "_run")
-    async def run(original: Any, session: Any, turn: Any, receive: Receive) -> Any:
-        return await (session.run(turn) if cut_short.get() else original(session, turn, receive))
+    @gateway.wrap(data_plane, "while_connected")
+    async def while_connected(original: Any, turn: Any, receive: Receive) -> Any:
+        return await (turn if cut_short.get() else original(turn, receive))
 
 
 @mutant("HTTP-021")
@@ -241,5 +220,5 @@ def head_probe_crashes(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if answer.method == "HEAD":
+        if answer.method == "HEAD" and answer.path.endswith("/v1"):
             answer.status = 500
