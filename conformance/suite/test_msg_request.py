@@ -208,8 +208,8 @@ def test_null_is_the_same_as_absent(session, upstream, name):
 @pytest.mark.parametrize("content", ["It is sunny.", [text("It is sunny.")]], ids=["string", "block"])
 def test_tool_result_is_the_tool_message(sessions, upstream, content):
     """A call and its `tool_result` give the context of the chat request with that call and that tool message."""
-    called = assistant("", tool_calls=[tool_call("search", '{"q": "weather", "limit": 3}', "toolu_0")])
-    used = assistant([tool_use("search", ASKED)])
+    called = assistant("I will look.", tool_calls=[tool_call("search", '{"q": "weather", "limit": 3}', "toolu_0")])
+    used = assistant([text("I will look."), tool_use("search", ASKED)])
     hi = user(f"{upstream.nonce} Hi")
 
     chat, message = twins(

@@ -26,7 +26,7 @@ GENERATIONS = pytest.mark.parametrize(
     ],
 )
 GRAMMAR = re.compile(
-    r"message_start( content_block_start( content_block_delta)* content_block_stop)+( message_delta)+ message_stop"
+    r"message_start( content_block_start( content_block_delta)* content_block_stop)*( message_delta)+ message_stop"
 )
 
 
