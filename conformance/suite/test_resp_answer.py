@@ -152,7 +152,7 @@ def test_call_ids_are_unique_in_a_conversation(session, upstream):
     call = {"name": "search", "arguments": {"q": "x"}}
     upstream.says(tool_calls=[call, call])
     upstream.says(tool_calls=[call])
-    chain = session.chain(tools=[SEARCH])
+    chain = session.chain(stream=False, tools=[SEARCH])
     chain.ask("Hi")
     chain.answer("Nothing.", "Nothing.")
 

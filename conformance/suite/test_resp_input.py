@@ -28,13 +28,14 @@ MAY_BE_NULL = ("instructions", "tools", "tool_choice", "max_output_tokens", "tem
 
 
 @pytest.mark.requirement(id="RESP-014")
-def test_text_input_is_a_message_of_the_user(session, upstream):
-    """An `input` that is a string is one message of the user."""
+@pytest.mark.parametrize("text", ["Hi", "  two\n\nlines \U0001f600 \t", '[{"role": "system"}]'])
+def test_text_input_is_a_message_of_the_user(session, upstream, text):
+    """An `input` that is a string is one message of the user with that text."""
     upstream.says("Hello")
 
-    session.respond("Hi")
+    session.respond(text)
 
-    context(upstream, 0).reads_as_rendered(session.messages(user("Hi")))
+    context(upstream, 0).reads_as_rendered(session.messages(user(text)))
 
 
 @pytest.mark.requirement(id="RESP-015")

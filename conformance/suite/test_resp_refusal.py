@@ -76,8 +76,8 @@ def test_unknown_previous_response_is_refused(session, upstream):
 
 @pytest.mark.requirement(id="RESP-044")
 def test_refused_response_stream_is_a_status(session):
-    """A streamed request that is refused for its content is answered with the error status and a JSON envelope, not
-    with an event stream."""
+    """A streamed request for a response that is refused for its content is answered with the error status and a JSON
+    envelope, not with an event stream."""
     wrong = [{"role": "user", "content": [{"type": "smell"}]}]
     if session.respond(wrong).status not in (400, 422):
         raise NotTested("the gateway does not refuse a content part of an unknown type")

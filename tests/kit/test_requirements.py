@@ -19,7 +19,7 @@ from conformance.requirements import (
     render_table,
 )
 
-AREAS = {"BUDGET", "CHAT", "COMMIT", "CONC", "HTTP", "LIFE", "LOGP", "MSG", "STREAM", "TOKEN"}
+AREAS = {"BUDGET", "CHAT", "COMMIT", "CONC", "HTTP", "LIFE", "LOGP", "MSG", "RESP", "STREAM", "TOKEN", "TURN"}
 
 ENTRY = """
 level = "MUST"
@@ -53,6 +53,13 @@ CONTRACT = {
     "UA-RWD": 3,
     "UA-ENC": 4,
     "UA-TRIE": 10,
+    "LS-EVT": 13,
+    "LS-TRN": 16,
+    "LS-TOL": 8,
+    "LS-REQ": 9,
+    "LS-RAW": 5,
+    "LS-ERR": 6,
+    "LS-LIM": 2,
     "X": 10,
 }
 """How many ids each family of the contract has."""
@@ -77,6 +84,14 @@ NOT_HERE = {
     "UA-RB-12": "inside one process",
     "UA-HASH-07": "media",
     "UA-HASH-03": "inside one process",
+    "LS-REQ-04": "a rule for the client's agent",
+    "LS-REQ-08": "a rule for the client's agent",
+    "LS-TOL-04": "a rule for the client's agent",
+    "LS-TOL-05": "a rule for the client's agent",
+    "LS-TOL-06": "a rule for the client's agent",
+    "LS-TRN-13": "either of two is right",
+    "LS-ERR-05": "a rule for the client's agent",
+    "LS-LIM-01": "a rule for the client's agent",
 }
 """Ids of the families this set covers that no requirement names, and why."""
 
@@ -107,7 +122,13 @@ def demo(*entries: tuple[str, str], head: str = 'name = "DEMO"\ntitle = "Demo"')
 
 def test_the_shipped_catalogue_has_its_areas_and_profiles(catalogue: Catalogue) -> None:
     assert set(catalogue.areas) >= AREAS
-    assert set(catalogue.profiles) == {"openai-chat", "sessions", "trajectories", "anthropic-messages"}
+    assert set(catalogue.profiles) == {
+        "openai-chat",
+        "sessions",
+        "trajectories",
+        "anthropic-messages",
+        "openai-responses",
+    }
     assert catalogue.profiles["openai-chat"].capability is None
     assert catalogue.profiles["trajectories"].capability is Capability.TRAJECTORIES
     assert len(catalogue) == len({one.text for one in catalogue}), "two requirements have the same sentence"
