@@ -133,6 +133,8 @@ def create_app(
         ),
     )
 
+    live = codec.live if config.stream == "incremental" and isinstance(codec, TemplateCodec) else None
+
     # The server has let the turns in flight finish before anything is stopped.
     parts = [
         Part(shutdown=checked.close),
@@ -149,7 +151,7 @@ def create_app(
         log.info("gateway stopped")
 
     app = Gateway(
-        DataPlane(sessions, access, metrics, policy, responses, config.max_body, config.model),
+        DataPlane(sessions, access, metrics, policy, responses, config.max_body, config.model, live),
         invoked,
         title="reference-gateway",
         version=__version__,

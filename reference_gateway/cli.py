@@ -21,7 +21,7 @@ from reference_gateway import __version__, logs
 from reference_gateway.channel.options import CHANNEL_OPTIONS
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import REASONING
-from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, Config
+from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, STREAM, Config
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
@@ -128,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     turns = serve.add_argument_group("turns and sessions")
+    turns.add_argument(
+        "--stream",
+        choices=STREAM,
+        default=default.stream,
+        help="synthesised: a stream leaves once its turn is committed; incremental: text leaves as it is sampled",
+    )
     turns.add_argument("--prompt-length", type=int, metavar="TOKENS")
     turns.add_argument("--response-length", type=int, metavar="TOKENS")
     turns.add_argument(

@@ -18,6 +18,8 @@ from reference_gateway.wire.base import DEFAULT_SAMPLING
 BACKENDS = ("vllm", "scripted")
 CONTROL_TOKENS_IN_TEXT = ("plain", "parsed")
 """What control strings in a message's text become: ordinary tokens, or control tokens as in engines given text."""
+STREAM = ("synthesised", "incremental")
+"""When the frames of a stream leave: all together once the turn is committed, or text as the engine samples it."""
 MEDIA = ("references",)
 """What becomes of images and videos: their URLs and data URIs are passed on to the engine as they are."""
 MAX_BODY = 8 * 1024 * 1024
@@ -42,6 +44,7 @@ class Config:
     tool_parser: str | None = "hermes"
     reasoning_parser: str | None = None
     control_tokens_in_text: str = "plain"
+    stream: str = "synthesised"
     media: str | None = None
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     request_template_kwargs: bool = False
@@ -69,6 +72,8 @@ class Config:
             raise ValueError("port must be between 0 and 65535")
         if self.control_tokens_in_text not in CONTROL_TOKENS_IN_TEXT:
             raise ValueError(f"control_tokens_in_text must be one of {', '.join(CONTROL_TOKENS_IN_TEXT)}")
+        if self.stream not in STREAM:
+            raise ValueError(f"stream must be one of {', '.join(STREAM)}")
         if self.media is not None and self.media not in MEDIA:
             raise ValueError(f"media must be None or one of {', '.join(MEDIA)}")
         if self.backend not in BACKENDS:

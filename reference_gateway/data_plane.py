@@ -3,26 +3,29 @@
 Knows which wire serves which path, and the order of a turn: key, body, session, gates, then the session's own work. It
 is plain ASGI, since nothing here needs a framework and every turn pays for one.
 
-Invariants: a turn is committed before the first byte of its answer is sent (contract UA-SSE-06); a request that is
-refused has not reached the session; a client that hangs up before its turn is committed leaves no trace.
+Invariants: a turn is committed before the first byte of its answer is sent (contract UA-SSE-06), or, where streams are
+incremental, before its terminal frame; a request that is refused has not reached the session; a client that hangs up
+before its turn is committed leaves no trace.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
 from reference_gateway.access import Access
 from reference_gateway.errors import problem_of
 from reference_gateway.http import JSON, HungUp, RawHeaders, headers_of, raw, read_body, respond, while_connected
+from reference_gateway.live import Relay, Text
 from reference_gateway.metrics import Metrics
 from reference_gateway.responses_plane import ResponsesPlane, method_of
-from reference_gateway.session import Sessions
+from reference_gateway.session import Session, Sessions
+from reference_gateway.types import Tool
 from reference_gateway.wire import anthropic_messages, models, openai_chat, openai_responses, sse
-from reference_gateway.wire.base import Policy, RequestRefused, Wire
+from reference_gateway.wire.base import Policy, RequestRefused, Wire, WireRequest
 from reference_gateway.wire.json_body import read_object, require_json
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class DataPlane:
         responses: ResponsesPlane,
         max_body: int,
         model: str | None = None,
+        live: Callable[[Sequence[Tool] | None], Text | None] | None = None,
     ) -> None:
         self._sessions = sessions
         self._access = access
@@ -78,6 +82,7 @@ class DataPlane:
         self._responses = responses
         self._max_body = max_body
         self._model = model or "default"
+        self._live = live
 
     async def serve(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens, in the envelope of the path that it was sent to."""
@@ -88,7 +93,10 @@ class DataPlane:
             if of_responses:
                 status, (body, headers) = 200, await self._respond(place, scope, receive)
             else:
-                status, (body, headers) = 200, await self._answer(wire, place, scope, receive)
+                answer = await self._answer(wire, place, scope, receive, send)
+                if answer is None:
+                    return
+                status, (body, headers) = 200, answer
         except HungUp:
             self._metrics.hung_up += 1
             return
@@ -102,7 +110,10 @@ class DataPlane:
         self._metrics.requests[openai_responses.name if of_responses else wire.name, status] += 1
         await respond(send, status, body, headers)
 
-    async def _answer(self, wire: Wire, place: Place, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
+    async def _answer(
+        self, wire: Wire, place: Place, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[bytes, RawHeaders] | None:
+        """The answer; None when it left as it was made."""
         headers = headers_of(scope)
         self._access.require_session(headers, place.session_id)
         if place.path == MODELS:
@@ -114,8 +125,12 @@ class DataPlane:
         request = wire.parse(body, headers, self._policy)
         if place.path == COUNT_TOKENS:
             return anthropic_messages.counted(session.count(request.turn)), JSON
+        text = self._live(request.turn.tools) if self._live and request.stream else None
         self._metrics.in_flight += 1
         try:
+            if text is not None:
+                await self._follow(wire, session, request, text, receive, send)
+                return None
             answer = await while_connected(session.run(request.turn), receive)
         finally:
             self._metrics.in_flight -= 1
@@ -123,6 +138,22 @@ class DataPlane:
         if request.stream:
             return b"".join(wire.stream(answer, request)), sse.HEADERS
         return wire.plain(answer, request), JSON
+
+    async def _follow(
+        self, wire: Wire, session: Session, request: WireRequest, text: Text, receive: Receive, send: Send
+    ) -> None:
+        relay = Relay(wire.live(request), text)
+        turn = session.run(replace(request.turn, progress=relay))
+
+        def problem(error: Exception) -> tuple[int, str]:
+            found = problem_of(error)
+            log.warning("turn failed in its stream", extra={"session": session.session_id, "error": found.message})
+            return found.status, found.message
+
+        answer = await while_connected(relay.follow(turn, send, sse.HEADERS, problem), receive)
+        self._metrics.requests[wire.name, 200] += 1
+        if answer is not None:
+            self._metrics.answered(answer)
 
     async def _respond(self, place: Place, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
         """A request of the Responses wire, whose answers lean on what the session keeps of its conversations."""

@@ -21,7 +21,8 @@ class Turn:
     """One client request, stripped of its wire. `sampling` holds only what passed the allowlist of the gateway.
 
     `tools` is what the template sees: None when the request has none, an empty list or `tool_choice: "none"`.
-    `max_tokens` is not in `sampling`. `idempotency_key` and `retry_count` come from the request's headers.
+    `max_tokens` is not in `sampling`. `idempotency_key` and `retry_count` come from the request's headers. `progress`
+    hears of the turn while it runs.
     """
 
     messages: Sequence[Message]
@@ -31,6 +32,7 @@ class Turn:
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
     retry_count: int = 0
+    progress: Progress | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,19 @@ class Codec(Protocol):
         """The assistant message for sampled ids. Never raises for any ids: what cannot be parsed stays text."""
 
 
+class Progress(Protocol):
+    """Hears of a turn while it runs; what it hears is not committed yet. Must not raise."""
+
+    def started(self, prompt_tokens: int) -> None:
+        """The context is about to be sent to the backend."""
+
+    def sampled(self, ids: Sequence[int]) -> None:
+        """These ids were sampled, behind those that it heard of before."""
+
+
 class Backend(Protocol):
-    """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients."""
+    """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients. One that can tell of ids as they are
+    sampled takes a `progress` as well (`Streaming`)."""
 
     name: str
 
@@ -123,6 +136,20 @@ class Backend(Protocol):
 
 class MediaRefused(ValueError):
     """A media item of the request can't be used: it is answered with 400 and this text."""
+
+
+class Streaming(Backend, Protocol):
+    """A backend that tells of ids as they are sampled; what it returns in the end is the whole generation."""
+
+    async def generate(
+        self,
+        context: Sequence[int],
+        sampling: Mapping[str, Any],
+        *,
+        session_id: str,
+        media: Media,
+        progress: Progress | None = None,
+    ) -> Generation: ...
 
 
 class BackendRefused(ValueError):

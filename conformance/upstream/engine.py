@@ -207,7 +207,7 @@ class Engine:
         waits = self._take(conversation, ask, call)
         first = waits[0]
         samples = [self._sampled(ask, waiting.step) for waiting in waits]
-        if first.step.hold:
+        if first.step.hold and not (ask.stream and first.step.pause):
             await conversation.until(lambda: first.released)
         if (barrier := first.step.barrier) is not None:
             await conversation.until(lambda: first.released or conversation.in_flight() >= barrier)
@@ -218,6 +218,16 @@ class Engine:
         if not conversation.open:
             raise Dropped
         return first.step, samples
+
+    async def resumed(self, call: Call, step: Step) -> None:
+        """Wait until the step of a call that pauses in its stream is released. Raises `Dropped`."""
+        conversation = self._conversations.get(call.nonce) if call.nonce else None
+        waiting = next((one for one in conversation.taken.values() if one.step is step), None) if conversation else None
+        if conversation is None or waiting is None:
+            raise Dropped
+        await conversation.until(lambda: waiting.released)
+        if not conversation.open:
+            raise Dropped
 
     def record(self, call: Call, samples: Sequence[Sample]) -> None:
         """Note what `call` is about to be answered with."""

@@ -33,7 +33,8 @@ class Step:
     (one too few), or the values. `token_ids`: `asked`, `volunteer` or `missing`. `prompt_ids`: what the answer claims
     that the prompt was, instead of the truth. `weight_version`: a number or text, or a pair (first, last).
 
-    When it answers: `hold` waits for a release; `barrier` = n waits until n calls of this test are in flight.
+    When it answers: `hold` waits for a release, and with `pause` = n only when n token ids of a stream have left;
+    `barrier` = n waits until n calls of this test are in flight.
 
     Instead of an answer: `status` with `message`; or `body` (with `content_type`, and `status`, 200 by default); or
     `reset`, the connection is reset before any byte. `truncated` cuts the answer in half and closes the connection.
@@ -53,6 +54,7 @@ class Step:
     when: str | None = None
     obey_max_tokens: bool = False
     hold: bool = False
+    pause: int | None = None
     barrier: int | None = None
     status: int | None = None
     message: str = "boom"
@@ -86,6 +88,8 @@ class Step:
         for name in ("obey_max_tokens", "hold", "reset", "truncated"):
             _check(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
         _check(self.barrier is None or _int(self.barrier, 1, 1000), "barrier", "a count from 1 to 1000", self.barrier)
+        _check(self.pause is None or _int(self.pause, 1, 10**6), "pause", "a count of token ids from 1", self.pause)
+        _check(self.pause is None or self.hold, "pause", "absent without hold", self.pause)
         _check(self.status is None or _int(self.status, 200, 599), "status", "200 to 599", self.status)
         _check(isinstance(self.message, str), "message", "a string", self.message)
         _check(self.body is None or isinstance(self.body, bytes), "body", "bytes", self.body)

@@ -209,7 +209,8 @@ async def _deliver(
     outcome = ledger.FAILED if step.truncated else ledger.ANSWERED
     if ask.stream:
         events = dialect.stream(ask, samples, serial, engine.tokenizer)
-        return await _stream(request, events, step.truncated, lambda: engine.close(call, outcome, status))
+        paused = (step.pause, lambda: engine.resumed(call, step)) if step.pause else None
+        return await _stream(request, events, step.truncated, lambda: engine.close(call, outcome, status), paused)
     answer = _json(dialect.answer(ask, samples, serial, engine.tokenizer), status)
     engine.close(call, outcome, status)
     if step.truncated:
@@ -219,8 +220,13 @@ async def _deliver(
 
 
 async def _stream(
-    request: web.Request, events: Iterable[dict[str, Any]], truncated: bool, close: Callable[[], None]
+    request: web.Request,
+    events: Iterable[dict[str, Any]],
+    truncated: bool,
+    close: Callable[[], None],
+    paused: tuple[int, Callable[[], Awaitable[None]]] | None = None,
 ) -> web.StreamResponse:
+    """`paused`: after so many frames, wait for this."""
     frames = [b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n" for event in events]
     frames.append(b"data: [DONE]\n\n")
     if truncated:
@@ -228,7 +234,9 @@ async def _stream(
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     response.enable_chunked_encoding()
     await response.prepare(request)
-    for frame in frames[:-1]:
+    for place, frame in enumerate(frames[:-1]):
+        if paused is not None and place == paused[0]:
+            await paused[1]()
         await response.write(frame)
     close()
     for frame in frames[-1:]:

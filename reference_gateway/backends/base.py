@@ -5,11 +5,12 @@ Knows `types.Generation`. Never knows messages, sessions or HTTP.
 
 from __future__ import annotations
 
+import inspect
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reference_gateway.types import Backend, BackendFailed, BackendRefused, Generation, Media
+from reference_gateway.types import Backend, BackendFailed, BackendRefused, Generation, Media, Progress
 
 
 class EngineError(BackendFailed):
@@ -29,14 +30,22 @@ class Checked:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._streams = "progress" in inspect.signature(backend.generate).parameters
         self.name = backend.name
 
     async def generate(
-        self, context: Sequence[int], sampling: Mapping[str, Any], *, session_id: str, media: Media
+        self,
+        context: Sequence[int],
+        sampling: Mapping[str, Any],
+        *,
+        session_id: str,
+        media: Media,
+        progress: Progress | None = None,
     ) -> Generation:
-        """Sample once."""
+        """Sample once. A backend that can't tell of its progress tells nothing until it is done."""
+        heard: dict[str, Any] = {"progress": progress} if progress is not None and self._streams else {}
         try:
-            generation = await self._backend.generate(context, sampling, session_id=session_id, media=media)
+            generation = await self._backend.generate(context, sampling, session_id=session_id, media=media, **heard)
             check_ids(generation.ids)
         except (BackendRefused, BackendFailed):
             raise

@@ -8,13 +8,14 @@ never made from text; a generation is never asked for twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
 
 import aiohttp
 import orjson
 
-from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media
+from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
 
 CALLER_AT_FAULT = frozenset({400, 413, 422})
 """Statuses by which the engine refuses this request. Others, also 401, 404 and 429, say something about the engine."""
@@ -42,21 +43,36 @@ class VllmBackend:
         self._client: aiohttp.ClientSession | None = None
 
     async def generate(
-        self, context: Sequence[int], sampling: Mapping[str, Any], *, session_id: str, media: Media
+        self,
+        context: Sequence[int],
+        sampling: Mapping[str, Any],
+        *,
+        session_id: str,
+        media: Media,
+        progress: Progress | None = None,
     ) -> Generation:
-        """See `types.Backend`. A sampling parameter `logprobs` that is true becomes the count that this route takes."""
+        """See `types.Streaming`. A parameter `logprobs` that is true becomes the count that this route takes."""
         if media.images or media.videos:
             raise BackendRefused(
                 "this backend takes no media: vLLM's completions route has no field for images or videos"
             )
         context = context if isinstance(context, list) else list(context)
         body = {**self._fixed, **_parameters(sampling), "prompt": context}
+        if progress is not None:
+            return await self._stream({**body, "stream": True}, session_id, context, progress)
         status, answer = await self._post(orjson.dumps(body), session_id)
+        if status != 200:
+            self._refuse(status, answer)
+        return _generation(answer, context)
+
+    async def _post(self, body: bytes, session_id: str) -> tuple[int, bytes]:
+        async with self._request(body, session_id) as response:
+            return response.status, await response.read()
+
+    def _refuse(self, status: int, answer: bytes) -> NoReturn:
         if status in CALLER_AT_FAULT:
             raise BackendRefused(_message(answer))
-        if status != 200:
-            raise BackendFailed(f"HTTP {status} from the engine: {_message(answer)}")
-        return _generation(answer, context)
+        raise BackendFailed(f"HTTP {status} from the engine: {_message(answer)}")
 
     async def close(self) -> None:
         """Close the connection pool."""
@@ -64,7 +80,23 @@ class VllmBackend:
             await self._client.close()
             self._client = None
 
-    async def _post(self, body: bytes, session_id: str) -> tuple[int, bytes]:
+    async def _stream(
+        self, body: dict[str, Any], session_id: str, context: list[int], progress: Progress
+    ) -> Generation:
+        """One generation as the engine streams it: whole when a chunk has said why it ended and `[DONE]` has come."""
+        whole = Pieces(context)
+        async with self._request(orjson.dumps(body), session_id) as response:
+            if response.status != 200:
+                self._refuse(response.status, await response.read())
+            async for line in response.content:
+                ids = whole.take(line)
+                if ids:
+                    progress.sampled(ids)
+        return whole.generation()
+
+    @asynccontextmanager
+    async def _request(self, body: bytes, session_id: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One POST; what the connection does wrong is a `BackendFailed`."""
         if self._client is None:  # made here because a pool belongs to the running loop
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)
             self._client = aiohttp.ClientSession(
@@ -72,11 +104,57 @@ class VllmBackend:
             )
         try:
             async with self._client.post(self._url, data=body, headers={"X-Session-ID": session_id}) as response:
-                return response.status, await response.read()
+                yield response
         except TimeoutError:
             raise BackendFailed("the engine did not answer in time") from None
         except aiohttp.ClientError as error:
             raise BackendFailed(f"no answer from the engine: {error or type(error).__name__}") from error
+
+
+class Pieces:
+    """A streamed generation on its way: what the lines of the stream have said so far."""
+
+    def __init__(self, context: list[int]) -> None:
+        self._context = context
+        self._ids: list[int] = []
+        self._logprobs: list[float] | None = None
+        self._stop_reason: str | None = None
+        self._versions: tuple[int, int] | None = None
+        self._done = False
+
+    def take(self, line: bytes) -> list[int]:
+        """The ids that a line of the stream brings. Raises `BackendFailed` for an error in it."""
+        if not line.startswith(b"data:"):
+            return []
+        data = line.removeprefix(b"data:").strip()
+        if data == b"[DONE]":
+            self._done = True
+            return []
+        document = _parsed(data)
+        if isinstance(document, dict) and document.get("error"):
+            raise BackendFailed(f"the engine failed while it sampled: {_message(data)}")
+        if isinstance(document, dict) and document.get("choices") == []:
+            return []  # usage stands in a chunk of its own
+        piece = _generation(data, self._context)
+        self._ids += piece.ids
+        if piece.logprobs is not None:
+            self._logprobs = [*(self._logprobs or []), *piece.logprobs]
+        self._stop_reason = piece.stop_reason or self._stop_reason
+        self._versions = piece.versions or self._versions
+        return piece.ids
+
+    def generation(self) -> Generation:
+        """The whole. Raises `BackendFailed` when the stream ended before it was."""
+        if not self._done or self._stop_reason is None:
+            raise BackendFailed("the engine's stream broke off before its generation was whole")
+        return Generation(self._ids, self._logprobs, self._stop_reason, self._versions)
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise BackendFailed("the engine's stream has a line that is no JSON") from None
 
 
 def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:

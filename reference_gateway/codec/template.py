@@ -22,6 +22,7 @@ from typing import Any
 
 from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
 from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.live import OPENINGS, LiveText
 from reference_gateway.codec.media import placed
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
@@ -61,6 +62,7 @@ class TemplateCodec:
         template_kwargs: Mapping[str, Any] | None = None,
         parse_control: bool = False,
     ) -> None:
+        self._openings = OPENINGS.get(tool_parser) if isinstance(tool_parser, str) else None
         if isinstance(tool_parser, str):
             tool_parser = PARSERS[_known("tool_parser", tool_parser, PARSERS)]
         self._parser = tool_parser
@@ -131,6 +133,13 @@ class TemplateCodec:
         keep = self._thoughts_are_control
         reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=keep), ended)
         return _answer(shown(reasoning), shown(text)) if keep else _answer(reasoning, text)
+
+    def live(self, tools: Sequence[Tool] | None) -> LiveText | None:
+        """Makes the text of one generation while it is sampled; None where it can be told only from the whole."""
+        calls = self._parser is not None and bool(tools)
+        if self._thoughts or (calls and self._openings is None):
+            return None
+        return self.vocabulary.live((self._openings or ()) if calls else ())
 
     def takes_media(self) -> bool:
         """Whether the template has a place for each image, and writes it as something else than a Python value."""

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 import orjson
 from tokenizers import Tokenizer
 
+from reference_gateway.codec.live import LiveText
+
 LARGEST_ID = 2**32 - 1
 
 
@@ -93,6 +95,10 @@ class Vocabulary:
         known = [token for token in ids if 0 <= token <= LARGEST_ID]
         text: str = self._open.decode(known, skip_special_tokens=not keep_control)
         return text
+
+    def live(self, openings: Sequence[str]) -> LiveText:
+        """The text of ids that come one after the other; see `live.LiveText`."""
+        return LiveText(self._open, openings, self.without_control)
 
 
 def new_cut() -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from reference_gateway import isolation
 from reference_gateway.session.budget import LENGTH_MARKS, Budget, positive
@@ -40,6 +40,8 @@ from reference_gateway.types import (
     Media,
     MediaExtractor,
     Message,
+    Progress,
+    Streaming,
     Turn,
 )
 
@@ -167,7 +169,7 @@ class Session:
             sampling["max_tokens"] = max_tokens
         with self._held(plan.match):
             added, sent = self._media(plan)
-            generation = await self._backend.generate(plan.context, sampling, session_id=self.session_id, media=sent)
+            generation = await self._generate(plan.context, sampling, sent, turn.progress)
             self._require_active()
             logprobs = self._checked_logprobs(generation, recorded)
             message = self._codec.decode(generation.ids, turn.tools)
@@ -178,6 +180,15 @@ class Session:
             prompt_tokens=len(plan.context),
             completion_tokens=len(generation.ids),
         )
+
+    async def _generate(
+        self, context: list[int], sampling: dict[str, Any], media: Media, progress: Progress | None
+    ) -> Generation:
+        if progress is None:
+            return await self._backend.generate(context, sampling, session_id=self.session_id, media=media)
+        progress.started(len(context))
+        backend = cast(Streaming, self._backend)
+        return await backend.generate(context, sampling, session_id=self.session_id, media=media, progress=progress)
 
     def _identified(self, turn: Turn) -> tuple[list[bytes], list[bytes]]:
         identities = [identify(message, self._rules) for message in turn.messages]

@@ -63,24 +63,60 @@ def plain(answer: Answer, request: WireRequest) -> bytes:
         "content": _blocks(answer),
         "stop_reason": _STOP_REASONS[answer.finish_reason],
         "stop_sequence": None,
-        "usage": _usage(answer, answer.completion_tokens),
+        "usage": _usage(answer.prompt_tokens, answer.completion_tokens),
     }
     return _json(body)
 
 
 def stream(answer: Answer, request: WireRequest) -> Iterator[bytes]:
     """See `base.Wire`. The answer is whole when its stream begins, so that each block comes in one delta."""
-    message = {**_head(request), "content": [], "stop_reason": None, "stop_sequence": None, "usage": _usage(answer, 0)}
-    yield _event("message_start", message=message)
-    for index, block in enumerate(_blocks(answer)):
-        start, delta = _in_pieces(block)
-        yield _event("content_block_start", index=index, content_block=start)
-        if delta is not None:
-            yield _event("content_block_delta", index=index, delta=delta)
-        yield _event("content_block_stop", index=index)
-    end = {"stop_reason": _STOP_REASONS[answer.finish_reason], "stop_sequence": None}
-    yield _event("message_delta", delta=end, usage={"output_tokens": answer.completion_tokens})
-    yield _event("message_stop")
+    frames = Events(request)
+    yield frames.opening(answer.prompt_tokens)
+    yield frames.closing(answer, answer.message["content"])
+
+
+class Events:
+    """See `live.LiveFrames`."""
+
+    def __init__(self, request: WireRequest) -> None:
+        self._request = request
+        self._in_text = False
+
+    def opening(self, prompt_tokens: int) -> bytes:
+        head = {**_head(self._request), "content": [], "stop_reason": None, "stop_sequence": None}
+        return _event("message_start", message={**head, "usage": _usage(prompt_tokens, 0)})
+
+    def text(self, text: str) -> bytes:
+        start = b"" if self._in_text else _event("content_block_start", index=0, content_block=_EMPTY_TEXT)
+        self._in_text = True
+        delta = {"type": "text_delta", "text": text}
+        return start + _event("content_block_delta", index=0, delta=delta)
+
+    def closing(self, answer: Answer, rest: str) -> bytes:
+        frames = [self.text(rest)] if rest else []
+        if self._in_text:
+            frames.append(_event("content_block_stop", index=0))
+        for index, block in enumerate(_blocks(answer)):
+            if not (self._in_text and block["type"] == "text"):
+                frames += _whole_block(index, block)
+        end = {"stop_reason": _STOP_REASONS[answer.finish_reason], "stop_sequence": None}
+        frames.append(_event("message_delta", delta=end, usage={"output_tokens": answer.completion_tokens}))
+        return b"".join([*frames, _event("message_stop")])
+
+    def failed(self, status: int, message: str) -> bytes:
+        return sse.event("error", orjson.loads(error(status, message)))
+
+
+live = Events
+_EMPTY_TEXT = {"type": "text", "text": ""}
+
+
+def _whole_block(index: int, block: Mapping[str, Any]) -> Iterator[bytes]:
+    start, delta = _in_pieces(block)
+    yield _event("content_block_start", index=index, content_block=start)
+    if delta is not None:
+        yield _event("content_block_delta", index=index, delta=delta)
+    yield _event("content_block_stop", index=index)
 
 
 def error(status: int, message: str) -> bytes:
@@ -122,13 +158,13 @@ def _in_pieces(block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     """A block as it starts, and the delta that makes it whole."""
     if block["type"] == "text":
         delta = {"type": "text_delta", "text": block["text"]} if block["text"] else None
-        return {"type": "text", "text": ""}, delta
+        return _EMPTY_TEXT, delta
     return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": _json(block["input"]).decode()}
 
 
-def _usage(answer: Answer, output_tokens: int) -> dict[str, int]:
+def _usage(input_tokens: int, output_tokens: int) -> dict[str, int]:
     return {
-        "input_tokens": answer.prompt_tokens,
+        "input_tokens": input_tokens,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "output_tokens": output_tokens,

@@ -46,6 +46,22 @@ class WireRequest:
     include_usage: bool = False
 
 
+class LiveFrames(Protocol):
+    """One stream of one wire, piece by piece."""
+
+    def opening(self, prompt_tokens: int) -> bytes:
+        """What stands before the first text."""
+
+    def text(self, text: str) -> bytes:
+        """A piece of the content."""
+
+    def closing(self, answer: Answer, rest: str) -> bytes:
+        """What of the content was not shown yet, and all that follows it, to the terminal frame."""
+
+    def failed(self, status: int, message: str) -> bytes:
+        """The in-band error, which is the last frame."""
+
+
 class Wire(Protocol):
     """One provider's HTTP dialect."""
 
@@ -59,6 +75,9 @@ class Wire(Protocol):
 
     def stream(self, answer: Answer, request: WireRequest) -> Iterable[bytes]:
         """The whole answer as the frames of an event stream."""
+
+    def live(self, request: WireRequest) -> LiveFrames:
+        """The same frames, piece by piece."""
 
     def error(self, status: int, message: str) -> bytes:
         """The provider's error envelope."""

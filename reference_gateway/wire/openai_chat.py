@@ -82,29 +82,54 @@ def plain(answer: Answer, request: WireRequest) -> bytes:
 
 def stream(answer: Answer, request: WireRequest) -> Iterator[bytes]:
     """See `base.Wire`. Usage comes in a chunk of its own, and only where it was asked for."""
-    envelope = {
-        "id": _new_id(),
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": request.model,
-    }
-    usage = {"usage": None} if request.include_usage else {}
-    deltas: list[dict[str, Any]] = [_head(answer)]
-    reasoning = answer.message.get("reasoning_content")
-    if reasoning:
-        deltas.append({"reasoning_content": reasoning})
-    if answer.message["content"]:
-        deltas.append({"content": answer.message["content"]})
-    calls = _calls(answer).get("tool_calls")
-    if calls:
-        deltas.append({"tool_calls": [{"index": place, **call} for place, call in enumerate(calls)]})
-    for delta in deltas:
-        yield sse.data({**envelope, "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **usage})
-    final = {"index": 0, "delta": {}, "finish_reason": answer.finish_reason}
-    yield sse.data({**envelope, "choices": [final], **usage})
-    if request.include_usage:
-        yield sse.data({**envelope, "choices": [], "usage": _usage(answer)})
-    yield sse.DONE
+    frames = Chunks(request)
+    yield frames.opening(answer.prompt_tokens)
+    yield frames.closing(answer, answer.message["content"])
+
+
+class Chunks:
+    """See `live.LiveFrames`."""
+
+    def __init__(self, request: WireRequest) -> None:
+        self._envelope = {
+            "id": _new_id(),
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": request.model,
+        }
+        self._wants_usage = request.include_usage
+        self._usage = {"usage": None} if request.include_usage else {}
+
+    def opening(self, prompt_tokens: int) -> bytes:
+        return self._chunk({"role": "assistant"})
+
+    def text(self, text: str) -> bytes:
+        return self._chunk({"content": text})
+
+    def closing(self, answer: Answer, rest: str) -> bytes:
+        deltas: list[dict[str, Any]] = []
+        reasoning = answer.message.get("reasoning_content")
+        if reasoning:
+            deltas.append({"reasoning_content": reasoning})
+        if rest:
+            deltas.append({"content": rest})
+        calls = _calls(answer).get("tool_calls")
+        if calls:
+            deltas.append({"tool_calls": [{"index": place, **call} for place, call in enumerate(calls)]})
+        frames = [*map(self._chunk, deltas), self._chunk({}, answer.finish_reason)]
+        if self._wants_usage:
+            frames.append(sse.data({**self._envelope, "choices": [], "usage": _usage(answer)}))
+        return b"".join([*frames, sse.DONE])
+
+    def failed(self, status: int, message: str) -> bytes:
+        return sse.data(orjson.loads(error(status, message)))
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        return sse.data({**self._envelope, "choices": [choice], **self._usage})
+
+
+live = Chunks
 
 
 def error(status: int, message: str) -> bytes:

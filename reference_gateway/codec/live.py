@@ -1,0 +1,56 @@
+"""The text of a generation while it is being sampled: only what the whole answer is sure to begin with.
+
+Knows token ids and the openings of tool calls. Never knows a wire.
+
+Held back: bytes that are no whole character yet; white space at the end, since an answer that is only a call has none;
+and, where calls are parsed, everything from what may be the opening of one. So what was shown is a prefix of the
+content of the whole answer, and what is missing comes with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+OPENINGS: Mapping[str, tuple[str, ...]] = {
+    "hermes": ("<tool_call>",),
+    "qwen": ("<tool_call>",),
+    "qwen3_coder": ("<tool_call>", "<function="),
+    "mistral": ("[TOOL_CALLS]",),
+    "glm45": ("<tool_call>",),
+}
+"""Tool parsers whose calls begin with one of these texts. With any other, an answer to a request with tools is shown
+when it is whole."""
+
+
+class LiveText:
+    """`openings` are the texts with which a call begins; `shown` takes control tokens out of what is shown."""
+
+    def __init__(self, tokenizer: Tokenizer, openings: Sequence[str], shown: Callable[[str], str]) -> None:
+        self._tokenizer = tokenizer
+        self._openings = tuple(openings)
+        self._shown = shown
+        self._stream = DecodeStream(skip_special_tokens=not openings)
+        self._held = ""
+        self._calling = False
+
+    def feed(self, ids: Sequence[int]) -> str:
+        """What may be shown now that these ids were sampled too; "" when that is nothing."""
+        if self._calling:
+            return ""
+        self._held += "".join(self._stream.step(self._tokenizer, token) or "" for token in ids)
+        place = self._opening()
+        self._calling = self._held.startswith(self._openings, place) if self._openings else False
+        text = self._held[:place].rstrip()
+        self._held = self._held[len(text) :]
+        return self._shown(text)
+
+    def _opening(self) -> int:
+        """Where in what is held a call begins, or may begin when more is known; its length when nowhere."""
+        for place in range(len(self._held)):
+            rest = self._held[place:]
+            if any(rest.startswith(opening) or opening.startswith(rest) for opening in self._openings):
+                return place
+        return len(self._held)
