@@ -15,7 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from conformance.exported import TokenExpectation
 from conformance.failure import ConformanceFailure, describe
-from conformance.oracles import Violation, chat, envelope, responses, shapes, sse
+from conformance.oracles import Violation, chat, envelope, invocations, responses, shapes, sse
 from conformance.oracles.engine_data import engine_data
 from conformance.oracles.wording import described
 from conformance.pinned import difference
@@ -208,6 +208,19 @@ class ReplyExpectation:
         self.has_error_envelope()
         kind = at(self.reply.json(), "type")
         _hold([Violation("type", '"error"', describe(kind))] if kind != "error" else [])
+        return self
+
+    def has_flat_error(self, refusal: tuple[int, str] | None = None) -> Self:
+        """A JSON object `{"error": text}` and no more; with the status and the text of `refusal`, if one is due."""
+        __tracebackhide__ = True
+        self.is_json()
+        _hold(invocations.error(self.reply.json(), refusal, self.reply.status))
+        return self
+
+    def has_none_of(self, wrong: Sequence[Violation]) -> Self:
+        """An oracle found nothing wrong with it."""
+        __tracebackhide__ = True
+        _hold(wrong)
         return self
 
     def is_completion(self, *, strict: bool = False) -> Self:

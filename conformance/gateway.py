@@ -51,6 +51,12 @@ class Capability(StrEnum):
     the parameter `query`. The gateway runs it within the response."""
     TURN_EVENTS = "turn-events"
     """The turns of a session's responses can be read as turn and step events."""
+    INVOCATIONS = "invocations"
+    """Sessions take invocations: one message in, one text or a stream of text out, history kept by `session_id`."""
+    ISOLATION_KEYS = "isolation-keys"
+    """The headers `x-agent-user-isolation-key` and `x-agent-chat-isolation-key` partition what a session keeps."""
+    DELIVERY = "delivery"
+    """Answers to invocations can go to others than the client that asked."""
     TOOLS = "tools"
     """Tool calls in the model's text come back as `tool_calls`."""
     TOOL_CHOICE_REQUIRED = "tool-choice-required"
@@ -92,12 +98,22 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "conversation_create": ("eager", "lazy"),
     "chaining": ("conversation", "previous_response_id"),
     "error_404_type": ("not_found_error", "api_error"),
+    "invocations_path": ("bare", "invoke"),
+    "stream_flag": ("strict_bool", "truthy"),
+    "sse_newline": ("exact", "splitlines"),
+    "invocations_frames": ("text", "json"),
+    "run_hook": ("inside_host", "before_stream_decision"),
+    "isolation_duplicates": ("refused", "first"),
+    "delivery": ("report", "task_runner", "none"),
+    "startup_failure": ("shutdown_started", "no_shutdown"),
 }
 """Where good gateways differ: option -> allowed values. An option that a gateway does not declare is undeclared: only
 the invariant that holds for every value is then checked."""
 
 GATEWAY_WIDE = frozenset(
     {"trajectory", "template_kwargs", "stream", "error_404_type", "conversation_create", "chaining"}
+    | {"invocations_path", "stream_flag", "sse_newline", "invocations_frames", "run_hook"}
+    | {"isolation_duplicates", "delivery", "startup_failure"}
 )
 """Options that no session can choose, also where there are `session-options`."""
 
@@ -123,12 +139,14 @@ class Trajectory:
 @dataclass(frozen=True, slots=True)
 class Handle:
     """How a session is reached. `base_url` is what an OpenAI SDK is pointed at (it ends in `/v1`), `anthropic_base_url`
-    what an Anthropic SDK is (it adds `/v1/messages`); None means the former without its `/v1`."""
+    what an Anthropic SDK is (it adds `/v1/messages`); None means the former without its `/v1`. `invocations_url` is
+    where invocations are posted; None means `/invocations` below `base_url`."""
 
     session_id: str
     base_url: str
     anthropic_base_url: str | None = None
     reward_info_url: str | None = None
+    invocations_url: str | None = None
     api_key: str = "unused"
 
 

@@ -24,6 +24,7 @@ import httpx
 from conformance.anthropic import VERSION, MessageReply
 from conformance.failure import ConformanceFailure
 from conformance.gateway import Driver, Handle, Refused, Trajectory
+from conformance.invocations import InvocationReply
 from conformance.oracles import Violation
 from conformance.outcome import NotTested
 from conformance.rawwire import RawConnection
@@ -265,6 +266,53 @@ class Session:
             content[0]["text"] = f"{self._nonce} {content[0]['text']}"
         return [first, *rest]
 
+    def invoke(
+        self,
+        message: Any,
+        session_id: Any = ABSENT,
+        *,
+        stream: bool = False,
+        keys: Mapping[str, str] = MappingProxyType({}),
+        first: bool = True,
+        **fields: Any,
+    ) -> InvocationReply:
+        """Send an invocation and return whatever came back. `keys` are isolation headers. A message that is not the
+        `first` of its conversation is sent as it is, without the nonce."""
+        return self.send_invocation(self.invocation(message, session_id, stream=stream, first=first, **fields), keys)
+
+    def invocation(
+        self, message: Any, session_id: Any = ABSENT, *, stream: bool = False, first: bool = True, **fields: Any
+    ) -> dict[str, Any]:
+        """The body of the request that `invoke` sends."""
+        body = {"message": f"{self._nonce} {message}" if first and message and isinstance(message, str) else message}
+        body |= {"session_id": session_id, **({"stream": True} if stream else {}), **fields}
+        return {name: value for name, value in body.items() if value is not ABSENT}
+
+    def send_invocation(
+        self, body: Any = None, keys: Mapping[str, str] = MappingProxyType({}), *, under: str = "", **how: Any
+    ) -> InvocationReply:
+        """Send any request to where the session takes invocations, or to a path `under` it."""
+        url = self.handle.invocations_url or f"{self.handle.base_url}/invocations"
+        return InvocationReply(self.send_to(url + under, body, headers=keys, **how).exchange)
+
+    def start_invocation(self, message: Any, session_id: Any = ABSENT, **how: Any) -> Pending:
+        """The same as `invoke`, in the background."""
+        self.handle  # noqa: B018 - opened here, so that two pending requests share one session
+        return Pending(lambda: self.invoke(message, session_id, **how), self._recorder.timeout)
+
+    def dial_invocation(
+        self, message: Any, session_id: Any = ABSENT, *, keys: Mapping[str, str] = MappingProxyType({}), **fields: Any
+    ) -> RawConnection:
+        """Send what `invoke` sends, on a connection of its own that the check may hang up at any time."""
+        content = json.dumps(self.invocation(message, session_id, **fields)).encode()
+        head = {name.replace("-", "_"): value for name, value in keys.items()}
+        return self.connect().begin(self.invocations_path, content_length=str(len(content)), **head).write(content)
+
+    @property
+    def invocations_path(self) -> str:
+        """Where the session takes invocations, below its base URL."""
+        return (self.handle.invocations_url or "/invocations").removeprefix(self.handle.base_url)
+
     def connect(self) -> RawConnection:
         """A connection to the session's base URL, for exchanges that no HTTP client would make."""
         return RawConnection(self._recorder, self.handle.base_url, self.handle.api_key)
@@ -380,6 +428,7 @@ class Sessions:
             session_id=unlike,
             base_url=elsewhere(known.base_url),
             anthropic_base_url=elsewhere(known.anthropic_base_url),
+            invocations_url=elsewhere(known.invocations_url),
             reward_info_url=elsewhere(known.reward_info_url),
         )
         return session

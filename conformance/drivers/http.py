@@ -35,6 +35,7 @@ class HttpDriver(Driver):
             body["base_url"],
             body.get("anthropic_base_url"),
             body.get("reward_info_url"),
+            body.get("invocations_url"),
             body.get("api_key") or "unused",
         )
 

@@ -19,7 +19,22 @@ from conformance.requirements import (
     render_table,
 )
 
-AREAS = {"BUDGET", "CHAT", "COMMIT", "CONC", "HTTP", "LIFE", "LOGP", "MSG", "RESP", "STREAM", "TOKEN", "TURN"}
+AREAS = {
+    "BUDGET",
+    "CHAT",
+    "COMMIT",
+    "CONC",
+    "HTTP",
+    "INV",
+    "ISO",
+    "LIFE",
+    "LOGP",
+    "MSG",
+    "RESP",
+    "STREAM",
+    "TOKEN",
+    "TURN",
+}
 
 ENTRY = """
 level = "MUST"
@@ -60,6 +75,11 @@ CONTRACT = {
     "LS-RAW": 5,
     "LS-ERR": 6,
     "LS-LIM": 2,
+    "AF-ENV": 17,
+    "AF-REQ": 4,
+    "AF-SSE": 16,
+    "AF-ISO": 10,
+    "AF-SES": 6,
     "X": 10,
 }
 """How many ids each family of the contract has."""
@@ -92,6 +112,20 @@ NOT_HERE = {
     "LS-TRN-13": "either of two is right",
     "LS-ERR-05": "a rule for the client's agent",
     "LS-LIM-01": "a rule for the client's agent",
+    "AF-ENV-16": "no client breaks on it",
+    "AF-ENV-17": "another API, which no gateway has",
+    "AF-REQ-01": "inside one process",
+    "AF-REQ-03": "inside one process",
+    "AF-REQ-04": "inside one process",
+    "AF-SSE-08": "inside one process",
+    "AF-SSE-10": "inside one process",
+    "AF-ISO-06": "inside one process",
+    "AF-ISO-07": "inside one process",
+    "AF-SES-02": "inside one process",
+    "AF-SES-03": "inside one process",
+    "AF-SES-04": "inside one process",
+    "AF-SES-05": "inside one process",
+    "AF-SES-06": "inside one process",
 }
 """Ids of the families this set covers that no requirement names, and why."""
 
@@ -128,6 +162,8 @@ def test_the_shipped_catalogue_has_its_areas_and_profiles(catalogue: Catalogue) 
         "trajectories",
         "anthropic-messages",
         "openai-responses",
+        "invocations",
+        "isolation",
     }
     assert catalogue.profiles["openai-chat"].capability is None
     assert catalogue.profiles["trajectories"].capability is Capability.TRAJECTORIES

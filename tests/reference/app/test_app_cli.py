@@ -32,7 +32,7 @@ def test_one_line_says_where_it_listens_and_a_signal_ends_it():
         line = process.stdout.readline()
         url = re.fullmatch(r"listening on (http://127\.0\.0\.1:\d+)\n", line)[1]
         with urllib.request.urlopen(f"{url}/readiness") as response:
-            assert json.load(response)["status"] == "ready"
+            assert json.load(response)["status"] == "ok"
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
     assert out == ""
