@@ -87,11 +87,12 @@ def max_tokens_counts_the_context(gateway: Sabotage) -> None:
 
 @mutant("BUDGET-003")
 def small_max_tokens_is_raised(gateway: Sabotage) -> None:
-    """A `max_tokens` under the engine's default of 16 is taken for a mistake and raised to it."""
+    """In a session with lengths, a `max_tokens` of a few ids is taken for a mistake and raised to ten."""
 
     @_sending(gateway)
     def sent(right: int | None, asked: int | None, session: Session) -> int | None:
-        return 10 if right is not None and asked is not None and asked < 10 else right
+        limited = session._budget.prompt_length is not None
+        return 10 if limited and right is not None and asked is not None and asked < 10 else right
 
 
 @mutant("BUDGET-004")
@@ -209,7 +210,7 @@ def bad_length_is_refused_without_its_name(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def vague(answer: Answer) -> None:
-        if answer.path == "/sessions" and answer.status == 400:
+        if answer.path == "/sessions" and answer.status == 400 and "prompt_length" in (answer.asked or ()):
             document = answer.json
             document["error"]["message"] = "the session could not be created"
             answer.json = document
