@@ -15,12 +15,15 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class CodingAgent:
     """`ask` is the command line of a new conversation and `go_on` that of the next prompt in it, each less the prompt,
-    which comes last. `write` is the call with which a model writes `TEXT` into the file."""
+    which comes last. `write` is the call with which a model writes `TEXT` into the file. `relists` is for an agent that
+    lists the folder in its first message, and lists it anew when the conversation goes on: its history has then
+    changed where it begins, so what goes on is another trajectory."""
 
     ask: tuple[str, ...]
     go_on: tuple[str, ...]
     variables: Mapping[str, str]
     write: Mapping[str, Any]
+    relists: bool = False
 
 
 TEXT = "Zürich ☀\n"
@@ -63,6 +66,7 @@ def qwen_code(handle: Mapping[str, str], file: Path) -> CodingAgent:
         go_on=(*ask, "--continue"),
         variables={},
         write={"name": "write_file", "arguments": {"file_path": str(file), "content": TEXT}},
+        relists=True,
     )
 
 

@@ -18,7 +18,7 @@ from reference_gateway.config import Config
 from reference_gateway.server import serving
 from tests.clients.nightly.loopback import Loopback, NoNamespace, loopback
 
-RUN_S = 120
+RUN_S = 180
 
 Run = Callable[..., str]
 
