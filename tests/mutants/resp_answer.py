@@ -1,0 +1,169 @@
+"""Mutants of area RESP: what a response says."""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from typing import Any
+
+from reference_gateway import responses
+from reference_gateway.responses import Responses
+from reference_gateway.wire import responses_body, responses_items
+from reference_gateway.wire.openai_responses import ResponseRequest
+from tests.mutants.registry import mutant
+from tests.mutants.resp_wire import Body, calls, on_body, on_events, on_plain, tool_names, types, with_output
+from tests.mutants.sabotage import Sabotage
+
+
+@mutant("RESP-001")
+def response_with_calls_lacks_a_field(gateway: Sabotage) -> None:
+    """The body of a response with calls is made in another place, which leaves out `parallel_tool_calls`."""
+
+    def change(body: Body) -> None:
+        if "function_call" in types(body):
+            del body["parallel_tool_calls"]
+
+    on_plain(gateway, change)
+
+
+@mutant("RESP-002")
+def answer_without_text_has_no_message(gateway: Sabotage) -> None:
+    """An empty text makes no item."""
+    gateway.wrap(responses, "generated")(
+        lambda original, message, *rest: original(message, *rest) if message["content"] else []
+    )
+
+
+@mutant("RESP-002")
+def line_ends_are_unified(gateway: Sabotage) -> None:
+    """The text goes through a reader of lines."""
+
+    @gateway.wrap(responses, "generated")
+    def generated(original: Any, message: Any, *rest: Any) -> Any:
+        return original({**message, "content": message["content"].replace("\r\n", "\n")}, *rest)
+
+
+@mutant("RESP-003")
+def response_ids_are_counted_by_session(gateway: Sabotage) -> None:
+    """The ids of responses are counted from 1 in each session."""
+    number: ContextVar[int] = ContextVar("number")
+    made: dict[str, int] = {}
+
+    @gateway.wrap(Responses, "respond")
+    async def respond(original: Any, self: Any, session: Any, request: Any) -> Any:
+        made[session.session_id] = made.get(session.session_id, 0) + 1
+        number.set(made[session.session_id])
+        return await original(self, session, request)
+
+    gateway.patch(responses, "new_id", lambda prefix: f"{prefix}_{number.get()}")
+
+
+@mutant("RESP-004")
+def status_is_the_engines_reason(gateway: Sabotage) -> None:
+    """The engine's own word for the end of an answer is the status."""
+
+    def change(body: Body) -> None:
+        if body["status"] == "completed" and types(body) == ["message"]:
+            body["status"] = "stop"
+
+    on_plain(gateway, change)
+
+
+@mutant("RESP-005")
+def reason_is_the_engines(gateway: Sabotage) -> None:
+    """The engine's own word for the limit is the reason."""
+
+    def change(request: ResponseRequest, body: Body) -> Body:
+        return {**body, "incomplete_details": body["incomplete_details"] and {"reason": "length"}}
+
+    on_body(gateway, change)
+
+
+@mutant("RESP-006")
+def usage_leaves_the_end_of_turn_out(gateway: Sabotage) -> None:
+    """The tokens of the text are counted, and not the one that ends the turn."""
+
+    def change(request: ResponseRequest, body: Body) -> Body:
+        usage = body["usage"]
+        if usage["output_tokens"] and "file_search_call" not in types(body):
+            sampled = usage["output_tokens"] - 1
+            usage = {**usage, "output_tokens": sampled, "total_tokens": usage["input_tokens"] + sampled}
+        return {**body, "usage": usage}
+
+    on_body(gateway, change)
+
+
+@mutant("RESP-007")
+def model_is_the_served_one(gateway: Sabotage) -> None:
+    """The name of the model behind the gateway is put in place of the requested one."""
+    on_body(gateway, lambda request, body: {**body, "model": "served-model"})
+
+
+@mutant("RESP-008")
+def metadata_is_not_repeated(gateway: Sabotage) -> None:
+    """Every response has empty metadata."""
+    on_body(gateway, lambda request, body: {**body, "metadata": {}})
+
+
+@mutant("RESP-009")
+def lone_call_has_the_first_tools_name(gateway: Sabotage) -> None:
+    """A lone call is taken for one of the request's first tool."""
+
+    def change(request: ResponseRequest, body: Body) -> Body:
+        if len(calls(body)) != 1:
+            return body
+        first = tool_names(request)[0]
+        return with_output(body, [{**item, "name": first} if "name" in item else item for item in body["output"]])
+
+    on_body(gateway, change)
+
+
+@mutant("RESP-010", bugs=(23,))
+def constants_in_arguments_are_printed(gateway: Sabotage) -> None:
+    """The constants of arguments are written as another language prints them."""
+
+    @gateway.wrap(responses_items, "dump_arguments")
+    def dump_arguments(original: Any, arguments: Any) -> Any:
+        if not isinstance(arguments, dict):
+            return original(arguments)
+        written = {True: "True", False: "False", None: "None"}
+        return original({k: written[v] if isinstance(v, bool | None) else v for k, v in arguments.items()})
+
+
+@mutant("RESP-011")
+def calls_of_a_response_are_grouped(gateway: Sabotage) -> None:
+    """The calls are collected for each function, the one that was called most first."""
+
+    def change(request: ResponseRequest, body: Body) -> Body:
+        if len(calls(body)) != 3:
+            return body
+        grouped = sorted(calls(body), key=lambda call: str(call["name"]), reverse=True)
+        return with_output(body, [item for item in body["output"] if item["type"] == "message"] + grouped)
+
+    on_body(gateway, change)
+
+
+@mutant("RESP-012")
+def call_ids_start_anew(gateway: Sabotage) -> None:
+    """The ids of calls are counted from 0 in each response."""
+
+    @gateway.wrap(Responses, "_take")
+    async def take(original: Any, self: Any, request: Any, answer: Any, made: Any) -> Any:
+        for place, call in enumerate(answer.message.get("tool_calls") or ()):
+            call["id"] = f"call_{place}"
+        return await original(self, request, answer, made)
+
+
+@mutant("RESP-013")
+def streamed_text_is_stripped(gateway: Sabotage) -> None:
+    """The stream is made of the stripped text, the body of the text."""
+
+    def change(body: Body, events: list[Body]) -> list[Body]:
+        stripped = json.loads(json.dumps(body))
+        for item in stripped["output"]:
+            for part in item.get("content", ()):
+                part["text"] = part["text"].rstrip()
+        return list(original(stripped))
+
+    original = responses_body.events
+    on_events(gateway, change)

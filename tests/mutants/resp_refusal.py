@@ -1,0 +1,114 @@
+"""Mutants of area RESP: requests that should be refused, and what is left of those that fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from reference_gateway.responses import Responses
+from reference_gateway.session import Phase
+from reference_gateway.session.conversations import Conversations
+from reference_gateway.session.errors import UnknownResponse
+from reference_gateway.wire import responses_items, sse
+from reference_gateway.wire.openai_responses import ResponseRequest
+from tests.mutants.registry import mutant
+from tests.mutants.resp_wire import Body, on_parse
+from tests.mutants.sabotage import Answer, Sabotage
+
+
+@mutant("RESP-040")
+def any_role_is_a_role(gateway: Sabotage) -> None:
+    """The role of a message goes to the template as it is."""
+    gateway.patch(responses_items, "ROLES", (*responses_items.ROLES, "wizard"))
+
+
+@mutant("RESP-040")
+def wrong_item_is_an_internal_error(gateway: Sabotage) -> None:
+    """An item of the input is read without a look at what it is."""
+
+    @gateway.wrap(responses_items, "_item")
+    def item(original: Any, given: Any, where: str, known: Any) -> Any:
+        given.get("type")
+        return original(given, where, known)
+
+
+@mutant("RESP-041")
+def missing_input_is_empty(gateway: Sabotage) -> None:
+    """A request without input is one with an empty text."""
+    on_parse(gateway, lambda body: {"input": "", **body})
+
+
+@mutant("RESP-042")
+def conversation_wins_over_the_previous_response(gateway: Sabotage) -> None:
+    """Of `conversation` and `previous_response_id` the first is taken."""
+
+    def change(body: Body) -> Body:
+        return {**body, "previous_response_id": None} if body.get("conversation") else body
+
+    on_parse(gateway, change)
+
+
+@mutant("RESP-043")
+def unknown_previous_response_is_nothing(gateway: Sabotage) -> None:
+    """A response that is not known any more is an empty history."""
+
+    @gateway.wrap(Conversations, "entry")
+    def entry(original: Any, self: Any, response_id: str) -> Any:
+        try:
+            return original(self, response_id)
+        except UnknownResponse:
+            return None
+
+
+@mutant("RESP-044")
+def refusal_is_streamed(gateway: Sabotage) -> None:
+    """The stream is opened before the request is read, and the refusal is an event in it."""
+
+    @gateway.rewrite
+    def rewritten(answer: Answer) -> None:
+        asked = answer.asked
+        streamed = isinstance(asked, dict) and asked.get("stream") is True
+        if answer.path.endswith("/responses") and answer.status == 400 and streamed:
+            message = answer.json["error"]["message"]
+            answer.body = sse.event("error", {"type": "error", "sequence_number": 0, "message": message})
+            answer.status = 200
+            answer.headers["content-type"] = "text/event-stream"
+
+
+@mutant("RESP-045")
+def format_of_the_text_is_ignored(gateway: Sabotage) -> None:
+    """`text` is dropped, and the answer is whatever the model says."""
+    on_parse(gateway, lambda body: {**body, "text": None})
+
+
+@mutant("RESP-046")
+def forced_tool_is_not_forced(gateway: Sabotage) -> None:
+    """A `tool_choice` that the gateway does not know is taken for `auto`."""
+    on_parse(gateway, lambda body: {**body, "tool_choice": "none" if body.get("tool_choice") == "none" else "auto"})
+
+
+@mutant("RESP-047")
+def complete_session_responds(gateway: Sabotage) -> None:
+    """The wire does not look at the session's phase, and opens it again."""
+
+    @gateway.wrap(Responses, "respond")
+    async def respond(original: Any, self: Any, session: Any, request: Any) -> Any:
+        if session.phase is Phase.COMPLETED:
+            session.phase = Phase.ACTIVE
+        return await original(self, session, request)
+
+
+@mutant("RESP-048")
+def failed_input_comes_again(gateway: Sabotage) -> None:
+    """The input of a response that failed stays in the session, in front of the next."""
+    left: dict[str, list[Any]] = {}
+
+    @gateway.wrap(Responses, "respond")
+    async def respond(original: Any, self: Any, session: Any, request: ResponseRequest) -> Any:
+        waiting = left.pop(session.session_id, [])
+        request = replace(request, items=[*waiting, *request.items])
+        try:
+            return await original(self, session, request)
+        except Exception:
+            left[session.session_id] = request.items
+            raise
