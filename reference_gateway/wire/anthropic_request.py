@@ -22,12 +22,15 @@ from reference_gateway.wire.base import RequestRefused
 
 log = logging.getLogger(__name__)
 
+Part = dict[str, Any]
+
 _BILLING = re.compile(r"\s*x-anthropic-billing-header:", re.IGNORECASE)
 """A line that Claude Code puts into its system prompt, another with each request (UA-ANR-02)."""
 
 
-def read_messages(system: Any, messages: Any) -> list[Message]:
-    """The canonical form of a request's `system` and `messages`. Raises `RequestRefused`."""
+def read_messages(system: Any, messages: Any, media: bool = False) -> list[Message]:
+    """The canonical form of a request's `system` and `messages`, which may have images where `media` says so. Raises
+    `RequestRefused`."""
     if not isinstance(messages, list) or not messages:
         raise RequestRefused("messages must be non-empty")
     head = _system(system, "system")
@@ -40,7 +43,7 @@ def read_messages(system: Any, messages: Any) -> list[Message]:
             raise RequestRefused(f"{where} must be an object")
         role, content = message.get("role"), message.get("content")
         if role == "user":
-            between += _user(content, where)
+            between += _user(content, where, media)
         elif role == "system":
             between.append({"role": "system", "content": _system(content, f"{where}.content")})
         elif role == "assistant":
@@ -93,15 +96,15 @@ def _fold(between: Sequence[Message]) -> list[Message]:
             if before is None:
                 waiting.append(reminder)
             else:
-                before["content"] += f"\n{reminder}"
+                before["content"] = _joined(before["content"], reminder)
             continue
         folded.append(message)
         if message["role"] == "user":
             before = message
-            message["content"] = "\n".join([*waiting, message["content"]])
+            message["content"] = _joined(*waiting, message["content"])
             waiting = []
     if waiting:
-        folded.append({"role": "user", "content": "\n".join(waiting)})
+        folded.append(_says(waiting))
     return folded
 
 
@@ -118,41 +121,52 @@ def _without_billing(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if _BILLING.match(line) is None)
 
 
-def _user(content: Any, where: str) -> list[Message]:
-    """The user's text, and what tools returned, in the order in which they stand."""
+def _user(content: Any, where: str, media: bool) -> list[Message]:
+    """What the user says, and what tools returned, in the order in which they stand."""
     if isinstance(content, str):
         return [{"role": "user", "content": content}]
     if not isinstance(content, list) or not content:
         raise RequestRefused(f"{where}.content must be a string or a non-empty list of content blocks")
     lowered: list[Message] = []
-    texts: list[str] = []
+    parts: list[str | Part] = []
     for place, block in enumerate(content):
         at = f"{where}.content[{place}]"
-        kind = _kind(block, at)
-        if kind == "text":
-            texts.append(_text(block, at))
+        if _kind(block, at) != "tool_result":
+            parts.append(_part(block, at, media, "tool_result"))
             continue
-        if kind != "tool_result":
-            raise _unsupported(kind, at, "text or tool_result")
-        if texts:
-            lowered.append({"role": "user", "content": "\n".join(texts)})
-            texts = []
-        lowered.append(_tool_result(block, at))
-    if texts:
-        lowered.append({"role": "user", "content": "\n".join(texts)})
+        if parts:
+            lowered.append(_says(parts))
+            parts = []
+        lowered += _tool_result(block, at, media)
+    if parts:
+        lowered.append(_says(parts))
     return lowered
 
 
-def _tool_result(block: Mapping[str, Any], where: str) -> Message:
+def _tool_result(block: Mapping[str, Any], where: str, media: bool) -> list[Message]:
+    """The tool's message. Images have no place in it: they are the user's, right behind it (UA-ANR-12)."""
     call_id = _name(block.get("tool_use_id"), f"{where}.tool_use_id")
     content = block.get("content")
-    if content is None:
+    if content is None or content == []:
         content = ""
-    elif not isinstance(content, str):
-        content = "\n".join(_texts(content, f"{where}.content"))
-    if block.get("is_error") is True:
-        content = f"Error: {content}"  # the template has no other place for it, and the model has to know
-    return {"role": "tool", "content": content, "tool_call_id": call_id}
+    if not isinstance(content, str | list):
+        raise RequestRefused(f"{where}.content must be a string or a list of content blocks")
+    blocks = [content] if isinstance(content, str) else content
+    lowered: list[Message] = []
+    for place, each in enumerate(blocks):
+        part = each if isinstance(content, str) else _part(each, f"{where}.content[{place}]", media)
+        role = "tool" if isinstance(part, str) else "user"
+        if lowered and lowered[-1]["role"] == role:
+            lowered[-1]["content"] = _joined(lowered[-1]["content"], part)
+        elif role == "tool":
+            lowered.append({"role": "tool", "content": part, "tool_call_id": call_id})
+        else:
+            if not lowered:
+                lowered.append({"role": "tool", "content": "", "tool_call_id": call_id})
+            lowered.append(_says([part]))
+    if block.get("is_error") is True:  # a tool message has no other place for it, and the model has to know
+        lowered[0]["content"] = f"Error: {lowered[0]['content']}"
+    return lowered
 
 
 def _assistant(content: Any, where: str) -> tuple[Message, int]:
@@ -213,14 +227,47 @@ def _texts(blocks: Any, where: str) -> list[str]:
     """The texts of a list of nothing but text blocks."""
     if not isinstance(blocks, list):
         raise RequestRefused(f"{where} must be a string or a list of text blocks")
-    return [_only_text(block, f"{where}[{place}]") for place, block in enumerate(blocks)]
+    parts = [_part(block, f"{where}[{place}]", media=False) for place, block in enumerate(blocks)]
+    return [part for part in parts if isinstance(part, str)]
 
 
-def _only_text(block: Any, where: str) -> str:
+def _part(block: Any, where: str, media: bool, *expected: str) -> str | Part:
+    """A text, or an image where there may be media. `expected` are other types that a refusal names."""
     kind = _kind(block, where)
-    if kind != "text":
-        raise _unsupported(kind, where, "text")
-    return _text(block, where)
+    if kind == "text":
+        return _text(block, where)
+    if kind != "image" or not media:
+        raise _unsupported(kind, where, " or ".join(("text", *(["image"] if media else []), *expected)))
+    source = block.get("source")
+    form = source.get("type") if isinstance(source, dict) else None
+    if form == "base64":
+        at = f"{where}.source"
+        media_type, data = _name(source.get("media_type"), f"{at}.media_type"), _name(source.get("data"), f"{at}.data")
+        url = f"data:{media_type};base64,{data}"
+    elif form == "url":
+        url = _name(source.get("url"), f"{where}.source.url")
+        if not url.startswith(("http://", "https://")):
+            raise RequestRefused(f"{where}.source.url must be an http or https URL")
+    else:
+        raise RequestRefused(f"{where}.source must be an object with the type base64 or url")
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _says(parts: Sequence[str | Part]) -> Message:
+    return {"role": "user", "content": _joined(*parts)}
+
+
+def _joined(*contents: str | Part | list[Part]) -> str | list[Part]:
+    """Texts with a line end between them; with an image among them, a list of parts (UA-ANR-08)."""
+    if all(isinstance(each, str) for each in contents):
+        return "\n".join(map(str, contents))
+    parts: list[Part] = []
+    for each in contents:
+        if isinstance(each, list):
+            parts += each
+        else:
+            parts.append({"type": "text", "text": each} if isinstance(each, str) else each)
+    return parts
 
 
 def _kind(block: Any, where: str) -> str:
