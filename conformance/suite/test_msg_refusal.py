@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from conformance.session import ABSENT, assistant, function, user
 SEARCH = as_tool(function("search", q={"type": "string"}))
 USED = assistant([tool_use("search", {"q": "weather"})])
 RETRIED = (408, 409, 429)
-NOT_MESSAGES = {
+NOT_MESSAGES: dict[str, dict[str, Any]] = {
     "not-json": {"content": b"{"},
     "not-an-object": {"body": ["Hi"]},
     "no-messages": {"body": {"model": "kit", "max_tokens": 512}},

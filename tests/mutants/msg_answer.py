@@ -18,8 +18,8 @@ from tests.mutants.sabotage import Answer, Sabotage
 
 def _on_usage(gateway: Sabotage, change: Any) -> None:
     @gateway.wrap(anthropic_messages, "_usage")
-    def usage(original: Any, answer: Any, output_tokens: int) -> Any:
-        return change(original(answer, output_tokens))
+    def usage(original: Any, *counts: Any) -> Any:
+        return change(original(*counts))
 
 
 def _stop_reason(gateway: Sabotage, finish: str, reason: str) -> None:
@@ -171,7 +171,7 @@ def all_calls_of_an_answer_have_one_id(gateway: Sabotage) -> None:
 @mutant("MSG-015")
 def text_follows_the_calls(gateway: Sabotage) -> None:
     """The calls are written first, as the chat wire's message has its text anywhere."""
-    on_blocks(gateway, lambda blocks: sorted(blocks, key=lambda each: each["type"] == "text"))
+    on_plain(gateway, lambda body: body["content"].sort(key=lambda each: each["type"] == "text"))
 
 
 @mutant("MSG-016")

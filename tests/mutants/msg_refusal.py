@@ -79,7 +79,7 @@ def malformed_message_is_an_internal_error(gateway: Sabotage) -> None:
 @mutant("MSG-043")
 def empty_user_message_vanishes(gateway: Sabotage) -> None:
     """A user message without blocks gives no message."""
-    on_lowered(gateway, "_user", lambda original, content, where: [] if content == [] else original(content, where))
+    on_lowered(gateway, "_user", lambda original, content, *rest: [] if content == [] else original(content, *rest))
 
 
 @mutant("MSG-044")
@@ -119,7 +119,7 @@ def result_of_no_call_is_taken(gateway: Sabotage) -> None:
     on_lowered(
         gateway,
         "_tool_result",
-        lambda original, block, where: original({**block, "tool_use_id": block.get("tool_use_id") or "toolu_0"}, where),
+        lambda original, block, *rest: original({**block, "tool_use_id": block.get("tool_use_id") or "toolu_0"}, *rest),
     )
 
 

@@ -75,8 +75,8 @@ def last_block_of_the_system_is_the_system(gateway: Sabotage) -> None:
 def each_text_block_is_a_line(gateway: Sabotage) -> None:
     """The texts of a user's blocks are joined with a line end behind each."""
 
-    def user(original: Any, content: Any, where: str) -> Any:
-        lowered = original(content, where)
+    def user(original: Any, content: Any, *rest: Any) -> Any:
+        lowered = original(content, *rest)
         ends = "\n" if isinstance(content, list) else ""
         return [{**each, "content": each["content"] + ends} if each["role"] == "user" else each for each in lowered]
 
@@ -198,7 +198,16 @@ def tool_result_is_the_users_text(gateway: Sabotage) -> None:
     """A tool's result is what the user says next."""
 
     def tool_result(original: Any, *arguments: Any) -> Any:
-        return {"role": "user", "content": original(*arguments)["content"]}
+        return [{"role": "user", "content": each["content"]} for each in original(*arguments)]
+
+    on_lowered(gateway, "_tool_result", tool_result)
+
+
+def _on_content(gateway: Sabotage, change: Any) -> None:
+    """Replace the content of each tool result before it is read."""
+
+    def tool_result(original: Any, block: Any, *rest: Any) -> Any:
+        return original({**block, "content": change(block.get("content"))}, *rest)
 
     on_lowered(gateway, "_tool_result", tool_result)
 
@@ -206,31 +215,13 @@ def tool_result_is_the_users_text(gateway: Sabotage) -> None:
 @mutant("MSG-032")
 def blocks_of_a_result_are_printed(gateway: Sabotage) -> None:
     """A result in blocks is handed to the template as JSON."""
-
-    def tool_result(original: Any, block: Any, where: str) -> Any:
-        content = block.get("content")
-        printed = json.dumps(content) if isinstance(content, list) and content else content
-        return original({**block, "content": printed}, where)
-
-    on_lowered(gateway, "_tool_result", tool_result)
+    _on_content(gateway, lambda content: json.dumps(content) if isinstance(content, list) and content else content)
 
 
 @mutant("MSG-033")
 def result_without_content_says_none(gateway: Sabotage) -> None:
     """What a tool did not return is printed."""
-
-    def tool_result(original: Any, block: Any, where: str) -> Any:
-        return original(
-            {**block, "content": str(block.get("content")) if not block.get("content") else block["content"]}, where
-        )
-
-    on_lowered(
-        gateway,
-        "_tool_result",
-        lambda original, block, where: (
-            tool_result(original, block, where) if block.get("content") != "" else original(block, where)
-        ),
-    )
+    _on_content(gateway, lambda content: content if content or content == "" else str(content))
 
 
 @mutant("MSG-034")
@@ -251,8 +242,8 @@ def failure_of_a_tool_is_not_told(gateway: Sabotage) -> None:
     on_lowered(
         gateway,
         "_tool_result",
-        lambda original, block, where: original(
-            {name: value for name, value in block.items() if name != "is_error"}, where
+        lambda original, block, *rest: original(
+            {name: value for name, value in block.items() if name != "is_error"}, *rest
         ),
     )
 
