@@ -44,7 +44,7 @@ def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> W
     sampling = sampling_of(given, policy.sampling, body.get("max_tokens"))
     retry = retry_of(headers)
     turn = Turn(
-        messages=read_messages(body.get("system"), body.get("messages")),
+        messages=read_messages(body.get("system"), body.get("messages"), policy.media),
         tools=tools,
         sampling=sampling.parameters,
         max_tokens=sampling.max_tokens,
