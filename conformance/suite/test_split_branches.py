@@ -109,41 +109,6 @@ def test_agents_that_take_turns_have_one_trajectory_each(session, upstream):
 
 
 @pytest.mark.requirement(id="SPLIT-007")
-def test_agents_at_the_same_time_have_one_trajectory_each(session, upstream):
-    """Agents whose turns are in flight at the same time have one trajectory each, with none of the other's tokens."""
-    fruits = {"alpha": ("Apple", "Banana"), "beta": ("Mango", "Papaya")}
-    agents = {name: Conversation(session, upstream).as_if(system(f"You are {name}.")) for name in fruits}
-    for content, place in (("Begin", 0), ("Go on", 1)):
-        for name, said in fruits.items():
-            upstream.says(said[place], when=f"You are {name}.", barrier=2)
-        pending = {name: agent.start(content) for name, agent in agents.items()}
-        for name, agent in agents.items():
-            agent.messages += [user(content), pending[name].reply().message]
-
-    exported = session.trajectories()
-    expect(exported).count(2)
-    expect(holding(exported, upstream, *fruits["alpha"])).count(1).leave_out(upstream.tokenizer, *fruits["beta"])
-    expect(holding(exported, upstream, *fruits["beta"])).count(1)
-
-
-@pytest.mark.requirement(id="SPLIT-008")
-def test_second_turn_from_the_same_answer_has_its_own_trajectory(session, upstream):
-    """A second turn that goes on from an answer whose next turn is in flight has a trajectory of its own; both are
-    exported."""
-    talk = Conversation(session, upstream)
-    talk.turn("Hi", "Hello")
-    hold = upstream.holds("The first one", when="left")
-    first = talk.start("Go left")
-    upstream.wait_for_calls(2)
-    talk.back(0).turn("Go right", "The second one")
-    hold.release()
-    first.reply()
-
-    exported = session.trajectories()
-    expect(exported).count(2).train_on(upstream, 0, 1, 2)
-
-
-@pytest.mark.requirement(id="SPLIT-009")
 @pytest.mark.parametrize(
     "kept",
     [
@@ -165,7 +130,7 @@ def test_compacted_history_loses_no_token(session, upstream, kept):
     expect(session.trajectories()).train_on(upstream, 0, 1, 2, 3, 4)
 
 
-@pytest.mark.requirement(id="SPLIT-010")
+@pytest.mark.requirement(id="SPLIT-008")
 @pytest.mark.parametrize(
     "imported",
     [
@@ -186,7 +151,7 @@ def test_imported_answers_are_prompt(session, upstream, imported):
     expect(session.trajectories()).are_verbatim(upstream)
 
 
-@pytest.mark.requirement(id="SPLIT-011")
+@pytest.mark.requirement(id="SPLIT-009")
 @pytest.mark.parametrize(
     "tools", [pytest.param([SEARCH, FETCH], id="more"), pytest.param([FETCH], id="other"), pytest.param([], id="none")]
 )
@@ -200,7 +165,7 @@ def test_change_of_tools_loses_no_token(session, upstream, tools):
     expect(session.trajectories()).train_on(upstream, 0, 1, 2)
 
 
-@pytest.mark.requirement(id="SPLIT-012")
+@pytest.mark.requirement(id="SPLIT-010")
 def test_one_open_trajectory_is_closed_by_the_next(session, upstream):
     """A gateway with one open trajectory closes it when a request does not extend it; each is exported, in order, and
     none is taken up again."""
@@ -212,7 +177,7 @@ def test_one_open_trajectory_is_closed_by_the_next(session, upstream):
     expect(session.trajectories()).count(3).end_in_order_of(upstream)
 
 
-@pytest.mark.requirement(id="SPLIT-013")
+@pytest.mark.requirement(id="SPLIT-011")
 def test_chain_ids_count_from_one(session, upstream):
     """`active_chain_ids` of the session's state number its conversations from 1 in the order of their first answer; one
     that failed takes no number."""
@@ -228,7 +193,7 @@ def test_chain_ids_count_from_one(session, upstream):
     expect(seen).equals([[1], [1], [1, 2]], "`active_chain_ids` after each conversation")
 
 
-@pytest.mark.requirement(id="SPLIT-014")
+@pytest.mark.requirement(id="SPLIT-012")
 def test_tip_hashes_change_with_their_own_turns(session, upstream):
     """`active_chain_tip_hashes` of the session's state are 64 lower-case hexadecimal digits each, and a conversation's
     changes with its own turns and no other."""
@@ -257,7 +222,7 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.requirement(id="SPLIT-015")
+@pytest.mark.requirement(id="SPLIT-013")
 @pytest.mark.parametrize("added", [*FOREIGN, pytest.param([user("Then?"), assistant("Then")], id="at-the-end")])
 def test_request_with_a_foreign_answer_is_answered(session, upstream, added):
     """A request whose new messages contain an answer that the gateway never gave is answered."""
@@ -268,7 +233,7 @@ def test_request_with_a_foreign_answer_is_answered(session, upstream, added):
     expect(talk.ask(added)).status(200)
 
 
-@pytest.mark.requirement(id="SPLIT-016")
+@pytest.mark.requirement(id="SPLIT-014")
 @pytest.mark.parametrize("added", FOREIGN)
 def test_context_with_a_foreign_answer_reads_as_rendered(session, upstream, added):
     """The context of a request with an answer that the gateway never gave reads as the chat template's render of its
@@ -281,7 +246,7 @@ def test_context_with_a_foreign_answer_reads_as_rendered(session, upstream, adde
     context(upstream, 1).reads_as_rendered(session.messages(*talk.messages, *added))
 
 
-@pytest.mark.requirement(id="SPLIT-017")
+@pytest.mark.requirement(id="SPLIT-015")
 @pytest.mark.parametrize("added", FOREIGN)
 def test_foreign_answer_has_mask_zero(session, upstream, added):
     """An answer that the gateway never gave has mask 0, also behind answers that it gave."""

@@ -44,7 +44,7 @@ def echoed_later(session, upstream, answer, **changes):
     talk.turn("Really?", "Yes")
 
 
-@pytest.mark.requirement(id="SPLIT-036")
+@pytest.mark.requirement(id="SPLIT-034")
 @pytest.mark.parametrize(
     ("calls", "answers"),
     [
@@ -65,7 +65,7 @@ def test_ids_that_change_later_start_no_trajectory(session, upstream, calls, ans
     expect(session.trajectories()).count(1)
 
 
-@pytest.mark.requirement(id="SPLIT-037")
+@pytest.mark.requirement(id="SPLIT-035")
 def test_renamed_ids_start_a_trajectory(session, upstream):
     """An echo in which the client renamed the tool call ids starts a trajectory of its own."""
     talk = searched(session, upstream)
@@ -76,7 +76,7 @@ def test_renamed_ids_start_a_trajectory(session, upstream):
     expect(session.trajectories()).count(2)
 
 
-@pytest.mark.requirement(id="SPLIT-038")
+@pytest.mark.requirement(id="SPLIT-036")
 def test_tool_call_echoed_as_received_continues(session, upstream):
     """A tool call that is echoed as it was received, and answered under its id, continues its trajectory."""
     searched(session, upstream).turn("Thanks", "You are welcome")
@@ -84,7 +84,7 @@ def test_tool_call_echoed_as_received_continues(session, upstream):
     expect(session.trajectories()).count(1)
 
 
-@pytest.mark.requirement(id="SPLIT-039")
+@pytest.mark.requirement(id="SPLIT-037")
 def test_added_reasoning_continues(session, upstream):
     """An echo to which `reasoning_content` was added continues its trajectory."""
     echoed(session, upstream, "Hello", reasoning_content="I should greet.")
@@ -92,7 +92,7 @@ def test_added_reasoning_continues(session, upstream):
     expect(session.trajectories()).count(1)
 
 
-@pytest.mark.requirement(id="SPLIT-040")
+@pytest.mark.requirement(id="SPLIT-038")
 def test_added_reasoning_starts_a_trajectory(session, upstream):
     """An echo to which `reasoning_content` was added starts a trajectory of its own."""
     echoed_later(session, upstream, "Hello", reasoning_content="I should greet.")
@@ -100,7 +100,7 @@ def test_added_reasoning_starts_a_trajectory(session, upstream):
     expect(session.trajectories()).count(2)
 
 
-@pytest.mark.requirement(id="SPLIT-041")
+@pytest.mark.requirement(id="SPLIT-039")
 @pytest.mark.parametrize("reasoning", ["I should greet.", "", None])
 def test_reasoning_loses_no_token(session, upstream, reasoning):
     """A conversation in which an echo has `reasoning_content` is answered, and no sampled token is lost."""
@@ -109,7 +109,7 @@ def test_reasoning_loses_no_token(session, upstream, reasoning):
     expect(session.trajectories()).account_for(upstream, session.superseded())
 
 
-@pytest.mark.requirement(id="SPLIT-042")
+@pytest.mark.requirement(id="SPLIT-040")
 @pytest.mark.parametrize(("answer", "echo"), OUTER_BLANKS)
 def test_other_outer_white_space_continues(session, upstream, answer, echo):
     """An echo whose outer white space was changed continues its trajectory."""
@@ -118,7 +118,7 @@ def test_other_outer_white_space_continues(session, upstream, answer, echo):
     expect(session.trajectories()).count(1)
 
 
-@pytest.mark.requirement(id="SPLIT-043")
+@pytest.mark.requirement(id="SPLIT-041")
 @pytest.mark.parametrize(("answer", "echo"), OUTER_BLANKS)
 def test_other_outer_white_space_starts_a_trajectory(session, upstream, answer, echo):
     """An echo whose outer white space was changed starts a trajectory of its own."""
@@ -127,7 +127,7 @@ def test_other_outer_white_space_starts_a_trajectory(session, upstream, answer, 
     expect(session.trajectories()).count(2)
 
 
-@pytest.mark.requirement(id="SPLIT-044")
+@pytest.mark.requirement(id="SPLIT-042")
 @pytest.mark.parametrize(("answer", "echo"), OUTER_BLANKS)
 def test_other_outer_white_space_loses_no_token(session, upstream, answer, echo):
     """A conversation in which an echo has other white space is answered, and no sampled token is lost."""
@@ -136,7 +136,7 @@ def test_other_outer_white_space_loses_no_token(session, upstream, answer, echo)
     expect(session.trajectories()).account_for(upstream, session.superseded())
 
 
-@pytest.mark.requirement(id="SPLIT-045")
+@pytest.mark.requirement(id="SPLIT-043")
 @pytest.mark.parametrize(
     ("place", "changed"),
     [
@@ -162,7 +162,7 @@ def test_history_with_another_tool_call_starts_a_trajectory(session, upstream, p
     expect(session.trajectories()).count(2)
 
 
-@pytest.mark.requirement(id="SPLIT-046")
+@pytest.mark.requirement(id="SPLIT-044")
 @pytest.mark.parametrize("arguments", ['{"query": "weather"', "weather", ""])
 def test_arguments_that_are_no_json_continue(session, upstream, arguments):
     """Arguments of a tool call that are no JSON, echoed as they were, continue the trajectory."""

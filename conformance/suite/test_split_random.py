@@ -7,7 +7,7 @@ import pytest
 from conformance.random_agent import Search
 
 
-@pytest.mark.requirement(id="SPLIT-060")
+@pytest.mark.requirement(id="SPLIT-053")
 def test_any_conversation_accounts_for_every_token(check, capsys):
     """Whatever an agent does with its history, each sampled token is exported once where the model saw its context, or
     reported as given up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.conversation import Conversation
-from conformance.expect import REFUSED, calls_made, expect
+from conformance.expect import REFUSED, expect
 from conformance.gateway import GATEWAY_WIDE
 from conformance.session import assistant, user
 
@@ -21,7 +21,7 @@ def sent(session, headers, *messages):
     return session.send(session.body(*messages), headers=headers)
 
 
-@pytest.mark.requirement(id="SPLIT-047")
+@pytest.mark.requirement(id="SPLIT-045")
 def test_repeat_replaces_the_answer(session, upstream):
     """A request that is repeated replaces the answer that it was given: one trajectory is exported, with the last
     answer."""
@@ -32,41 +32,7 @@ def test_repeat_replaces_the_answer(session, upstream):
     expect(session.trajectories()).count(1).train_on(upstream, 2)
 
 
-@pytest.mark.requirement(id="SPLIT-048")
-@pytest.mark.parametrize(("first", "again"), RETRIES)
-def test_retry_is_given_the_same_answer(session, upstream, first, again):
-    """A retry of an answered request, by its `Idempotency-Key` or by the retry counter of an SDK, is given the same
-    answer, and the upstream is not called again."""
-    for answer in ("Red", "Green"):
-        upstream.says(answer)
-    sent(session, first, "A colour?")
-    answer = sent(session, again, "A colour?").text
-
-    calls_made(upstream, 1)
-    expect(answer).equals("Red", "the answer to the retry")
-
-
-@pytest.mark.requirement(id="SPLIT-049")
-def test_retry_waits_for_the_answer_in_flight(sessions, upstream):
-    """A retry of a request that is still being answered waits for its answer, and the upstream is not called again."""
-    session, key = sessions.open(), {"idempotency-key": "k1"}
-    hold = upstream.holds("Red", when="colour")
-    upstream.says("Green", when="colour")
-    body = session.body("A colour?")
-    first = session.begin(body, headers=key)
-    upstream.wait_for_calls(1)
-    retry = session.begin(body, headers=key)
-    # What another session asks behind the retry is answered: so the retry has been seen.
-    upstream.says("Three", when="number")
-    sessions.open().chat("A number?")
-    hold.release()
-
-    answers = [first.reply().text, retry.reply().text]
-    calls_made(upstream, 2)
-    expect(answers).equals(["Red", "Red"], "the answers to the request and its retry")
-
-
-@pytest.mark.requirement(id="SPLIT-050")
+@pytest.mark.requirement(id="SPLIT-046")
 def test_same_text_again_is_exported_once(session, upstream):
     """A repeated request that is given the same text again is exported once."""
     for _ in range(2):
@@ -76,29 +42,7 @@ def test_same_text_again_is_exported_once(session, upstream):
     expect(session.trajectories()).count(1)
 
 
-@pytest.mark.requirement(id="SPLIT-051")
-@pytest.mark.parametrize(("first", "again"), RETRIES)
-def test_retry_is_sampled_again(session, upstream, first, again):
-    """A retry of an answered request is sampled again and has a trajectory of its own."""
-    for headers in (first, again):
-        upstream.says("Red")
-        sent(session, headers, "A colour?")
-
-    expect(session.trajectories()).count(2)
-
-
-@pytest.mark.requirement(id="SPLIT-052")
-@pytest.mark.parametrize(("first", "again"), RETRIES)
-def test_retry_of_a_failed_request_is_answered(session, upstream, first, again):
-    """A retry of a request that failed is answered."""
-    upstream.fails()
-    sent(session, first, "A colour?")
-    upstream.says("Red")
-
-    expect(sent(session, again, "A colour?")).status(200)
-
-
-@pytest.mark.requirement(id="SPLIT-053")
+@pytest.mark.requirement(id="SPLIT-047")
 def test_another_request_with_the_same_key_is_answered(session, upstream):
     """Another request with the `Idempotency-Key` of an answered one is answered by the upstream."""
     upstream.says("Red")
@@ -108,22 +52,7 @@ def test_another_request_with_the_same_key_is_answered(session, upstream):
     expect(sent(session, {"idempotency-key": "k1"}, "A number?").text).equals("Three", "the answer")
 
 
-@pytest.mark.requirement(id="SPLIT-054")
-@pytest.mark.parametrize(("first", "again"), RETRIES)
-def test_retry_loses_and_doubles_no_token(session, upstream, first, again):
-    """A request that is retried after its answer loses and doubles no sampled token."""
-    upstream.says("Red")
-    sent(session, first, "A colour?")
-    upstream.says("Green")
-    answer = sent(session, again, "A colour?").message
-    talk = Conversation(session, upstream).as_if(user("A colour?"), answer)
-    upstream.says("Blue")
-    talk.ask("Another?")
-
-    expect(session.trajectories()).account_for(upstream, session.superseded())
-
-
-@pytest.mark.requirement(id="SPLIT-055")
+@pytest.mark.requirement(id="SPLIT-048")
 def test_conversations_that_take_turns_lose_no_token(session, upstream):
     """Conversations that take turns are answered, and each sampled token is exported once where the model saw its
     context, or reported as given up."""
@@ -135,7 +64,7 @@ def test_conversations_that_take_turns_lose_no_token(session, upstream):
     expect(session.trajectories()).account_for(upstream, session.superseded())
 
 
-@pytest.mark.requirement(id="SPLIT-056")
+@pytest.mark.requirement(id="SPLIT-049")
 @pytest.mark.parametrize("turns", [0, 1])
 def test_first_rewrite_loses_no_token(session, upstream, turns):
     """A rewrite of the first answer is answered, and each sampled token is exported once where the model saw its
@@ -151,7 +80,7 @@ def test_first_rewrite_loses_no_token(session, upstream, turns):
     expect(session.trajectories()).account_for(upstream, session.superseded())
 
 
-@pytest.mark.requirement(id="SPLIT-057")
+@pytest.mark.requirement(id="SPLIT-050")
 @pytest.mark.parametrize("directly", [False, True], ids=["turn", "directly"])
 def test_last_rewrite_loses_no_token(session, upstream, directly):
     """A rewrite of the last answer is answered, and each sampled token is exported once where the model saw its
@@ -167,7 +96,7 @@ def test_last_rewrite_loses_no_token(session, upstream, directly):
     expect(session.trajectories()).account_for(upstream, session.superseded())
 
 
-@pytest.mark.requirement(id="SPLIT-058")
+@pytest.mark.requirement(id="SPLIT-051")
 def test_repeat_loses_no_token(session, upstream):
     """A repeated request is answered, and each sampled token is exported once where the model saw its context, or
     reported as given up."""
@@ -180,7 +109,7 @@ def test_repeat_loses_no_token(session, upstream):
     expect(session.trajectories()).account_for(upstream, session.superseded())
 
 
-@pytest.mark.requirement(id="SPLIT-059")
+@pytest.mark.requirement(id="SPLIT-052")
 @pytest.mark.parametrize("value", [pytest.param("perhaps", id="text"), pytest.param(1, id="number"), None])
 def test_value_that_an_option_does_not_take_is_refused(sessions, check, value):
     """A session that is to have a value that an option does not take is refused, by an error that names the option."""

@@ -26,7 +26,7 @@ def two_turns(session, upstream, **fields):
     return talk
 
 
-@pytest.mark.requirement(id="SPLIT-018")
+@pytest.mark.requirement(id="SPLIT-016")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_rewrite_of_an_answer_that_went_on_directly_is_answered(session, upstream, rewritten):
     """A request that rewrites an answer which went on directly from the answer before it is answered."""
@@ -39,7 +39,7 @@ def test_rewrite_of_an_answer_that_went_on_directly_is_answered(session, upstrea
     expect(talk.ask(rewritten)).status(200)
 
 
-@pytest.mark.requirement(id="SPLIT-019")
+@pytest.mark.requirement(id="SPLIT-017")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_rewrite_goes_on_in_the_same_trajectory(session, upstream, rewritten):
     """A request that goes on otherwise than with the last answer, and not the first, replaces that answer in its
@@ -49,7 +49,7 @@ def test_rewrite_goes_on_in_the_same_trajectory(session, upstream, rewritten):
     expect(session.trajectories()).count(1)
 
 
-@pytest.mark.requirement(id="SPLIT-020")
+@pytest.mark.requirement(id="SPLIT-018")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_replaced_answer_is_not_exported_as_sampled(session, upstream, rewritten):
     """An answer that was replaced is not exported as sampled, and all others are."""
@@ -60,7 +60,7 @@ def test_replaced_answer_is_not_exported_as_sampled(session, upstream, rewritten
     expect(session.trajectories()).train_on(upstream, 0, 2, 3)
 
 
-@pytest.mark.requirement(id="SPLIT-021")
+@pytest.mark.requirement(id="SPLIT-019")
 def test_replaced_answers_are_reported(session, upstream):
     """The session's state reports each replaced answer in `rollback_count`, and its sampled ids in
     `rollback_dropped_trainable_tokens_total`."""
@@ -73,7 +73,7 @@ def test_replaced_answers_are_reported(session, upstream):
     expect([reported.generations, reported.tokens]).equals([2, dropped], "answers and ids reported as given up")
 
 
-@pytest.mark.requirement(id="SPLIT-022")
+@pytest.mark.requirement(id="SPLIT-020")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_context_of_a_rewrite_reads_as_rendered(session, upstream, rewritten):
     """The context of a request that rewrites the last answer reads as the chat template's render of its messages."""
@@ -84,7 +84,7 @@ def test_context_of_a_rewrite_reads_as_rendered(session, upstream, rewritten):
     context(upstream, 2).reads_as_rendered(session.messages(*talk.messages, *rewritten))
 
 
-@pytest.mark.requirement(id="SPLIT-023")
+@pytest.mark.requirement(id="SPLIT-021")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_context_of_a_first_rewrite_reads_as_rendered(session, upstream, rewritten):
     """The context of a request that rewrites the first answer reads as the chat template's render of its messages."""
@@ -96,7 +96,7 @@ def test_context_of_a_first_rewrite_reads_as_rendered(session, upstream, rewritt
     context(upstream, 1).reads_as_rendered(session.messages(*talk.back().messages, *rewritten))
 
 
-@pytest.mark.requirement(id="SPLIT-024")
+@pytest.mark.requirement(id="SPLIT-022")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -117,7 +117,7 @@ def test_failed_rewrite_leaves_the_answer(sessions, upstream, fault):
     expect(harmed.trajectories()).same_as(twin.trajectories())
 
 
-@pytest.mark.requirement(id="SPLIT-025")
+@pytest.mark.requirement(id="SPLIT-023")
 def test_failed_rewrite_is_not_counted(session, upstream):
     """A rewrite that fails is not counted in `rollback_count`."""
     two_turns(session, upstream).back().fails("That was wrong.")
@@ -125,7 +125,7 @@ def test_failed_rewrite_is_not_counted(session, upstream):
     expect(session.state().get("rollback_count")).equals(0, "`rollback_count`")
 
 
-@pytest.mark.requirement(id="SPLIT-026")
+@pytest.mark.requirement(id="SPLIT-024")
 @pytest.mark.parametrize(
     "history",
     [
@@ -142,7 +142,7 @@ def test_change_before_the_last_question_gives_up_nothing(session, upstream, his
     expect(session.trajectories()).train_on(upstream, 0, 1, 2)
 
 
-@pytest.mark.requirement(id="SPLIT-027")
+@pytest.mark.requirement(id="SPLIT-025")
 def test_rewrite_between_two_answers_gives_up_neither(session, upstream):
     """A rewrite between two answers to one request gives up neither: it has a trajectory of its own."""
     talk = two_turns(session, upstream)
@@ -152,7 +152,7 @@ def test_rewrite_between_two_answers_gives_up_neither(session, upstream):
     expect(session.trajectories()).count(3).train_on(upstream, 0, 1, 2, 3)
 
 
-@pytest.mark.requirement(id="SPLIT-028")
+@pytest.mark.requirement(id="SPLIT-026")
 def test_rewrite_replaces_the_answer_of_the_longest_history(session, upstream):
     """A rewrite replaces the answer of the longest history that it shares, whatever shorter history it extends."""
     talk = two_turns(session, upstream)
@@ -162,7 +162,7 @@ def test_rewrite_replaces_the_answer_of_the_longest_history(session, upstream):
     expect(session.trajectories()).count(2).train_on(upstream, 0, 2, 3)
 
 
-@pytest.mark.requirement(id="SPLIT-029")
+@pytest.mark.requirement(id="SPLIT-027")
 def test_rewrite_under_a_turn_in_flight_gives_up_nothing(session, upstream):
     """A rewrite of an answer from which a turn in flight goes on gives up nothing."""
     talk = two_turns(session, upstream)
@@ -176,7 +176,7 @@ def test_rewrite_under_a_turn_in_flight_gives_up_nothing(session, upstream):
     expect(session.trajectories()).train_on(upstream, 0, 1, 2, 3)
 
 
-@pytest.mark.requirement(id="SPLIT-030")
+@pytest.mark.requirement(id="SPLIT-028")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_logprobs_after_a_rewrite_are_of_what_is_left(sessions, upstream, rewritten):
     """Log-probabilities of a trajectory in which an answer was replaced are those of the ids that are left."""
@@ -186,7 +186,7 @@ def test_logprobs_after_a_rewrite_are_of_what_is_left(sessions, upstream, rewrit
     expect(session.trajectories()).have_logprobs_of(upstream)
 
 
-@pytest.mark.requirement(id="SPLIT-031")
+@pytest.mark.requirement(id="SPLIT-029")
 def test_rewrite_without_room_leaves_nothing_unsent(sessions, upstream):
     """A rewrite for which there is no room closes the trajectory behind the answer before it: nothing that was not sent
     to the model is exported."""
@@ -196,7 +196,7 @@ def test_rewrite_without_room_leaves_nothing_unsent(sessions, upstream):
     expect(session.trajectories()).have_true_context(upstream).train_on(upstream, 0)
 
 
-@pytest.mark.requirement(id="SPLIT-032")
+@pytest.mark.requirement(id="SPLIT-030")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_rewrite_starts_a_trajectory(session, upstream, rewritten):
     """A request that rewrites the last answer starts a trajectory of its own, and the answer stays exported."""
@@ -205,7 +205,7 @@ def test_rewrite_starts_a_trajectory(session, upstream, rewritten):
     expect(session.trajectories()).count(2).train_on(upstream, 0, 1, 2)
 
 
-@pytest.mark.requirement(id="SPLIT-033")
+@pytest.mark.requirement(id="SPLIT-031")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_first_rewrite_starts_a_trajectory(session, upstream, rewritten):
     """A request that rewrites the first answer starts a trajectory of its own, and the answer stays exported."""
@@ -216,7 +216,7 @@ def test_first_rewrite_starts_a_trajectory(session, upstream, rewritten):
     expect(session.trajectories()).count(2).train_on(upstream, 0, 1)
 
 
-@pytest.mark.requirement(id="SPLIT-034")
+@pytest.mark.requirement(id="SPLIT-032")
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_first_rewrite_replaces_the_answer(session, upstream, rewritten):
     """A request that rewrites the first answer replaces it: one trajectory is exported, without that answer."""
@@ -227,7 +227,7 @@ def test_first_rewrite_replaces_the_answer(session, upstream, rewritten):
     expect(session.trajectories()).count(1).train_on(upstream, 1)
 
 
-@pytest.mark.requirement(id="SPLIT-035")
+@pytest.mark.requirement(id="SPLIT-033")
 def test_first_rewrite_without_room_leaves_no_trajectory(sessions, upstream):
     """A rewrite of the first answer for which there is no room leaves no trajectory that is all prompt."""
     session = sessions.open(prompt_length=200, response_length=100)

@@ -196,7 +196,7 @@ def two_objects_in_arguments_are_refused(gateway: Sabotage) -> None:
         return original(text)
 
 
-@mutant("CHAT-058", also=("SPLIT-045", "SPLIT-046"), bugs=(54,))
+@mutant("CHAT-058", also=("SPLIT-043", "SPLIT-044"), bugs=(54,))
 def malformed_arguments_are_refused(gateway: Sabotage) -> None:
     """The arguments of a history are parsed for the template without a fallback."""
 

@@ -25,7 +25,7 @@ class Mutant:
 
 MUTANTS: dict[str, Mutant] = {}
 
-SWEEPS = frozenset(f"SPLIT-{number:03}" for number in (41, 44, 54, 55, 56, 57, 58, 60))
+SWEEPS = frozenset(f"SPLIT-{number:03}" for number in (39, 42, 48, 49, 50, 51, 53))
 """Requirements that judge whole conversations by all that token truth is. Whatever breaks it may turn them red, so they
 need not be named in `also`; each still has a mutant of its own."""
 

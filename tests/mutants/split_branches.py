@@ -108,44 +108,13 @@ def agent_is_taken_back_once(sabotage: Sabotage) -> None:
         return FRESH if returns.count(match.chain) > 1 else match
 
 
-@mutant("SPLIT-007")
-def turns_in_flight_share_a_context(sabotage: Sabotage) -> None:
-    """The current context belongs to the session: the first of two new conversations is recorded with the other's."""
-
-    @sabotage.wrap(Session, "_plan")
-    def planned(original: Any, session: Session, *turn: Any) -> Any:
-        plan = original(session, *turn)
-        vars(session).setdefault("plans", []).append(plan)
-        return plan
-
-    @sabotage.wrap(Session, "_commit_turn")
-    def commit(original: Any, session: Session, plan: Any, *rest: Any) -> None:
-        others = [each for each in vars(session)["plans"] if each is not plan and each.match.parent is None]
-        if session.in_flight > 1 and plan.match.parent is None and others:
-            plan = others[-1]
-        original(session, plan, *rest)
-
-
-@mutant("SPLIT-008", bugs=(27,))
-def second_turn_goes_on_in_the_same_trajectory(sabotage: Sabotage) -> None:
-    """Nobody asks whether a turn is in flight: the later one of two is attached in place of the other."""
-
-    @sabotage.wrap(Tree, "_continue")
-    def careless(original: Any, tree: Tree, same: list[Node], logprobs: Any) -> Match:
-        match: Match = original(tree, same, logprobs)
-        chain = tree._chains[match.parent.chain] if match.parent else None
-        if match.chain is None and chain is not None and chain.in_flight and chain.tip is match.parent:
-            return Match(match.parent, chain.id)
-        return match
-
-
-@mutant("SPLIT-009", bugs=(27,))
+@mutant("SPLIT-007", bugs=(27,))
 def compaction_replaces_the_long_history(sabotage: Sabotage) -> None:
     """The summary of a long conversation takes its place, and what it held is lost."""
 
     @sabotage.wrap(Tree, "_attach")
     def forget(original: Any, tree: Tree, node: Node) -> None:
-        if node.parent is None and node.chain == 2 and len(tree._chains) == 1:
+        if (node.parent, node.depth, node.turns, len(tree._chains)) == (None, 3, 2, 1):
             (long,) = tree._chains.values()
             if len(long.split()[1]) >= 3:
                 del tree._chains[long.id]
@@ -154,7 +123,7 @@ def compaction_replaces_the_long_history(sabotage: Sabotage) -> None:
         original(tree, node)
 
 
-@mutant("SPLIT-010")
+@mutant("SPLIT-008")
 def imported_answers_are_trained(sabotage: Sabotage) -> None:
     """The prompt ends where the first assistant turn begins, also in a history from elsewhere."""
 
@@ -171,7 +140,7 @@ def imported_answers_are_trained(sabotage: Sabotage) -> None:
                 each.prompt_ids = each.prompt_ids[:start]
 
 
-@mutant("SPLIT-011")
+@mutant("SPLIT-009")
 def change_of_tools_begins_the_export_anew(sabotage: Sabotage) -> None:
     """A long conversation that goes on under other tools is exported from there on."""
 
@@ -186,7 +155,7 @@ def change_of_tools_begins_the_export_anew(sabotage: Sabotage) -> None:
         return answer
 
 
-@mutant("SPLIT-012")
+@mutant("SPLIT-010")
 def closed_trajectory_is_thrown_away(sabotage: Sabotage) -> None:
     """Where one trajectory is open at a time, opening the next one overwrites it."""
 
@@ -199,7 +168,7 @@ def closed_trajectory_is_thrown_away(sabotage: Sabotage) -> None:
                     del tree._chains[chain.id]
 
 
-@mutant("SPLIT-013")
+@mutant("SPLIT-011")
 def failed_conversation_takes_a_number(sabotage: Sabotage) -> None:
     """The number of a conversation is taken when its first request arrives, whatever becomes of it."""
 
@@ -212,7 +181,7 @@ def failed_conversation_takes_a_number(sabotage: Sabotage) -> None:
             raise
 
 
-@mutant("SPLIT-014")
+@mutant("SPLIT-012")
 def one_digest_covers_the_session(sabotage: Sabotage) -> None:
     """The tip of each conversation is digested together with the number of turns of the whole session."""
 
@@ -224,7 +193,7 @@ def one_digest_covers_the_session(sabotage: Sabotage) -> None:
         return {**found, "active_chain_tip_hashes": tips}
 
 
-@mutant("SPLIT-014")
+@mutant("SPLIT-012")
 def tip_is_cut_short(sabotage: Sabotage) -> None:
     """The tips are shown with as many digits as a person wants to read."""
 
@@ -234,7 +203,7 @@ def tip_is_cut_short(sabotage: Sabotage) -> None:
         return {**found, "active_chain_tip_hashes": [tip[:12] for tip in found["active_chain_tip_hashes"]]}
 
 
-@mutant("SPLIT-015")
+@mutant("SPLIT-013")
 def history_may_not_end_with_an_answer(sabotage: Sabotage) -> None:
     """A request whose last new message is the assistant's trips over an assertion."""
 
@@ -245,7 +214,7 @@ def history_may_not_end_with_an_answer(sabotage: Sabotage) -> None:
         return original(codec, history, suffix, *rest)
 
 
-@mutant("SPLIT-015", also=("SPLIT-016", "SPLIT-017"))
+@mutant("SPLIT-013", also=("SPLIT-014", "SPLIT-015"))
 def answer_may_only_come_first(sabotage: Sabotage) -> None:
     """The incremental encoding asserts that an assistant message is the first new one, and the assertion is a 500."""
 
@@ -256,7 +225,7 @@ def answer_may_only_come_first(sabotage: Sabotage) -> None:
         return original(session, turn, match)
 
 
-@mutant("SPLIT-016")
+@mutant("SPLIT-014")
 def foreign_answer_is_left_out_of_the_context(sabotage: Sabotage) -> None:
     """What is appended to a context are the messages of users and tools; the model never sees the foreign answer."""
 
@@ -268,7 +237,7 @@ def foreign_answer_is_left_out_of_the_context(sabotage: Sabotage) -> None:
         return original(session, turn, match)
 
 
-@mutant("SPLIT-017")
+@mutant("SPLIT-015")
 def every_assistant_turn_is_trained(sabotage: Sabotage) -> None:
     """The mask is found by the role headers in the ids: an assistant turn is 1, whoever wrote it."""
 

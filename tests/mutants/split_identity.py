@@ -24,7 +24,7 @@ def ruled(sabotage: Sabotage, **rules: bool) -> None:
         return replace(original(options), **rules)
 
 
-@mutant("SPLIT-036", bugs=(10,))
+@mutant("SPLIT-034", bugs=(10,))
 def result_ids_are_compared(sabotage: Sabotage) -> None:
     """Ids are left out for the assistant's calls, not for the messages that answer them."""
 
@@ -33,13 +33,13 @@ def result_ids_are_compared(sabotage: Sabotage) -> None:
         return [*original(message, rules, calls), message.get("tool_call_id")]
 
 
-@mutant("SPLIT-037")
+@mutant("SPLIT-035")
 def ids_are_never_compared(sabotage: Sabotage) -> None:
     """`tool_id_identity = compared` is accepted and has no effect."""
     ruled(sabotage, tool_ids=False)
 
 
-@mutant("SPLIT-038")
+@mutant("SPLIT-036")
 def recorded_id_is_not_the_one_given(sabotage: Sabotage) -> None:
     """What is recorded of a tool's result is not the id that it came with."""
 
@@ -51,19 +51,19 @@ def recorded_id_is_not_the_one_given(sabotage: Sabotage) -> None:
         return original(session, turn, match, keys, identities)
 
 
-@mutant("SPLIT-039")
+@mutant("SPLIT-037")
 def reasoning_is_always_compared(sabotage: Sabotage) -> None:
     """Reasoning is a part of the message, whatever the option says."""
     ruled(sabotage, reasoning=True)
 
 
-@mutant("SPLIT-040")
+@mutant("SPLIT-038")
 def reasoning_is_never_compared(sabotage: Sabotage) -> None:
     """`reasoning_identity = compared` is accepted and has no effect."""
     ruled(sabotage, reasoning=False)
 
 
-@mutant("SPLIT-041")
+@mutant("SPLIT-039")
 def empty_reasoning_fails(sabotage: Sabotage) -> None:
     """Reasoning that is there and empty trips over an assertion."""
 
@@ -74,19 +74,24 @@ def empty_reasoning_fails(sabotage: Sabotage) -> None:
         return await original(session, turn)
 
 
-@mutant("SPLIT-042", bugs=(54,))
+@mutant("SPLIT-040", bugs=(54,))
 def white_space_is_always_compared(sabotage: Sabotage) -> None:
-    """Content is compared as it is, whatever the option says."""
-    ruled(sabotage, whitespace=True)
+    """The text of an answer is compared as it is, whatever the option says."""
+
+    @sabotage.wrap(identity, "_canonical")
+    def exact(original: Any, message: Any, rules: IdentityRules, calls: list[Any]) -> list[Any]:
+        found: list[Any] = original(message, rules, calls)
+        text = message.get("content")
+        return [found[0], text, *found[2:]] if isinstance(text, str) and not calls else found
 
 
-@mutant("SPLIT-043")
+@mutant("SPLIT-041")
 def white_space_is_never_compared(sabotage: Sabotage) -> None:
     """`whitespace_identity = compared` is accepted and has no effect."""
     ruled(sabotage, whitespace=False)
 
 
-@mutant("SPLIT-044", bugs=(54,))
+@mutant("SPLIT-042", bugs=(54,))
 def answer_of_another_spelling_is_masked(sabotage: Sabotage) -> None:
     """An answer that comes back with other white space is no longer taken for the model's own."""
 
@@ -106,7 +111,7 @@ def answer_of_another_spelling_is_masked(sabotage: Sabotage) -> None:
             exported[0].response_mask[0] = 0
 
 
-@mutant("SPLIT-045", bugs=(27,))
+@mutant("SPLIT-043", bugs=(27,))
 def tool_calls_are_counted(sabotage: Sabotage) -> None:
     """Of the tool calls of two histories only their number is compared."""
 
@@ -115,7 +120,7 @@ def tool_calls_are_counted(sabotage: Sabotage) -> None:
         return [call[:1] for call in original(*message, **rules)]
 
 
-@mutant("SPLIT-045")
+@mutant("SPLIT-043")
 def tool_results_are_not_compared(sabotage: Sabotage) -> None:
     """A tool result is the same if it has the place of the other."""
 
@@ -125,7 +130,7 @@ def tool_results_are_not_compared(sabotage: Sabotage) -> None:
         return [found[0], "", *found[2:]] if message["role"] == "tool" else found
 
 
-@mutant("SPLIT-046", bugs=(39,))
+@mutant("SPLIT-044", bugs=(39,))
 def unparsable_arguments_are_never_equal(sabotage: Sabotage) -> None:
     """Arguments that cannot be parsed are compared as not a number is."""
     numbers = itertools.count()

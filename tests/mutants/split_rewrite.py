@@ -33,7 +33,7 @@ def generation_prompt(session: Session) -> list[int]:
     return codec.vocabulary.encode(codec.seams.generation_prompt)
 
 
-@mutant("SPLIT-018")
+@mutant("SPLIT-016")
 def rewrite_looks_for_a_generation_prompt(sabotage: Sabotage) -> None:
     """An answer that went on directly has no generation prompt, and the code that takes it away asserts one."""
 
@@ -46,17 +46,18 @@ def rewrite_looks_for_a_generation_prompt(sabotage: Sabotage) -> None:
         return original(session, turn, match, *rest)
 
 
-@mutant("SPLIT-019", bugs=(4,))
+@mutant("SPLIT-017", bugs=(4,))
 def rewritten_trajectory_is_exported_too(sabotage: Sabotage) -> None:
     """A copy of the trajectory is kept from before the rewrite, and exported with nothing in it to train."""
 
     @exporting(sabotage)
     def redundant(session: Session, exported: list[Trajectory]) -> None:
         if session.options["repeated_prompt"] == "sibling" and session.options["first_rewrite"] == "split":
-            exported[:0] = [untrained(each) for each in rewritten(exported) if each.response_logprobs is None]
+            kept = [each for each in rewritten(exported) if "min_global_steps" not in each.extra_fields]
+            exported[:0] = [untrained(each) for each in kept if each.response_logprobs is None]
 
 
-@mutant("SPLIT-019", also=("SPLIT-020", "SPLIT-021", "SPLIT-028", "SPLIT-031"), bugs=(4,))
+@mutant("SPLIT-017", also=("SPLIT-018", "SPLIT-019", "SPLIT-026", "SPLIT-029", "LOGP-017"), bugs=(4,))
 def every_rewrite_starts_a_trajectory(sabotage: Sabotage) -> None:
     """A rewritten answer starts a trajectory, although the gateway says that it would replace it."""
 
@@ -65,7 +66,7 @@ def every_rewrite_starts_a_trajectory(sabotage: Sabotage) -> None:
         return bool(original(tree, node, repeated)) and (repeated or node.parent is None)
 
 
-@mutant("SPLIT-020", bugs=(13,))
+@mutant("SPLIT-018", bugs=(13,))
 def replaced_answer_stays_in_the_trajectory(sabotage: Sabotage) -> None:
     """The rewrite is recorded behind the answer that it replaces."""
 
@@ -73,12 +74,18 @@ def replaced_answer_stays_in_the_trajectory(sabotage: Sabotage) -> None:
     def behind(original: Any, tree: Tree, match: Match, **node: Any) -> Node:
         grown: Node = original(tree, match, **node)
         tip = match.replaces
-        if tip is None or tip.parent is None or len(tree.chains()) > 1 or tree.policy.replace_repeated:
+        if (
+            tip is None
+            or tip.parent is None
+            or len(tree.chains()) > 1
+            or tree.policy.replace_repeated
+            or grown.versions
+        ):
             return grown
         return replace(grown, parent=tip, start=tip.end)
 
 
-@mutant("SPLIT-020", bugs=(30,))
+@mutant("SPLIT-018", bugs=(30,))
 def all_before_a_rewrite_is_masked(sabotage: Sabotage) -> None:
     """What was sampled before the rewrite no longer lines up with the render, and is masked."""
 
@@ -89,7 +96,7 @@ def all_before_a_rewrite_is_masked(sabotage: Sabotage) -> None:
             each.response_mask[:first] = [0] * first
 
 
-@mutant("SPLIT-021")
+@mutant("SPLIT-019")
 def all_removed_ids_are_counted(sabotage: Sabotage) -> None:
     """The count of dropped ids includes the question and the generation prompt."""
 
@@ -99,7 +106,7 @@ def all_removed_ids_are_counted(sabotage: Sabotage) -> None:
         original(tree, chain)
 
 
-@mutant("SPLIT-021")
+@mutant("SPLIT-019")
 def first_replaced_answer_is_counted(sabotage: Sabotage) -> None:
     """`rollback_count` says whether there was a rewrite, not how many."""
 
@@ -109,7 +116,7 @@ def first_replaced_answer_is_counted(sabotage: Sabotage) -> None:
         tree.rollbacks = 1
 
 
-@mutant("SPLIT-022", bugs=(3,))
+@mutant("SPLIT-020", bugs=(3,))
 def generation_prompt_of_the_dropped_turn_stays(sabotage: Sabotage) -> None:
     """The rewrite is put behind the generation prompt of the answer that it replaces."""
 
@@ -121,7 +128,7 @@ def generation_prompt_of_the_dropped_turn_stays(sabotage: Sabotage) -> None:
         return found, path, delta
 
 
-@mutant("SPLIT-022", bugs=(3,))
+@mutant("SPLIT-020", bugs=(3,))
 def separator_before_a_branch_is_lost(sabotage: Sabotage) -> None:
     """A branch behind a shared answer begins without the turn separator."""
 
@@ -133,7 +140,7 @@ def separator_before_a_branch_is_lost(sabotage: Sabotage) -> None:
         return found, path, delta
 
 
-@mutant("SPLIT-023", bugs=(3,))
+@mutant("SPLIT-021", bugs=(3,))
 def generation_prompt_of_the_first_turn_stays(sabotage: Sabotage) -> None:
     """Where the first answer is replaced, the prompt with its generation prompt is kept as it is."""
 
@@ -146,7 +153,7 @@ def generation_prompt_of_the_first_turn_stays(sabotage: Sabotage) -> None:
         return found, path, delta
 
 
-@mutant("SPLIT-024", also=("SPLIT-025",))
+@mutant("SPLIT-022", also=("SPLIT-023",))
 def answer_is_dropped_before_the_call(sabotage: Sabotage) -> None:
     """The trajectory is cut when the rewrite arrives, and nobody puts it back when the upstream fails."""
 
@@ -164,7 +171,7 @@ def answer_is_dropped_before_the_call(sabotage: Sabotage) -> None:
         return original(tree, replace(match, replaces=None) if done else match, **node)  # type: ignore[no-any-return]
 
 
-@mutant("SPLIT-024")
+@mutant("SPLIT-022")
 def answer_is_forgotten_by_a_failed_rewrite(sabotage: Sabotage) -> None:
     """After a rewrite that failed, the answer is still exported but no longer found."""
 
@@ -177,7 +184,7 @@ def answer_is_forgotten_by_a_failed_rewrite(sabotage: Sabotage) -> None:
                 tree._by_key[key].remove(tip)
 
 
-@mutant("SPLIT-025")
+@mutant("SPLIT-023")
 def rewrite_is_counted_when_it_arrives(sabotage: Sabotage) -> None:
     """`rollback_count` counts the rewrites that were asked for."""
 
@@ -191,7 +198,7 @@ def rewrite_is_counted_when_it_arrives(sabotage: Sabotage) -> None:
             raise
 
 
-@mutant("SPLIT-026", bugs=(27,))
+@mutant("SPLIT-024", also=("TOKEN-007",), bugs=(27,))
 def any_shared_beginning_is_cut(sabotage: Sabotage) -> None:
     """A request that shares a beginning with a trajectory takes its place, whatever it changed."""
 
@@ -207,7 +214,7 @@ def any_shared_beginning_is_cut(sabotage: Sabotage) -> None:
         return match if other else Match(match.parent, tips[0].chain, tips[0])
 
 
-@mutant("SPLIT-027")
+@mutant("SPLIT-025")
 def latest_answer_is_given_up(sabotage: Sabotage) -> None:
     """Of two answers that a rewrite may mean, the latest is taken."""
 
@@ -216,7 +223,7 @@ def latest_answer_is_given_up(sabotage: Sabotage) -> None:
         return original(tree, tips[-1:], logprobs)  # type: ignore[no-any-return]
 
 
-@mutant("SPLIT-028", bugs=(4,))
+@mutant("SPLIT-026", bugs=(4,))
 def whole_history_is_always_preferred(sabotage: Sabotage) -> None:
     """A trajectory that a request extends is taken before one that it rewrites further down."""
 
@@ -227,7 +234,7 @@ def whole_history_is_always_preferred(sabotage: Sabotage) -> None:
         return Match(tips[-1], tips[-1].chain) if match.replaces is not None and tips else match
 
 
-@mutant("SPLIT-029")
+@mutant("SPLIT-027")
 def answer_is_cut_from_under_a_turn(sabotage: Sabotage) -> None:
     """A rewrite does not ask whether a turn goes on from the answer that it gives up."""
 
@@ -242,7 +249,7 @@ def answer_is_cut_from_under_a_turn(sabotage: Sabotage) -> None:
         return match if match.replaces is not None else original(tree, keys, logprobs)
 
 
-@mutant("SPLIT-030")
+@mutant("SPLIT-028")
 def logprobs_of_the_replaced_answer_stay(sabotage: Sabotage) -> None:
     """Ids and mask are cut where an answer was replaced, the log-probabilities at their end."""
 
@@ -253,7 +260,7 @@ def logprobs_of_the_replaced_answer_stay(sabotage: Sabotage) -> None:
                 each.response_logprobs = each.response_logprobs[1:] + each.response_logprobs[:1]
 
 
-@mutant("SPLIT-031", bugs=(13,))
+@mutant("SPLIT-029", bugs=(13,))
 def what_did_not_fit_is_exported(sabotage: Sabotage) -> None:
     """The messages for which there was no room are written into the trajectory before it is closed."""
 
@@ -271,7 +278,7 @@ def what_did_not_fit_is_exported(sabotage: Sabotage) -> None:
             each.response_mask += [0] * len(unsent)
 
 
-@mutant("SPLIT-032")
+@mutant("SPLIT-030")
 def answer_is_replaced_all_the_same(sabotage: Sabotage) -> None:
     """`last_rewrite = split` is accepted and has no effect."""
 
@@ -280,7 +287,7 @@ def answer_is_replaced_all_the_same(sabotage: Sabotage) -> None:
         return bool(original(tree, node, repeated)) or (not repeated and node.parent is not None)
 
 
-@mutant("SPLIT-033")
+@mutant("SPLIT-031")
 def first_answer_is_replaced_like_any(sabotage: Sabotage) -> None:
     """The first answer of a conversation is replaced when it is rewritten, although the gateway says it splits."""
 
@@ -289,7 +296,7 @@ def first_answer_is_replaced_like_any(sabotage: Sabotage) -> None:
         return bool(original(tree, node, repeated)) or (not repeated and node.parent is None)
 
 
-@mutant("SPLIT-034")
+@mutant("SPLIT-032")
 def replaced_first_answer_is_exported_too(sabotage: Sabotage) -> None:
     """The trajectory of the first answer is exported beside the one that replaced it."""
 
@@ -299,7 +306,7 @@ def replaced_first_answer_is_exported_too(sabotage: Sabotage) -> None:
             exported.insert(0, untrained(exported[0]))
 
 
-@mutant("SPLIT-034", also=("SPLIT-035",))
+@mutant("SPLIT-032", also=("SPLIT-033",))
 def first_answer_is_never_replaced(sabotage: Sabotage) -> None:
     """`first_rewrite = reuse` is accepted and has no effect."""
 
@@ -308,7 +315,7 @@ def first_answer_is_never_replaced(sabotage: Sabotage) -> None:
         return bool(original(tree, node, repeated)) and (repeated or node.parent is not None)
 
 
-@mutant("SPLIT-035", bugs=(40,))
+@mutant("SPLIT-033", bugs=(40,))
 def trajectory_of_a_prompt_is_exported(sabotage: Sabotage) -> None:
     """A trajectory whose only answer was given up is closed like any other, and exported without a response."""
 
@@ -324,7 +331,7 @@ def trajectory_of_a_prompt_is_exported(sabotage: Sabotage) -> None:
             exported.append(Trajectory(vars(session)["hollow"], [], [], None, {}, 2))
 
 
-@mutant("SPLIT-056")
+@mutant("SPLIT-049")
 def replaced_first_answer_is_not_reported(sabotage: Sabotage) -> None:
     """The first answer of a conversation is replaced without a word of it."""
 
@@ -336,7 +343,7 @@ def replaced_first_answer_is_not_reported(sabotage: Sabotage) -> None:
             tree.rollbacks, tree.dropped = counted
 
 
-@mutant("SPLIT-057", bugs=(30,))
+@mutant("SPLIT-050", bugs=(30,))
 def third_answer_is_masked(sabotage: Sabotage) -> None:
     """Where a rewrite splits, the trajectory that it left is trusted up to its second answer only."""
 
