@@ -119,6 +119,7 @@ def test_incomplete_stream_ends_with_incomplete(session, upstream):
 def test_failure_is_an_error_or_a_failed_response(session, upstream, streamed):
     """A response whose upstream fails before it has sent anything is answered with a 5xx status and an error envelope,
     or with a response of status `failed`; a stream of one ends with `response.failed` or `error`."""
+    _is_served(session, upstream)
     upstream.fails()
 
     reply = session.respond("Hi", stream=streamed)
@@ -134,6 +135,7 @@ def test_failure_is_an_error_or_a_failed_response(session, upstream, streamed):
 def test_broken_response_never_looks_complete(session, upstream):
     """A streamed response whose upstream breaks off in the middle of its answer never looks complete: an error status,
     `response.failed`, an `error` event, or a connection that breaks off."""
+    _is_served(session, upstream)
     upstream.says("Hello, this is a longer answer, of which half is missing.", truncated=True)
 
     try:
@@ -156,3 +158,12 @@ def test_only_true_streams(session, upstream, value):
     reply = session.send_response({**session.response_body("Hi"), "stream": value})
 
     expect(reply).status(200, 400, 422).is_not_streamed()
+    if reply.status == 200:
+        expect(reply).has_output()
+
+
+def _is_served(session, upstream):
+    """A failure says something only where there is an answer without it."""
+    __tracebackhide__ = True
+    upstream.says("Hello")
+    expect(session.respond("Are you there?")).has_output()

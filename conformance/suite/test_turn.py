@@ -113,7 +113,7 @@ def test_clients_tool_is_the_clients_whatever_its_name(session, upstream, name):
 def test_incomplete_response_fails_the_turn(chain, upstream):
     """A turn whose response was cut off by a limit fails, with an inference that is not completed."""
     upstream.says("Hel", finish="length")
-    chain.ask("Hi")
+    expect(chain.ask("Hi")).has_output()
 
     events = chain.turn()
 
@@ -126,7 +126,7 @@ def test_turn_with_a_failed_follow_up_fails(chain, upstream):
     """A turn whose second response fails ends with one `turn_failed`, and never with the text of the first response."""
     upstream.says("I will look.", tool_calls=[CALL])
     upstream.fails()
-    chain.ask("Hi")
+    expect(chain.ask("Hi")).has_output()
     chain.answer("sun")
 
     found = types(chain.turn())

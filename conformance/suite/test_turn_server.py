@@ -183,8 +183,10 @@ def test_server_tool_is_offered_where_it_is_asked_for(session, upstream):
 
 
 @pytest.mark.requirement(id="TURN-022")
-def test_failure_behind_a_server_tool_fails_the_turn(chain, upstream):
+def test_failure_behind_a_server_tool_fails_the_turn(chain, session, upstream):
     """A response whose upstream fails after a tool of the gateway was run does not look complete: the turn fails."""
+    upstream.says("Hello")
+    expect(session.respond("Are you there?")).has_output()
     upstream.says(tool_calls=[SERVER])
     upstream.fails()
     chain.ask("Hi")

@@ -159,6 +159,8 @@ def streamed_text_is_stripped(gateway: Sabotage) -> None:
     """The stream is made of the stripped text, the body of the text."""
 
     def change(body: Body, events: list[Body]) -> list[Body]:
+        if len(calls(body)) != 1:
+            return events
         stripped = json.loads(json.dumps(body))
         for item in stripped["output"]:
             for part in item.get("content", ()):

@@ -147,6 +147,6 @@ def wires_have_histories_of_their_own(gateway: Sabotage) -> None:
     remember_request(gateway)
 
     @gateway.wrap(session_module, "identify_tools")
-    def identify_tools(original: Any, tools: Any) -> bytes:
-        key = bytes(original(tools))
+    def identify_tools(original: Any, *rest: Any) -> bytes:
+        key = bytes(original(*rest))
         return key if ASKED.get(None) is None else key[::-1]
