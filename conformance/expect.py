@@ -291,6 +291,14 @@ class ReplyExpectation:
         _hold(responses.response(self.reply.completion, conversation))
         return self
 
+    def has_output(self) -> Self:
+        """Served: status 200 with an item in the output, whatever it says."""
+        __tracebackhide__ = True
+        self.status(200)
+        output = at(self.reply.completion, "output", kind=list)
+        _hold([] if output else [Violation("output", "at least one item", "none")])
+        return self
+
     def is_conversation(self) -> Self:
         """What `POST /conversations` answers with."""
         __tracebackhide__ = True
