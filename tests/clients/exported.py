@@ -15,15 +15,15 @@ from conformance.upstream.ledger import Call
 FIELDS = ("prompt_ids", "response_ids", "response_mask", "response_logprobs")
 
 
-def create_session(gateway_url: str) -> dict[str, str]:
-    """The session's handle: its id and the URLs that clients are given."""
-    return httpx.post(f"{gateway_url}/sessions", json={}).raise_for_status().json()
+def create_session(gateway: httpx.Client) -> dict[str, str]:
+    """The session's handle: its id, the URLs that clients are given, and their key where the gateway has keys."""
+    return gateway.post("/sessions", json={}).raise_for_status().json()
 
 
-def finalize(gateway_url: str, handle: dict[str, str], upstream: Upstream) -> list[Trajectory]:
+def finalize(gateway: httpx.Client, handle: dict[str, str], upstream: Upstream) -> list[Trajectory]:
     """The session's trajectories. Asserts that every call was scripted and answered, and that the trajectories are
     token for token what the upstream received and returned."""
-    answer = httpx.post(f"{gateway_url}/sessions/{handle['session_id']}/finalize").raise_for_status()
+    answer = gateway.post(f"/sessions/{handle['session_id']}/finalize").raise_for_status()
     exported: list[dict[str, Any]] = answer.json()["trajectories"]
     trajectories = [Trajectory(**{name: each[name] for name in FIELDS}) for each in exported]
     calls = upstream.calls

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
@@ -53,9 +54,9 @@ def run(pytestconfig: pytest.Config, tmp_path: Path) -> Run:
     ],
 )
 def test_three_turns_with_a_tool_call(
-    reference_url: str, upstream: Upstream, run: Run, script: str, url: str, ended: list[str], mode: str
+    gateway: httpx.Client, upstream: Upstream, run: Run, script: str, url: str, ended: list[str], mode: str
 ) -> None:
-    handle = create_session(reference_url)
+    handle = create_session(gateway)
     upstream.says("Hello! What would you like to know?")
     upstream.says("I will look.", tool_calls=[{"name": "weather", "arguments": {"city": "Zürich"}}])
     upstream.says("It is sunny in Zürich ☀.")
@@ -67,6 +68,6 @@ def test_three_turns_with_a_tool_call(
         "ended": ended,
         "call": {"name": "weather", "arguments": {"city": "Zürich"}},
     }
-    trajectories = finalize(reference_url, handle, upstream)
+    trajectories = finalize(gateway, handle, upstream)
     assert len(trajectories) == 1
     assert one_chain(trajectories, upstream.calls)

@@ -37,7 +37,7 @@ def claude_code(handle: Mapping[str, str], file: Path) -> CodingAgent:
     return CodingAgent(
         ask=ask,
         go_on=(*ask, "--continue"),
-        variables={"ANTHROPIC_BASE_URL": handle["anthropic_base_url"], "ANTHROPIC_API_KEY": "unused"},
+        variables={"ANTHROPIC_BASE_URL": handle["anthropic_base_url"], "ANTHROPIC_API_KEY": handle["api_key"]},
         write={"name": "Write", "arguments": {"file_path": str(file), "content": TEXT}},
     )
 
@@ -53,13 +53,13 @@ def codex(handle: Mapping[str, str], file: Path) -> CodingAgent:
     return CodingAgent(
         ask=("codex", "exec", *settings),
         go_on=("codex", "exec", "resume", "--last", *settings),
-        variables={"GATEWAY_API_KEY": "unused"},
+        variables={"GATEWAY_API_KEY": handle["api_key"]},
         write={"name": "exec_command", "arguments": {"cmd": command}},
     )
 
 
 def qwen_code(handle: Mapping[str, str], file: Path) -> CodingAgent:
-    settings = ("--auth-type", "openai", "--openai-base-url", handle["base_url"], "--openai-api-key", "unused")
+    settings = ("--auth-type", "openai", "--openai-base-url", handle["base_url"], "--openai-api-key", handle["api_key"])
     ask = ("qwen", *settings, "--model", "any", "--approval-mode", "auto-edit")
     return CodingAgent(
         ask=ask,
@@ -73,7 +73,7 @@ def qwen_code(handle: Mapping[str, str], file: Path) -> CodingAgent:
 def opencode(handle: Mapping[str, str], file: Path) -> CodingAgent:
     provider = {
         "npm": "@ai-sdk/openai-compatible",
-        "options": {"baseURL": handle["base_url"], "apiKey": "unused"},
+        "options": {"baseURL": handle["base_url"], "apiKey": handle["api_key"]},
         "models": {"any": {}},
     }
     ask = ("opencode", "run", "--model", "gateway/any", "--auto")

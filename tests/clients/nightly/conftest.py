@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 
 from conformance.fixtures import fixture_path
@@ -40,12 +42,21 @@ def network(outside: socket.socket) -> Iterator[Loopback]:
 
 
 @pytest.fixture(scope="session")
-def gateway_url(shared_upstream: Upstream, outside: socket.socket, network: Loopback) -> Iterator[str]:
+def gateway(shared_upstream: Upstream, outside: socket.socket, network: Loopback) -> Iterator[httpx.Client]:
+    """The control plane of a gateway with keys: every client has to present the key of its session."""
+    admin = secrets.token_urlsafe()
     config = Config(
-        tokenizer=fixture_path("chatml"), backend="vllm", backend_url=shared_upstream.url, tool_parser="hermes"
+        tokenizer=fixture_path("chatml"),
+        backend="vllm",
+        backend_url=shared_upstream.url,
+        tool_parser="hermes",
+        api_key=admin,
     )
-    with serving(create_app(config), sockets=[outside, network.listener]) as url:
-        yield url
+    with (
+        serving(create_app(config), sockets=[outside, network.listener]) as url,
+        httpx.Client(base_url=url, headers={"authorization": f"Bearer {admin}"}) as client,
+    ):
+        yield client
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
@@ -33,9 +34,9 @@ def path(network: Loopback, pytestconfig: pytest.Config) -> str:
 
 @pytest.mark.parametrize("pointed", [claude_code, codex, qwen_code, opencode])
 def test_a_task_with_a_tool_call_in_two_prompts(
-    gateway_url: str, upstream: Upstream, run: Run, path: str, tmp_path: Path, pointed: Pointed
+    gateway: httpx.Client, upstream: Upstream, run: Run, path: str, tmp_path: Path, pointed: Pointed
 ) -> None:
-    handle = create_session(gateway_url)
+    handle = create_session(gateway)
     folder = tmp_path / "work"
     folder.mkdir()
     agent = pointed(handle, folder / "note.txt")
@@ -54,7 +55,7 @@ def test_a_task_with_a_tool_call_in_two_prompts(
     assert (folder / "note.txt").read_text() == TEXT
     own = [call for call in upstream.calls if upstream.tokenizer.decode(call.generation, skip_special=True) != BESIDE]
     assert len(own) == 3
-    trajectories = finalize(gateway_url, handle, upstream)
+    trajectories = finalize(gateway, handle, upstream)
     for chain in (own[:2], own[2:]) if agent.relists else (own,):
         assert one_chain(trajectories, chain)
 

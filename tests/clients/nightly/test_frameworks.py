@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
@@ -28,17 +29,26 @@ SCRIPTS = Path(__file__).parent / "frameworks"
     ],
 )
 def test_two_prompts_with_a_tool_call(
-    gateway_url: str, upstream: Upstream, run: Run, tmp_path: Path, script: str, package: str, mode: str
+    gateway: httpx.Client, upstream: Upstream, run: Run, tmp_path: Path, script: str, package: str, mode: str
 ) -> None:
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed: run tox -e nightly-clients")
-    handle = create_session(gateway_url)
+    handle = create_session(gateway)
     upstream.says("I will look.", tool_calls=[{"name": "weather", "arguments": {"city": "Zürich"}}])
     upstream.says("It is sunny.")
     upstream.says("You are welcome.")
 
     printed = run(
-        *(sys.executable, "-X", "utf8", str(SCRIPTS / script), handle["base_url"], upstream.nonce, mode),
+        *(
+            sys.executable,
+            "-X",
+            "utf8",
+            str(SCRIPTS / script),
+            handle["base_url"],
+            handle["api_key"],
+            upstream.nonce,
+            mode,
+        ),
         cwd=tmp_path,
         variables={},
     )
@@ -47,6 +57,6 @@ def test_two_prompts_with_a_tool_call(
     calls = upstream.calls
     assert len(calls) == 3
     assert "sunny in Zürich" in calls[1].text, "what the tool returned is not in the next context"
-    trajectories = finalize(gateway_url, handle, upstream)
+    trajectories = finalize(gateway, handle, upstream)
     assert len(trajectories) == 1
     assert one_chain(trajectories, calls)

@@ -1,4 +1,4 @@
-"""langchain-openai. Arguments: base URL, nonce, `plain` or `stream`."""
+"""langchain-openai. Arguments: base URL, key, nonce, `plain` or `stream`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
-base_url, nonce, mode = sys.argv[1:]
+base_url, api_key, nonce, mode = sys.argv[1:]
 
 
 @tool
@@ -15,7 +15,7 @@ def weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-model = ChatOpenAI(model="any", base_url=base_url, api_key="unused", max_retries=0).bind_tools([weather])
+model = ChatOpenAI(model="any", base_url=base_url, api_key=api_key, max_retries=0).bind_tools([weather])
 messages: list[BaseMessage] = [SystemMessage(f"{nonce} You help.")]
 
 

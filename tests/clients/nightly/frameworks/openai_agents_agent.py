@@ -1,11 +1,11 @@
-"""openai-agents, over OpenAI Responses. Arguments: base URL, nonce, `plain` or `stream`."""
+"""openai-agents, over OpenAI Responses. Arguments: base URL, key, nonce, `plain` or `stream`."""
 
 import asyncio
 import sys
 
 from agents import Agent, OpenAIProvider, RunConfig, Runner, function_tool
 
-base_url, nonce, mode = sys.argv[1:]
+base_url, api_key, nonce, mode = sys.argv[1:]
 
 
 @function_tool
@@ -15,7 +15,7 @@ def weather(city: str) -> str:
 
 
 async def main() -> None:
-    provider = OpenAIProvider(base_url=base_url, api_key="unused", use_responses=True)
+    provider = OpenAIProvider(base_url=base_url, api_key=api_key, use_responses=True)
     config = RunConfig(model_provider=provider, tracing_disabled=True)  # its traces would go to the maker of the model
     agent = Agent(name="helper", instructions=f"{nonce} You help.", model="any", tools=[weather])
     history = []

@@ -1,4 +1,4 @@
-"""pydantic-ai. Arguments: base URL, nonce, `plain` or `stream`."""
+"""pydantic-ai. Arguments: base URL, key, nonce, `plain` or `stream`."""
 
 import asyncio
 import sys
@@ -8,8 +8,8 @@ from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-base_url, nonce, mode = sys.argv[1:]
-model = OpenAIChatModel("any", provider=OpenAIProvider(base_url=base_url, api_key="unused"))
+base_url, api_key, nonce, mode = sys.argv[1:]
+model = OpenAIChatModel("any", provider=OpenAIProvider(base_url=base_url, api_key=api_key))
 agent = Agent(model, instructions=f"{nonce} You help.")
 
 
