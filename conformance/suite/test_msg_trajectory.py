@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.anthropic import as_tool, results_of, text
-from conformance.expect import expect
+from conformance.expect import calls_made, expect
 from conformance.session import assistant, function, results, system, user
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
@@ -14,6 +14,12 @@ CALL = {"name": "search", "arguments": {"q": "weather in Zürich", "limit": 3}}
 CACHED = {"cache_control": {"type": "ephemeral"}}
 THOUGHT = {"type": "thinking", "thinking": "They greet me.", "signature": "c2lnbmVk"}
 REMINDER = system("The build is red.")
+
+
+def expect_one(session, upstream, turns):
+    """All of these turns were served, and are one trajectory."""
+    calls_made(upstream, turns)
+    expect(session.trajectories()).count(1)
 
 
 @pytest.mark.requirement(id="MSG-080")
@@ -61,7 +67,7 @@ def test_extended_conversation_of_messages_continues(session, upstream, streamed
     first = session.message("Hi", stream=streamed)
     session.message("Hi", first.message, "How are you?", stream=streamed)
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-083")
@@ -72,7 +78,7 @@ def test_tool_result_continues_the_trajectory(session, upstream, streamed):
     called = session.message("Look it up", tools=[SEARCH], stream=streamed).message
     session.message("Look it up", called, user(results_of(called, [text("sunny")])), tools=[SEARCH])
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-084")
@@ -84,7 +90,7 @@ def test_conversation_goes_on_over_messages(session, upstream):
     first = session.chat("Hi", max_tokens=512)
     session.message("Hi", assistant(first.text), "How are you?")
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-084")
@@ -96,7 +102,7 @@ def test_conversation_goes_on_over_chat(session, upstream):
     first = session.message("Hi")
     session.chat("Hi", assistant(first.text), "How are you?")
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-085")
@@ -110,7 +116,7 @@ def test_billing_line_does_not_split(session, upstream, later):
     changed = [text("Be brief.", **CACHED)] if later is None else [text(later), text("Be brief.", **CACHED)]
     session.message("Hi", first.message, "How are you?", system=changed)
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-086")
@@ -128,7 +134,7 @@ def test_cache_control_does_not_split(session, upstream):
         tools=[{**SEARCH, **CACHED}],
     )
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-087")
@@ -139,7 +145,7 @@ def test_thinking_does_not_split(session, upstream):
     first = session.message("Hi")
     session.message("Hi", assistant([THOUGHT, *first.content]), "How are you?")
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-088")
@@ -153,7 +159,7 @@ def test_reminder_at_a_tool_result_does_not_split(session, upstream, place):
     new.insert(place, REMINDER)
     session.message("Look it up", called, *new, tools=[SEARCH])
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-089")
@@ -166,7 +172,7 @@ def test_reminder_stays_where_it_was(session, upstream):
         history += [session.message(*history).message, user(question)]
     session.message(*history)
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=3)
 
 
 @pytest.mark.requirement(id="MSG-090")
@@ -181,7 +187,7 @@ def test_arguments_that_are_no_object_do_not_split(session, upstream, arguments)
     answered = results_of(first.message, "No such arguments.") or [text("Try again.")]
     session.message("Look it up", first.message, user(answered), tools=[SEARCH])
 
-    expect(session.trajectories()).count(1)
+    expect_one(session, upstream, turns=2)
 
 
 @pytest.mark.requirement(id="MSG-091")

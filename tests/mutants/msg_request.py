@@ -248,7 +248,7 @@ def failure_of_a_tool_is_not_told(gateway: Sabotage) -> None:
     )
 
 
-@mutant("MSG-036")
+@mutant("MSG-036", also=("MSG-087",))
 def thinking_is_unknown(gateway: Sabotage) -> None:
     """A thinking block is a block of an unknown type."""
 
