@@ -284,6 +284,18 @@ class ReplyExpectation:
         _hold(violations)
         return self
 
+    def ends_with_error_frame(self) -> Self:
+        """A stream under status 200 whose last event is an error in OpenAI's envelope, and says so once."""
+        __tracebackhide__ = True
+        self.status(200)
+        errors = [place for place, chunk in enumerate(self.reply.chunks) if "error" in chunk]
+        last = len(self.reply.events) - 1
+        if errors != [last]:
+            end = describe(self.reply.events[-1].data, 120) if self.reply.events else "an empty body"
+            _hold([Violation("end of the stream", "one `error` frame, the last event", f"the stream ends with {end}")])
+        _hold(envelope.openai_error(self.reply.chunks[last]))
+        return self
+
     def is_response(self, conversation: str | None = None) -> Self:
         """A whole response: plain, or what the events of a stream amount to. `conversation` must be echoed."""
         __tracebackhide__ = True

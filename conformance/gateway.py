@@ -40,6 +40,8 @@ class Capability(StrEnum):
     """Token-exact trajectories can be read from a session."""
     STREAMING = "streaming"
     """`stream: true` is answered with server-sent events."""
+    INCREMENTAL_STREAMING = "incremental-streaming"
+    """The text of a stream leaves while the model is still sampling."""
     ANTHROPIC_MESSAGES = "anthropic-messages"
     """Sessions take Anthropic messages at their `anthropic_base_url`."""
     OPENAI_RESPONSES = "openai-responses"

@@ -104,6 +104,22 @@ class RawConnection:
             self._broken(exchange, error)
         return self
 
+    def read_until(self, part: bytes) -> Self:
+        """Wait until this is part of what the answer has said so far."""
+        exchange = self._open
+        seen = b""
+        try:
+            while part not in seen:
+                self._socket.settimeout(self._recorder.left)
+                chunk = self._socket.recv(65536)
+                if not chunk:
+                    raise ConnectionError("the server closed it before that")
+                exchange.chunks.append((time.monotonic(), chunk))
+                seen += chunk
+        except OSError as error:
+            self._broken(exchange, error)
+        return self
+
     def hang_up(self) -> None:
         """Close the connection, whatever was begun."""
         self._socket.close()

@@ -187,6 +187,7 @@ class ControlPlane:
             "startup_failure": self.config.startup_failure,
         }
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
+        names += ["incremental-streaming"] if self.config.stream == "incremental" else []
         names += ["server-tools"] if self.server_tools else []
         names += ["delivery"] if self.delivery else []
         return _json(

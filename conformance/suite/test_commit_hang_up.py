@@ -97,3 +97,16 @@ def test_turn_in_flight_is_in_no_trajectory(session, upstream):
     expect(session.trajectories()).same_as(before)
     second.release()
     expect(pending.reply()).status(200)
+
+
+@pytest.mark.requirement(id="COMMIT-018")
+def test_stream_that_fails_half_way_leaves_nothing_behind(session, upstream):
+    """A stream whose upstream fails after the first text leaves the trajectories as they were."""
+    talk = Conversation(session, upstream)
+    talk.turn("Hi", "Hello")
+    before = session.trajectories()
+
+    upstream.says("This is a longer answer, of which half is missing.", truncated=True)
+    session.chat(*talk.messages, "How are you?", stream=True)
+
+    expect(session.trajectories()).same_as(before)

@@ -297,3 +297,14 @@ def test_usage_is_not_streamed_unasked(session, upstream, fields):
     stream = session.chat("Hi", stream=True, **fields)
 
     expect(usages(stream)).equals([], "chunks with usage")
+
+
+@pytest.mark.requirement(id="STREAM-023")
+def test_text_leaves_while_the_upstream_samples(session, upstream):
+    """Sampled text reaches the client while the upstream is still sampling."""
+    rest = upstream.holds("Hello there, how are you?", pause=3)
+
+    request = session.dial("Hi", stream=True).read_until(b'"content"')
+
+    rest.release()
+    request.hang_up()

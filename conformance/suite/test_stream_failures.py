@@ -95,3 +95,16 @@ def test_stream_without_streaming_is_plain_or_refused(session, upstream):
     expect(reply).status(200, 400, 422).is_not_streamed()
     if reply.status == 200:
         expect(reply.text).equals("Hello", "content")
+
+
+BROKEN = {"text": "Hello, this is a longer answer, of which half is missing.", "truncated": True}
+
+
+@pytest.mark.requirement(id="STREAM-024")
+def test_stream_that_fails_half_way_ends_with_an_error_frame(session, upstream):
+    """A stream whose upstream fails after the first text ends with an `error` frame, and nothing follows it."""
+    upstream.says(**BROKEN)
+
+    reply = session.chat("Hi", stream=True)
+
+    expect(reply).ends_with_error_frame()

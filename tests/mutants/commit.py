@@ -8,10 +8,11 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
+from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.data_plane import DataPlane
 from reference_gateway.session import Session, SessionClosed, Trajectory
 from reference_gateway.session.tree import FRESH
-from reference_gateway.types import BackendFailed, BackendRefused, Turn
+from reference_gateway.types import BackendFailed, BackendRefused, Generation, Turn
 from reference_gateway.wire import openai_chat
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.registry import mutant
@@ -319,3 +320,34 @@ def turn_in_flight_is_exported(gateway: Sabotage) -> None:
         if self in in_flight:
             found.append(Trajectory(plans[self].context, [], [], None, {}, 1))
         return found
+
+
+@mutant("COMMIT-018")
+def half_a_stream_is_recorded(gateway: Sabotage) -> None:
+    """What an engine has streamed before it broke off is recorded, and then the client is told that it failed."""
+    gateway.configure(stream="incremental")
+    broken: ContextVar[BackendFailed | None] = ContextVar("broken", default=None)
+
+    @gateway.wrap(VllmBackend, "_stream")
+    async def streamed(original: Any, backend: Any, body: Any, session_id: str, context: Any, progress: Any) -> Any:
+        heard: list[int] = []
+
+        class Ear:
+            def sampled(self, ids: list[int]) -> None:
+                heard.extend(ids)
+                progress.sampled(ids)
+
+        try:
+            return await original(backend, body, session_id, context, Ear())
+        except BackendFailed as error:
+            if not heard:
+                raise
+            broken.set(error)
+            return Generation(heard, stop_reason="stop")
+
+    @gateway.wrap(Session, "run")
+    async def run(original: Any, session: Session, turn: Turn) -> Any:
+        answer = await original(session, turn)
+        if error := broken.get():
+            raise error
+        return answer

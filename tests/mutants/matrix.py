@@ -64,8 +64,8 @@ def page(matrix: Mapping[str, Any]) -> str:
     lines = [
         "# Kill matrix",
         "",
-        "Made by `tox -e mutants-whole`; do not edit. Each mutant is the reference gateway with one thing broken, as someone",
-        "could have shipped it; the whole suite runs against it. **Proven**: a mutant turns exactly this one red.",
+        "Made by `tox -e mutants-whole`; do not edit. Each mutant is the reference gateway with one thing broken, as",
+        "someone could have shipped it; the suite runs against it. **Proven**: a mutant turns exactly this one red.",
         "",
         f"{score(matrix).partition(' ([')[0]}.",
         "",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway.wire import openai_chat
+from reference_gateway.live import Relay
+from reference_gateway.wire import openai_chat, sse
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -151,3 +152,34 @@ def answer_that_was_to_be_streamed_is_empty(gateway: Sabotage) -> None:
             head = answer.chunks()[0]
             choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}
             answer.json = {**head, "object": "chat.completion", "choices": [choice]}
+
+
+@mutant("STREAM-023", also=("STREAM-024",))
+def frames_wait_for_the_whole(gateway: Sabotage) -> None:
+    """A gateway that declares that it streams makes all frames when the generation is whole."""
+    gateway.configure(stream="incremental")
+    gateway.patch(Relay, "sampled", lambda relay, ids: None)
+
+
+@mutant("STREAM-024", also=("STREAM-019",), bugs=(70,))
+def failure_ends_the_stream_without_a_word(gateway: Sabotage) -> None:
+    """The generator of a stream that fails just returns: the client sees an end, and no error."""
+    gateway.configure(stream="incremental")
+    gateway.patch(openai_chat.Chunks, "failed", lambda frames, status, message: b"")
+
+
+@mutant("STREAM-024", also=("STREAM-019",))
+def stream_goes_on_after_its_error(gateway: Sabotage) -> None:
+    """The terminator is sent from a `finally`, behind the error too."""
+    gateway.configure(stream="incremental")
+
+    @gateway.wrap(openai_chat.Chunks, "failed")
+    def failed(original: Any, frames: Any, status: int, message: str) -> bytes:
+        return bytes(original(frames, status, message)) + b"data: [DONE]\n\n"
+
+
+@mutant("STREAM-024")
+def error_in_a_stream_is_a_bare_text(gateway: Sabotage) -> None:
+    """The last frame says `error`, but not in the envelope that SDKs read."""
+    gateway.configure(stream="incremental")
+    gateway.patch(openai_chat.Chunks, "failed", lambda frames, status, message: sse.data({"error": message}))
