@@ -62,7 +62,8 @@ def status(report: pytest.TestReport) -> tuple[str, str, str] | None:
     if outcome is None or (report.when != "call" and report.passed):
         return None
     letter, word = SYMBOLS[outcome]
-    return str(outcome), letter, word
+    # pytest shows the text of what it counts as failed; a stale entry has a text to show.
+    return "failed" if outcome is Outcome.STALE else str(outcome), letter, word
 
 
 def outcome_of(report: pytest.TestReport) -> Outcome | None:
