@@ -153,17 +153,33 @@ def ending(events: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 
 def comparable(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The events of a turn without what each maker of events chooses: the ids of the turn and of its steps, and whose
-    session it is."""
+    """The events of a turn without what each maker of events chooses: the ids of the turn and of its steps, whose
+    session it is, and into how many deltas a text or the arguments of a call are cut."""
+    found: list[dict[str, Any]] = []
+    for event in events:
+        kept = {name: _chosen_out(value) for name, value in _chosen_out(event).items()}
+        last = found[-1].get("delta") if found else None
+        delta = kept.get("delta")
+        if isinstance(last, dict) and isinstance(delta, dict) and _cut(last) == _cut(delta):
+            joined = {name: last.get(name, "") + delta[name] for name in PIECES if name in delta}
+            found[-1] = {**found[-1], "delta": {**delta, **joined}}
+        else:
+            found.append(kept)
+    return found
+
+
+PIECES = ("text", "arguments_delta")
+"""The field of a delta that carries a piece of something longer."""
+
+
+def _cut(delta: Mapping[str, Any]) -> Any:
+    """What a delta is a piece of, equal for the pieces of one thing."""
+    return (delta.get("delta_type"), delta.get("call_id")) if any(name in delta for name in PIECES) else object()
+
+
+def _chosen_out(value: Any) -> Any:
     chosen = ("turn_id", "session_id", "step_id")
-    return [
-        {
-            name: {key: one for key, one in value.items() if key not in chosen} if isinstance(value, dict) else value
-            for name, value in event.items()
-            if name not in chosen
-        }
-        for event in events
-    ]
+    return {name: one for name, one in value.items() if name not in chosen} if isinstance(value, Mapping) else value
 
 
 def _sent_outputs(reply: ResponseReply) -> list[Item]:

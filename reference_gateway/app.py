@@ -105,7 +105,8 @@ def create_app(
     access, metrics = Access(config.api_key), Metrics()
     policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs, media=media is not None)
     tools = build_tools(config, server_tools)
-    responses = ResponsesPlane(Responses(policy, tools, answered=metrics.answered))
+    live = codec.live if config.stream == "incremental" and isinstance(codec, TemplateCodec) else None
+    responses = ResponsesPlane(Responses(policy, tools, answered=metrics.answered), live)
     wires = tuple(sorted({invocations.name, openai_responses.name, *(wire.name for wire in WIRES.values())}))
     control = ControlPlane(
         config,
@@ -132,8 +133,6 @@ def create_app(
             invocations.Framing(channel["sse_newline"], channel["invocations_frames"]),
         ),
     )
-
-    live = codec.live if config.stream == "incremental" and isinstance(codec, TemplateCodec) else None
 
     # The server has let the turns in flight finish before anything is stopped.
     parts = [

@@ -91,12 +91,12 @@ class DataPlane:
         try:
             _require_route(place.path, scope)
             if of_responses:
-                status, (body, headers) = 200, await self._respond(place, scope, receive)
+                answer = await self._respond(place, scope, receive, send)
             else:
                 answer = await self._answer(wire, place, scope, receive, send)
-                if answer is None:
-                    return
-                status, (body, headers) = 200, answer
+            if answer is None:
+                return
+            status, (body, headers) = 200, answer
         except HungUp:
             self._metrics.hung_up += 1
             return
@@ -155,8 +155,11 @@ class DataPlane:
         if answer is not None:
             self._metrics.answered(answer)
 
-    async def _respond(self, place: Place, scope: Scope, receive: Receive) -> tuple[bytes, RawHeaders]:
-        """A request of the Responses wire, whose answers lean on what the session keeps of its conversations."""
+    async def _respond(
+        self, place: Place, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[bytes, RawHeaders] | None:
+        """A request of the Responses wire, whose answers lean on what the session keeps of its conversations; None when
+        the answer left as it was made."""
         headers = headers_of(scope)
         self._access.require_session(headers, place.session_id)
         if scope["method"] == "GET":
@@ -166,9 +169,12 @@ class DataPlane:
         session = self._sessions.get(place.session_id)
         self._metrics.in_flight += 1
         try:
-            return await while_connected(self._responses.write(session, place.path, body, headers), receive)
+            answer = await while_connected(self._responses.write(session, place.path, body, headers, send), receive)
         finally:
             self._metrics.in_flight -= 1
+        if answer is None:
+            self._metrics.requests[openai_responses.name, 200] += 1
+        return answer
 
 
 def _require_route(path: str, scope: Scope) -> None:

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reference_gateway.errors import problem_of
+from reference_gateway.live_responses import LiveResponse
 from reference_gateway.server_tools import ServerTool
 from reference_gateway.session import Phase, Session, SessionClosed
 from reference_gateway.session.conversations import Conversation, Kept, item_id, messages, new_id
 from reference_gateway.types import Answer, Message, Turn
 from reference_gateway.wire.base import Policy
-from reference_gateway.wire.openai_responses import ResponseRequest, body_of, parse, read_conversation
+from reference_gateway.wire.openai_responses import ResponseRequest, body_of, parse, read_conversation, shown
 from reference_gateway.wire.responses_items import called, generated, in_issue_order, lower
 
 MAX_GENERATIONS = 16
@@ -35,6 +36,7 @@ class _Made:
     """What a response has come to. `messages` are those behind the input."""
 
     id: str
+    live: LiveResponse | None = None
     answers: list[Answer] = field(default_factory=list)
     items: list[Kept] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
@@ -76,9 +78,11 @@ class Responses:
             kept.append(None, kept.identified(items), (), lower(items, kept.known), conversation=conversation)
         return conversation
 
-    async def respond(self, session: Session, request: ResponseRequest) -> dict[str, Any]:
-        """The response, as it goes over the wire. Raises whatever the first turn raises, `UnknownConversation` and
-        `UnknownResponse`."""
+    async def respond(
+        self, session: Session, request: ResponseRequest, live: LiveResponse | None = None
+    ) -> dict[str, Any]:
+        """The response, as it goes over the wire; `live` hears of it while it is made. Raises whatever the first turn
+        raises, `UnknownConversation` and `UnknownResponse`."""
         kept = session.conversations
         conversation = None if request.conversation is None else kept.conversation(request.conversation)
         async with nullcontext() if conversation is None else conversation.turn:
@@ -88,7 +92,9 @@ class Responses:
                 parent = None if request.previous is None else kept.entry(request.previous)
             given = lower(request.items, kept.known)
             created_at = int(self._clock())
-            made = _Made(new_id("resp"))
+            made = _Made(new_id("resp"), live)
+            if live is not None:
+                live.begin(body_of(request, made.id, created_at, (), (), exhausted=True))
             await self._make(session, request, [*messages(parent), *given], made)
             body = body_of(
                 request,
@@ -150,6 +156,7 @@ class Responses:
             sampling=request.sampling.parameters,
             max_tokens=limit,
             template_kwargs=request.template_kwargs,
+            progress=None if made.live is None else made.live.generating(request.tools.definitions),
             idempotency_key=request.retry.idempotency_key,
             retry_count=request.retry.count,
         )
@@ -159,7 +166,9 @@ class Responses:
         something new for the model, and nothing for the client."""
         generation = f"{made.id}/{len(made.answers)}"
         status = "incomplete" if answer.finish_reason == "length" else "completed"
-        made.items += generated(answer.message, generation, status)
+        message_id = None if made.live is None else made.live.message_id
+        before = len(made.items)
+        made.items += generated(answer.message, generation, status, message_id)
         made.messages.append(answer.message)
         calls = answer.message.get("tool_calls") or ()
         results: list[Message] = []
@@ -174,6 +183,8 @@ class Responses:
             made.items.append(Kept(item, generation, call, result))
             results.append(result)
         made.messages += results
+        if made.live is not None:
+            made.live.made([shown(each.item, request) for each in made.items[before:]])
         return bool(results) and len(results) == len(calls)
 
 

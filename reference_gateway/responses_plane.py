@@ -18,8 +18,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
+from starlette.types import Send
 
+from reference_gateway.errors import problem_of
 from reference_gateway.http import JSON, RawHeaders
+from reference_gateway.live_responses import LiveResponse, LiveTexts
 from reference_gateway.responses import Responses
 from reference_gateway.session import Session
 from reference_gateway.session.conversations import Conversation, items
@@ -48,8 +51,11 @@ def method_of(path: str) -> str | None:
 
 
 class ResponsesPlane:
-    def __init__(self, responses: Responses) -> None:
+    """`texts` makes text of ids as they come, where streams are incremental."""
+
+    def __init__(self, responses: Responses, texts: LiveTexts | None = None) -> None:
         self._responses = responses
+        self._texts = texts
 
     def read(self, session: Session, path: str, query: bytes) -> Answered:
         """Answer a GET. Raises `RequestRefused`, `UnknownResponse` and `UnknownConversation`."""
@@ -59,11 +65,18 @@ class ResponsesPlane:
         conversation = session.conversations.conversation(one)
         return orjson.dumps(_items(conversation, query) if rest else _conversation(conversation)), JSON
 
-    async def write(self, session: Session, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Answered:
-        """Answer a POST. Raises `RequestRefused` and what a turn raises."""
+    async def write(
+        self, session: Session, path: str, body: Mapping[str, Any], headers: Mapping[str, str], send: Send
+    ) -> Answered | None:
+        """Answer a POST; None when the answer left as it was made. Raises `RequestRefused` and what a turn raises."""
         if path == "/conversations":
             return orjson.dumps(_conversation(self._responses.create_conversation(session, body))), JSON
         request = self._responses.parse(session, body, headers)
+        if request.stream and self._texts is not None:
+            live = LiveResponse(self._texts)
+            making = self._responses.respond(session, request, live)
+            await live.follow(making, send, sse.HEADERS, lambda error: problem_of(error).message)
+            return None
         response = await self._responses.respond(session, request)
         if request.stream:
             return b"".join(frames(response)), sse.HEADERS

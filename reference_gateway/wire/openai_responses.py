@@ -127,7 +127,6 @@ def body_of(
 ) -> dict[str, Any]:
     """The response to `request`: its output, and the `answers` that it was made of, each a generation. `failure` says
     why there are no more of them; `exhausted` that no token was left for more."""
-    shown = [_shown(item, request.with_results) for item in output]
     cut_short = failure is None and (exhausted or answers[-1].finish_reason == "length")
     return {
         "id": response_id,
@@ -137,7 +136,7 @@ def body_of(
         "error": None if failure is None else {"code": "server_error", "message": failure},
         "incomplete_details": {"reason": "max_output_tokens"} if cut_short else None,
         **request.echo,
-        "output": shown,
+        "output": [shown(item, request) for item in output],
         "usage": _usage(answers),
     }
 
@@ -253,8 +252,9 @@ def _number(body: Mapping[str, Any], field: str) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _shown(item: Item, with_results: bool) -> Item:
-    if item["type"] != "file_search_call" or with_results:
+def shown(item: Item, request: ResponseRequest) -> Item:
+    """The item as it is answered: what a search found is left out unless the request includes it."""
+    if item["type"] != "file_search_call" or request.with_results:
         return item
     return {**item, "results": None}
 

@@ -1,8 +1,8 @@
 """A response on the wire: its body, and the event stream that says the same.
 
-Pure. The stream is made of the finished body: a turn is committed before the first byte of its answer is sent, so there
-is nothing that the stream could know sooner. Order: created, in_progress, the events of each item, then the one event
-that ends it (contract LS-RAW-01); `sequence_number` counts from 0; every frame is named by its type.
+Pure. The stream is made of the finished body, unless its text is streamed as it is sampled (`live_responses`). Order:
+created, in_progress, the events of each item, then the one event that ends it (contract LS-RAW-01); `sequence_number`
+counts from 0; every frame is named by its type.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 from reference_gateway.session.conversations import Item
 from reference_gateway.wire import sse
+
+Event = dict[str, Any]
 
 EMPTIED: Mapping[str, tuple[str, ...]] = {
     "message": ("content",),
@@ -25,22 +27,42 @@ EMPTIED: Mapping[str, tuple[str, ...]] = {
 
 def frames(body: dict[str, Any]) -> Iterator[bytes]:
     """The frames of the stream that amounts to `body`."""
-    for number, event in enumerate(events(body)):
-        kind = event.pop("type")
-        yield sse.event(kind, {"type": kind, "sequence_number": number, **event})
+    return (frame(event, number) for number, event in enumerate(events(body)))
 
 
-def events(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def frame(event: Event, number: int) -> bytes:
+    """One event as it is sent."""
+    kind = event["type"]
+    rest = {name: value for name, value in event.items() if name != "type"}
+    return sse.event(kind, {"type": kind, "sequence_number": number, **rest})
+
+
+def events(body: dict[str, Any]) -> Iterator[Event]:
     """The events, without their numbers."""
+    yield from opening(body)
+    for index, item in enumerate(body["output"]):
+        yield from of_item(item, index)
+    yield ending(body)
+
+
+def opening(body: dict[str, Any]) -> Iterator[Event]:
+    """What stands before the first item."""
     begun = {**body, "status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
-    for index, item in enumerate(body["output"]):
-        place = {"item_id": item["id"], "output_index": index}
-        yield {"type": "response.output_item.added", "output_index": index, "item": _added(item)}
-        yield from _WITHIN[item["type"]](item, place)
-        yield {"type": "response.output_item.done", "output_index": index, "item": item}
-    yield {"type": f"response.{body['status']}", "response": body}
+
+
+def of_item(item: Item, index: int) -> Iterator[Event]:
+    """All that is said of an item."""
+    place = {"item_id": item["id"], "output_index": index}
+    yield {"type": "response.output_item.added", "output_index": index, "item": _added(item)}
+    yield from _WITHIN[item["type"]](item, place)
+    yield {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+def ending(body: dict[str, Any]) -> Event:
+    """The one event that ends the stream."""
+    return {"type": f"response.{body['status']}", "response": body}
 
 
 def _added(item: Item) -> Item:
@@ -51,7 +73,7 @@ def _added(item: Item) -> Item:
     return {name: value for name, value in added.items() if name not in ("output", "error", "results")}
 
 
-def _message(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _message(item: Item, place: dict[str, Any]) -> Iterator[Event]:
     for number, part in enumerate(item["content"]):
         where = {**place, "content_index": number}
         yield {"type": "response.content_part.added", **where, "part": {**part, "text": ""}}
@@ -61,29 +83,29 @@ def _message(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"type": "response.content_part.done", **where, "part": part}
 
 
-def _reasoning(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _reasoning(item: Item, place: dict[str, Any]) -> Iterator[Event]:
     for number, part in enumerate(item["content"]):
         where = {**place, "content_index": number}
         yield {"type": "response.reasoning_text.delta", **where, "delta": part["text"]}
         yield {"type": "response.reasoning_text.done", **where, "text": part["text"]}
 
 
-def _function_call(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _function_call(item: Item, place: dict[str, Any]) -> Iterator[Event]:
     return _arguments("response.function_call_arguments", item, place)
 
 
-def _mcp_call(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _mcp_call(item: Item, place: dict[str, Any]) -> Iterator[Event]:
     yield {"type": "response.mcp_call.in_progress", **place}
     yield from _arguments("response.mcp_call_arguments", item, place)
     yield {"type": f"response.mcp_call.{item['status']}", **place}
 
 
-def _file_search_call(item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _file_search_call(item: Item, place: dict[str, Any]) -> Iterator[Event]:
     for step in ("in_progress", "searching", "completed"):
         yield {"type": f"response.file_search_call.{step}", **place}
 
 
-def _arguments(name: str, item: Item, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _arguments(name: str, item: Item, place: dict[str, Any]) -> Iterator[Event]:
     if item["arguments"]:
         yield {"type": f"{name}.delta", **place, "delta": item["arguments"]}
     yield {"type": f"{name}.done", **place, "arguments": item["arguments"]}

@@ -245,7 +245,7 @@ def in_issue_order(messages: list[Message], executed: Set[str]) -> list[Message]
     return ordered
 
 
-def generated(message: Message, generation: str, status: str) -> list[Kept]:
+def generated(message: Message, generation: str, status: str, message_id: str | None = None) -> list[Kept]:
     """The items of a generated message but for its calls. One without calls is a message, whatever it says."""
     items: list[Item] = []
     reasoning = message.get("reasoning_content")
@@ -254,7 +254,7 @@ def generated(message: Message, generation: str, status: str) -> list[Kept]:
         items.append({"id": item_id("reasoning"), "type": "reasoning", "summary": [], "content": content})
     if message["content"] or not message.get("tool_calls"):
         part = {"type": "output_text", "text": message["content"], "annotations": []}
-        items.append({"id": item_id("message"), **_spoken("assistant", [part], status)})
+        items.append({"id": message_id or item_id("message"), **_spoken("assistant", [part], status)})
     return [Kept(item, generation) for item in items]
 
 

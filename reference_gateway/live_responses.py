@@ -1,0 +1,145 @@
+"""A response whose text leaves while the model is still sampling it.
+
+Knows the events of the Responses wire and what of a response was sent. Never touches session state: the response is
+made beside it, as ever.
+
+Invariants: nothing is sent before there is text to show or a generation is committed, so that what fails early is
+refused with a status; a failure after the first byte is `response.failed`, the last frame; put together, the frames
+are the plain response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from starlette.types import Send
+
+from reference_gateway.http import RawHeaders
+from reference_gateway.live import Text, TextChanged
+from reference_gateway.session.conversations import Item, item_id
+from reference_gateway.types import Tool
+from reference_gateway.wire.responses_body import Event, ending, frame, of_item, opening
+
+LiveTexts = Callable[[Sequence[Tool] | None], Text | None]
+"""The request's tools -> what makes text of ids as they come; None where it can be told only from the whole."""
+
+
+class _Said:
+    """The `types.Progress` of one generation: the text of the message that it will be."""
+
+    def __init__(self, stream: LiveResponse, text: Text, index: int) -> None:
+        self._stream, self._text = stream, text
+        self.index = index
+        self.id = item_id("message")
+        self.shown = ""
+
+    def started(self, prompt_tokens: int) -> None: ...
+
+    def sampled(self, ids: Sequence[int]) -> None:
+        piece = self._text.feed(ids)
+        if piece:
+            self._stream.say(self, piece)
+            self.shown += piece
+
+
+class LiveResponse:
+    """The stream of one response. `texts` makes text of ids as they come."""
+
+    def __init__(self, texts: LiveTexts) -> None:
+        self._texts = texts
+        self._body: dict[str, Any] = {}
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._sent = 0
+        self._items = 0
+        self._said: _Said | None = None
+
+    # what the response says of itself while it is made
+
+    def begin(self, body: dict[str, Any]) -> None:
+        """`body` is the response without output."""
+        self._body = body
+
+    def generating(self, tools: Sequence[Tool] | None) -> _Said | None:
+        """Hears of the next generation; None where its text cannot be shown before it is whole."""
+        text = self._texts(tools)
+        self._said = None if text is None else _Said(self, text, self._items)
+        return self._said
+
+    @property
+    def message_id(self) -> str | None:
+        """The id that the message of the generation has, if it has one."""
+        return self._said.id if self._said is not None else None
+
+    def say(self, said: _Said, piece: str) -> None:
+        """Show a piece of the text."""
+        part = {"type": "output_text", "text": "", "annotations": []}
+        item = {"id": said.id, "type": "message", "status": "in_progress", "role": "assistant", "content": [part]}
+        begun, added, *_ = of_item(item, said.index)
+        if not said.shown:
+            self._put(begun, added)
+        place = {"item_id": said.id, "output_index": said.index, "content_index": 0}
+        self._put({"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []})
+
+    def made(self, items: Sequence[Item]) -> None:
+        """Items that are whole, behind those before."""
+        for item in items:
+            events = list(of_item(item, self._items))
+            if self._said is not None and item["id"] == self._said.id and self._said.shown:
+                events = _rest(events, item, self._said.shown)
+            self._put(*events)
+            self._items += 1
+        if self._said is not None and self._said.shown and all(item["id"] != self._said.id for item in items):
+            raise TextChanged("the response does not have the text that was shown")
+
+    def _put(self, *events: Event) -> None:
+        for event in events if self._sent else (*opening(self._body), *events):
+            self._queue.put_nowait(frame(event, self._sent))
+            self._sent += 1
+
+    # the way to the client
+
+    async def follow(
+        self, making: Awaitable[dict[str, Any]], send: Send, headers: RawHeaders, told: Callable[[Exception], str]
+    ) -> None:
+        """Make the response and send what it says. What fails before the first byte is raised; `told` gives the text of
+        what fails later."""
+        running = asyncio.ensure_future(self._ended(making))
+        opened = False
+        try:
+            while (frames := await self._queue.get()) is not None:
+                if not opened:
+                    opened = True
+                    await send({"type": "http.response.start", "status": 200, "headers": [*headers]})
+                await send({"type": "http.response.body", "body": frames, "more_body": True})
+            body = await running
+            if not opened:
+                raise TextChanged("the response has no items")
+        except Exception as error:
+            if not opened:
+                raise
+            failure = {"code": "server_error", "message": told(error)}
+            body = {**self._body, "status": "failed", "error": failure, "incomplete_details": None}
+        finally:
+            running.cancel()
+        await send({"type": "http.response.body", "body": frame(ending(body), self._sent), "more_body": False})
+
+    async def _ended(self, making: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return await making
+        finally:
+            self._queue.put_nowait(None)
+
+
+def _rest(events: list[Event], item: Item, shown: str) -> list[Event]:
+    """What of a message was not sent yet."""
+    (part,) = item["content"]
+    if not part["text"].startswith(shown):
+        raise TextChanged("the answer does not begin with what was shown of it")
+    rest = part["text"][len(shown) :]
+    return [
+        {**event, "delta": rest} if event["type"] == "response.output_text.delta" else event
+        for event in events[2:]
+        if rest or event["type"] != "response.output_text.delta"
+    ]
