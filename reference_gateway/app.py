@@ -117,7 +117,7 @@ def create_app(
         backend.name,
         wires,
         server_tools=bool(tools),
-        delivery=delivery is not None,
+        delivery="none" if delivery is None else delivery.option,
     )
     channel = resolve_channel_options(config.channel_options)
     invoked = InvocationsPlane(

@@ -88,7 +88,7 @@ class ControlPlane:
     backend: str
     wires: tuple[str, ...]
     server_tools: bool = False
-    delivery: bool = False
+    delivery: str = "none"
 
     def router(self) -> APIRouter:
         """The routes of design "Control plane of the reference gateway"."""
@@ -183,13 +183,13 @@ class ControlPlane:
             "invocations_path": "invoke" if self.config.invocations_path.endswith("/invoke") else "bare",
             **resolve_channel_options(self.config.channel_options),
             "isolation_duplicates": "refused",
-            "delivery": "report" if self.delivery else "none",
+            "delivery": self.delivery,
             "startup_failure": self.config.startup_failure,
         }
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
         names += ["incremental-streaming"] if self.config.stream == "incremental" else []
         names += ["server-tools"] if self.server_tools else []
-        names += ["delivery"] if self.delivery else []
+        names += ["delivery"] if self.delivery != "none" else []
         return _json(
             {
                 "name": "reference-gateway",

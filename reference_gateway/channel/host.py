@@ -26,6 +26,9 @@ ACKNOWLEDGED = "accepted"
 class Delivers(Protocol):
     """Sends answers to others than the client that asked."""
 
+    option: str
+    """How it does so: the value of the option `delivery` that the gateway declares."""
+
     async def deliver(self, request: ChannelRequest, result: str, hooks: Hooks) -> bool:
         """Send `result` to the request's target. Returns whether the client that asked is to get it, too."""
 
