@@ -156,7 +156,8 @@ def prompt_without_room_is_sent_all_the_same(gateway: Sabotage) -> None:
     @_counting(gateway)
     def left(true: Any, budget: Budget, match: Match, added: int) -> int | None:
         right = true()
-        return 4 if budget.kind == "total" and right is not None and right <= 0 and match.parent is None else right
+        fresh = budget.kind == "total" and match.parent is None and match.chain is None
+        return 4 if fresh and right is not None and right <= 0 else right
 
 
 @mutant("BUDGET-009")

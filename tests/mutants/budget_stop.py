@@ -47,7 +47,7 @@ def prompt_without_room_is_exported(gateway: Sabotage) -> None:
 
     @_after_length_stop(gateway)
     def then(session: Session, plan: Any, closed: list[Chain]) -> None:
-        if plan.match.parent is None:
+        if plan.match.parent is None and plan.match.chain is None:
             _append_unsent(session, plan, plan.match)
 
 
@@ -68,12 +68,14 @@ def message_without_room_is_exported(gateway: Sabotage) -> None:
 
     @gateway.wrap(Session, "_length_stop")
     def length_stop(original: Any, self: Session, plan: Any) -> Any:
-        if plan.match.chain is not None:
+        if plan.match.chain is not None and plan.match.replaces is None:
             _append_unsent(self, plan, plan.match)
         return original(self, plan)
 
 
-@mutant("BUDGET-011", also=("BUDGET-013", "BUDGET-014", "BUDGET-015", "BUDGET-026", "BUDGET-027"), bugs=(28,))
+@mutant(
+    "BUDGET-011", also=("BUDGET-013", "BUDGET-014", "BUDGET-015", "BUDGET-026", "BUDGET-027", "SPLIT-029"), bugs=(28,)
+)
 def trajectory_without_room_is_dropped(gateway: Sabotage) -> None:
     """A sample that ran out of room is dropped as too long."""
 

@@ -46,7 +46,9 @@ def last_id_has_two_logprobs(gateway: Sabotage) -> None:
                 each.response_logprobs.append(0.0)
 
 
-@mutant("LOGP-001", also=("LOGP-002", "LOGP-003", "LOGP-004", "LOGP-005", "LOGP-011", "LOGP-013"), bugs=(8, 32))
+@mutant(
+    "LOGP-001", also=("LOGP-002", "LOGP-003", "LOGP-004", "LOGP-005", "LOGP-011", "LOGP-013", "SPLIT-028"), bugs=(8, 32)
+)
 def gaps_have_no_logprobs(gateway: Sabotage) -> None:
     """Only sampled ids have a logprob, so that a trajectory of several turns has too few."""
 
@@ -80,7 +82,7 @@ def streamed_turns_have_zeros(gateway: Sabotage) -> None:
         return [0.0] * len(logprobs) if logprobs and streamed.get() else logprobs
 
 
-@mutant("LOGP-002", also=("LOGP-004", "LOGP-005", "LOGP-011", "LOGP-013"), bugs=(30, 32))
+@mutant("LOGP-002", also=("LOGP-004", "LOGP-005", "LOGP-011", "LOGP-013", "SPLIT-028"), bugs=(30, 32))
 def logprobs_are_shifted_by_one(gateway: Sabotage) -> None:
     """Each logprob is that of the id before."""
 
