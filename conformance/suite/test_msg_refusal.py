@@ -37,6 +37,13 @@ def refusals_of_messages(session, **fields):
     return refused
 
 
+def expect_closed(reply):
+    """An error answer that shows nothing of the gateway's inside."""
+    if reply.status < 400:
+        raise NotTested("the answer is no error")
+    expect(reply).leaks_nothing()
+
+
 @pytest.mark.requirement(id="MSG-041")
 @pytest.mark.parametrize("messages", [ABSENT, None, [], {}, "Hi", 7], ids=repr)
 def test_message_request_without_messages_is_refused(session, upstream, messages):
@@ -309,7 +316,7 @@ def test_unknown_message_route_has_the_envelope(session, method, path):
 @pytest.mark.parametrize("name", NOT_MESSAGES)
 def test_refusal_of_a_message_shows_nothing_of_the_inside(session, name):
     """No error answer to a message contains a stack trace or a source path of the gateway."""
-    expect(session.send_message(**NOT_MESSAGES[name])).leaks_nothing()
+    expect_closed(session.send_message(**NOT_MESSAGES[name]))
 
 
 @pytest.mark.requirement(id="MSG-060")
@@ -318,7 +325,7 @@ def test_failure_of_a_message_shows_nothing_of_the_inside(session, upstream, bod
     """No error answer to a message contains a stack trace or a source path of the gateway."""
     upstream.fails(status=200, body=body)
 
-    expect(session.message("Hi")).leaks_nothing()
+    expect_closed(session.message("Hi"))
 
 
 @pytest.mark.requirement(id="MSG-066")

@@ -152,8 +152,9 @@ def query_is_part_of_the_path(gateway: Sabotage) -> None:
     @gateway.middleware
     def around(app: App) -> App:
         async def matched(scope: Any, receive: Any, send: Any) -> None:
-            query = scope.get("query_string")
-            await app({**scope, "path": f"{scope['path']}?{query.decode()}"} if query else scope, receive, send)
+            query, path = scope.get("query_string"), scope.get("path", "")
+            asked = {**scope, "path": f"{path}?{query.decode()}"} if query and path.endswith("/messages") else scope
+            await app(asked, receive, send)
 
         return matched
 

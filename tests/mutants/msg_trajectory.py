@@ -40,6 +40,18 @@ def _with_reminders(message: Any, reminders: list[Any]) -> Any:
 
 
 @mutant("MSG-080")
+def system_with_tools_is_added_to(gateway: Sabotage) -> None:
+    """A system prompt that comes with tools gets a sentence on how to call them."""
+
+    def explain(body: Body) -> Body:
+        if not isinstance(body.get("system"), str) or not body.get("tools"):
+            return body
+        return {**body, "system": f"{body['system']}\nCall a tool where it helps."}
+
+    on_body(gateway, explain)
+
+
+@mutant("MSG-080", also=("MSG-032", "MSG-088"))
 def text_beside_a_call_is_not_echoed(gateway: Sabotage) -> None:
     """An assistant message is its calls or its text."""
     _on_assistant(gateway, lambda content, message: {**message, "content": ""} if "tool_calls" in message else message)
@@ -79,8 +91,8 @@ def each_wire_keeps_its_own_record(gateway: Sabotage) -> None:
     speaking = over_messages(gateway)
 
     @gateway.wrap(session_module, "identify_tools")
-    def identify_tools(original: Any, tools: Any) -> bytes:
-        key: bytes = original(tools)
+    def identify_tools(original: Any, *arguments: Any) -> bytes:
+        key: bytes = original(*arguments)
         return hashlib.sha256(b"messages" + key).digest() if speaking.get() else key
 
 
@@ -130,7 +142,7 @@ def reminder_is_folded_into_committed_text(gateway: Sabotage) -> None:
     on_body(gateway, fold)
 
 
-@mutant("MSG-088", also=("MSG-037", "MSG-038", "MSG-089"))
+@mutant("MSG-088", also=("MSG-037", "MSG-038", "MSG-039", "MSG-089"))
 def reminders_join_the_system_prompt(gateway: Sabotage) -> None:
     """System messages belong to the system."""
 
@@ -163,12 +175,13 @@ def reminders_move_with_the_conversation(gateway: Sabotage) -> None:
 def arguments_are_shown_otherwise_than_recorded(gateway: Sabotage) -> None:
     """The parser gives a call whatever its arguments are; the client is shown `{}` where they are no object."""
     gateway.patch(session_module, "identify_echo", session_module.identify)
+    speaking = over_messages(gateway)
 
     @gateway.wrap(template, "parse_calls")
     def parse_calls(original: Any, parser: Any, text: str, tools: Any) -> Any:
         rest, calls = original(parser, text, tools)
         odd = re.search(r'<tool_call>\s*\{"name": "(\w+)", "arguments": (.*)\}\s*</tool_call>', text, re.DOTALL)
-        if calls or odd is None or odd[2].startswith("{"):
+        if not speaking.get() or calls or odd is None or odd[2].startswith("{"):
             return rest, calls
         function = {"name": odd[1], "arguments": odd[2]}
         return "", [{"id": "call_00000000", "type": "function", "function": function}]
