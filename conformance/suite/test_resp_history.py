@@ -8,6 +8,7 @@ from conformance.expect import expect
 from conformance.exported import context
 from conformance.responses import flat, item, results_of
 from conformance.session import assistant, function, results, system, tool, tool_call, user
+from conformance.spelling import respelled
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
 SEARCH = flat(FUNCTION)
@@ -92,8 +93,7 @@ def test_response_can_be_continued_twice(session, upstream):
 @pytest.mark.requirement(id="RESP-055")
 def test_continued_response_keeps_its_ids(session, upstream):
     """The ids that a response sampled stand, as they were sampled, in the context of the response that continues it."""
-    ids = [*upstream.tokenizer.encode("wor"), *upstream.tokenizer.encode("ld"), upstream.tokenizer.end_of_turn]
-    upstream.says(ids=ids)
+    upstream.says(ids=[*respelled(upstream.tokenizer, "wonderful world"), upstream.tokenizer.end_of_turn])
     upstream.says("Fine")
     first = session.respond("Hi")
 

@@ -33,14 +33,14 @@ def call_is_streamed_before_the_text(gateway: Sabotage) -> None:
     """A call that was parsed is streamed at once, and the text beside it when all is known."""
 
     def change(request: ResponseRequest, body: Body) -> Body:
-        if not request.stream or types(body) != ["message", "function_call"]:
+        if request.conversation is None or types(body) != ["message", "function_call"]:
             return body
         return with_output(body, body["output"][::-1])
 
     on_body(gateway, change)
 
 
-@mutant("TURN-003", also=("TURN-005",))
+@mutant("TURN-003", also=("TURN-005", "TURN-009"))
 def follow_up_has_the_first_id(gateway: Sabotage) -> None:
     """The response that follows a client tool is streamed under the id of the one before."""
     last: dict[str, str] = {}

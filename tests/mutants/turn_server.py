@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -124,7 +125,8 @@ def gateway_goes_on_without_the_client(gateway: Sabotage) -> None:
     @gateway.wrap(Responses, "_take")
     async def take(original: Any, self: Any, request: Any, answer: Any, made: Any) -> bool:
         goes_on = await original(self, request, answer, made)
-        return bool(goes_on) or len(answer.message.get("tool_calls") or ()) == 2
+        called = [call["function"]["name"] in request.tools.served for call in answer.message.get("tool_calls") or ()]
+        return bool(goes_on) or called == [False, True]
 
 
 @mutant("TURN-018")
@@ -183,16 +185,18 @@ def failure_behind_a_search_is_an_end(gateway: Sabotage) -> None:
 @mutant("TURN-023")
 def later_generations_lose_their_end(gateway: Sabotage) -> None:
     """Of the generations of one response but the first, the token that ended them is not recorded."""
-    remember_request(gateway)
-    counts: dict[int, int] = {}
+    made: ContextVar[Any] = ContextVar("made")
+
+    @gateway.wrap(Responses, "_make")
+    async def make(original: Any, self: Any, session: Any, request: Any, history: Any, response: Any) -> None:
+        made.set(response)
+        await original(self, session, request, history, response)
 
     @gateway.wrap(Session, "_commit_turn")
     def commit(original: Any, self: Any, plan: Any, generation: Any, *rest: Any) -> Any:
-        asked = ASKED.get(None)
-        if asked is not None:
-            counts[id(asked)] = counts.get(id(asked), 0) + 1
-            if counts[id(asked)] > 1:
-                generation = replace(generation, ids=generation.ids[:-1])
+        response = made.get(None)
+        if response is not None and response.answers:
+            generation = replace(generation, ids=generation.ids[:-1])
         return original(self, plan, generation, *rest)
 
 
