@@ -35,7 +35,7 @@ class InvocationReply(Reply):
     def text(self) -> str:
         """What the target said."""
         self._require_answer()
-        return "".join(self.pieces) if self.is_stream else at(self.json(), "response", kind=str)  # type: ignore[no-any-return]
+        return "".join(self.pieces) if self.is_stream else str(at(self.json(), "response", kind=str))
 
     @cached_property
     def pieces(self) -> list[str]:

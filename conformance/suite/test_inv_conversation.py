@@ -113,7 +113,7 @@ def test_hang_up_on_an_invocation(session, upstream, stream):
     session.invoke("What is silver?", "talk")
     held = upstream.holds("A carp")
     request = session.dial_invocation("What is golden?", "talk", stream=stream)
-    upstream.wait_for_calls(2, session.time_left)
+    Conversation(session, upstream).reach_upstream(2)
     request.hang_up()
     session.invoke(ABSENT)  # the gateway has noticed, once it has answered what it is asked next
     held.release()

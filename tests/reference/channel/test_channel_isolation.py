@@ -43,10 +43,15 @@ def test_every_pair_of_keys_is_a_partition_of_its_own():
 
 
 def test_keys_are_bound_for_a_block_also_when_it_fails():
-    assert isolation.current() is None
-    with pytest.raises(LookupError), isolation.bound(Keys("a")):
-        assert isolation.current() == Keys("a")
-        raise LookupError
+    def failing() -> None:
+        with isolation.bound(Keys("a")):
+            seen.append(isolation.current())
+            raise LookupError
+
+    seen: list[Keys | None] = []
+    with pytest.raises(LookupError):
+        failing()
+    assert seen == [Keys("a")]
     assert isolation.current() is None
     assert isolation.partition() == b""
 

@@ -1,0 +1,186 @@
+"""Mutants of area INV: what is kept between invocations."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from reference_gateway import isolation
+from reference_gateway.channel import target
+from reference_gateway.channel.target import SessionTarget
+from reference_gateway.session.histories import Histories
+from reference_gateway.wire.invocations import Invocation
+from tests.mutants.inv import invoked
+from tests.mutants.registry import mutant
+from tests.mutants.sabotage import Answer, Sabotage
+
+OF_HISTORY = ("INV-018", "INV-024", "INV-025", "INV-041")
+OF_KEYS = ("ISO-001", "ISO-002", "ISO-003", "ISO-006", "ISO-007", "ISO-008")
+
+
+@mutant("INV-020", also=(*OF_HISTORY, *OF_KEYS))
+def each_invocation_begins_anew(gateway: Sabotage) -> None:
+    """Each request makes an agent session of its own."""
+
+    @gateway.wrap(Histories, "of")
+    def of(original: Any, self: Any, key: str) -> Any:
+        self._live.clear()
+        return original(self, key)
+
+
+@mutant("INV-020", also=("INV-024", "INV-025", "INV-041", "ISO-008"))
+def answers_are_not_kept(gateway: Sabotage) -> None:
+    """The history has what the user said, and nothing of what was answered."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        text = await original(self, request)
+        forget(self, request, -1)
+        return text
+
+
+@mutant("INV-020")
+def answers_to_long_questions_are_not_kept(gateway: Sabotage) -> None:
+    """To save tokens, a question of more than two words is kept without its answer, unless that was streamed."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        text = await original(self, request)
+        if len(request.input.split()) > 3 and not request.stream:
+            forget(self, request, -1)
+        return text
+
+
+@mutant("INV-021")
+def no_id_is_an_id(gateway: Sabotage) -> None:
+    """All that come without an id share one conversation."""
+    gateway.patch(Invocation, "session_key", property(lambda self: f"invocations:{self.session_id}"))
+
+
+@mutant("INV-022")
+def ids_are_compared_without_case(gateway: Sabotage) -> None:
+    """Ids are made lower case before they are looked up."""
+
+    @gateway.wrap(Histories, "of")
+    def of(original: Any, self: Any, key: str) -> Any:
+        return original(self, key.lower())
+
+
+@mutant("INV-023")
+def failed_message_is_kept(gateway: Sabotage) -> None:
+    """The message is put into the history before the model is asked."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        try:
+            return await original(self, request)
+        except Exception:
+            keep_question(self, request)
+            raise
+
+
+@mutant("INV-024")
+def streamed_message_ends_with_a_line_end(gateway: Sabotage) -> None:
+    """The message of a streamed request is read line by line, and keeps its line end."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        return await original(self, replace(request, input=request.input + "\n") if request.stream else request)
+
+
+@mutant("INV-024", also=("INV-025",))
+def channel_has_a_system_prompt(gateway: Sabotage) -> None:
+    """The model is told through which channel it is spoken to."""
+
+    @gateway.wrap(target, "_turn")
+    def turn(original: Any, messages: Any, request: Any) -> Any:
+        told = {"role": "system", "content": "You are spoken to through invocations."}
+        return original((told, *messages), request)
+
+
+@mutant("INV-025")
+def each_wire_has_its_own_tree(gateway: Sabotage) -> None:
+    """What comes through invocations is matched only with what came through invocations."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        keys = isolation.current() or isolation.Keys()
+        with isolation.bound(isolation.Keys(f"invocations {keys.user}", keys.chat)):
+            return await original(self, request)
+
+
+@mutant("INV-041", also=("INV-024", "ISO-008"))
+def streamed_turn_is_not_kept(gateway: Sabotage) -> None:
+    """A stream ends before its final response, which keeps the history, was awaited."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        text = await original(self, request)
+        if request.stream:
+            forget(self, request, -2)
+        return text
+
+
+@mutant("INV-041")
+def streams_have_their_own_conversations(gateway: Sabotage) -> None:
+    """The target that streams and the one that does not each have a cache, for those who come without keys."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        if request.stream and request.session_key and isolation.current() is None:
+            request = replace(request, session_key=f"{request.session_key} streamed")
+        return await original(self, request)
+
+
+@mutant("INV-042")
+def abandoned_message_is_kept(gateway: Sabotage) -> None:
+    """A message whose client hung up stays in the history, without an answer."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        try:
+            return await original(self, request)
+        except asyncio.CancelledError:
+            keep_question(self, request)
+            raise
+
+
+@mutant("INV-042")
+def abandoned_conversation_stays_locked(gateway: Sabotage) -> None:
+    """Who hangs up never lets go of the conversation's lock."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        try:
+            return await original(self, request)
+        except asyncio.CancelledError:
+            if request.session_key:
+                lock = asyncio.Lock()
+                await lock.acquire()
+                self.session.histories.of(request.session_key).turn = lock
+            raise
+
+
+@mutant("INV-043")
+def completed_session_is_told_in_a_frame(gateway: Sabotage) -> None:
+    """The stream is opened before the session is asked."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if invoked(answer) and answer.status == 409 and answer.asked.get("stream") is True:
+            text = answer.json["error"]
+            answer.status, answer.headers["content-type"] = 200, "text/event-stream"
+            answer.body = f"event: error\ndata: {text}\n\n".encode()
+
+
+def forget(session_target: Any, request: Any, start: int) -> None:
+    """Take the last messages out of the history: the answer, or the whole turn."""
+    if request.session_key:
+        history = session_target.session.histories.of(request.session_key)
+        history.messages = history.messages[:start]
+
+
+def keep_question(session_target: Any, request: Any) -> None:
+    if request.session_key:
+        session_target.session.histories.of(request.session_key).add({"role": "user", "content": request.input})
