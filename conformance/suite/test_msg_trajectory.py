@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.anthropic import as_tool, results_of, text
+from conformance.anthropic import as_tool, results_of, text, tool_result, tool_use
+from conformance.checks import require_capability
 from conformance.expect import calls_made, expect
+from conformance.gateway import Capability
 from conformance.session import assistant, function, results, system, user
+from conformance.wire import at
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
 SEARCH = as_tool(FUNCTION)
@@ -101,6 +104,21 @@ def test_conversation_goes_on_over_chat(session, upstream):
     upstream.says("Fine")
     first = session.message("Hi")
     session.chat("Hi", assistant(first.text), "How are you?")
+
+    expect_one(session, upstream, turns=2)
+
+
+@pytest.mark.requirement(id="MSG-084")
+def test_call_over_chat_is_answered_over_messages(session, upstream, check):
+    """A conversation that was begun over one of chat completions and messages, and goes on over the other, continues
+    its trajectory."""
+    require_capability(check, Capability.TOOLS)
+    upstream.says("I will look.", tool_calls=[CALL])
+    upstream.says("It is sunny.")
+    called = session.chat("Look it up", tools=[FUNCTION])
+    call_id = at(called.message, "tool_calls", 0, "id", kind=str)
+    used = assistant([text(called.text), tool_use("search", CALL["arguments"], call_id)])
+    session.message("Look it up", used, user([tool_result("sunny", call_id)]), tools=[SEARCH])
 
     expect_one(session, upstream, turns=2)
 

@@ -51,7 +51,7 @@ def system_with_tools_is_added_to(gateway: Sabotage) -> None:
     on_body(gateway, explain)
 
 
-@mutant("MSG-080", also=("MSG-032", "MSG-088"))
+@mutant("MSG-080", also=("MSG-032", "MSG-084", "MSG-088"))
 def text_beside_a_call_is_not_echoed(gateway: Sabotage) -> None:
     """An assistant message is its calls or its text."""
     _on_assistant(gateway, lambda content, message: {**message, "content": ""} if "tool_calls" in message else message)
