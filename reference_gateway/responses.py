@@ -11,6 +11,8 @@ made one after another (contract LS-REQ-09).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -86,6 +88,9 @@ class Responses:
         kept = session.conversations
         conversation = None if request.conversation is None else kept.conversation(request.conversation)
         async with nullcontext() if conversation is None else conversation.turn:
+            repeat = _repeat(session, request)
+            if repeat is not None and request.retry.repeats and (again := kept.repeatable.get(repeat)) is not None:
+                return _once_more(again, live)
             if conversation is not None:
                 parent = conversation.tip
             else:
@@ -116,6 +121,8 @@ class Responses:
                     response_id=made.id if request.store else None,
                     conversation=conversation,
                 )
+            if repeat is not None:
+                kept.repeatable[repeat] = body
             session.turns.record(body, _outputs(given))
             return body
 
@@ -186,6 +193,21 @@ class Responses:
         if made.live is not None:
             made.live.made([shown(each.item, request) for each in made.items[before:]])
         return bool(results) and len(results) == len(calls)
+
+
+def _repeat(session: Session, request: ResponseRequest) -> tuple[str, bytes] | None:
+    """By what a retry finds its first attempt, which a conversation has moved on from; None where retries are new."""
+    if session.options["idempotent_retry"] != "true":
+        return None
+    asked = json.dumps([request.items, dict(request.echo)], sort_keys=True).encode()
+    return request.retry.idempotency_key or "", hashlib.sha256(asked).digest()
+
+
+def _once_more(body: dict[str, Any], live: LiveResponse | None) -> dict[str, Any]:
+    if live is not None:
+        live.begin(body)
+        live.made(body["output"])
+    return body
 
 
 def _executed(made: _Made) -> set[str]:

@@ -86,6 +86,8 @@ class Conversations:
         self._entries: dict[str, Entry] = {}
         self._bodies: dict[str, dict[str, Any]] = {}
         self._items: dict[str, Kept] = {}
+        self.repeatable: dict[tuple[str, bytes], dict[str, Any]] = {}
+        """The responses that a retry is answered with, by idempotency key and request (option `idempotent_retry`)."""
         self.executed: set[str] = set()
         """The ids of the calls that a tool of the server answered."""
 

@@ -93,6 +93,11 @@ class Retry:
     idempotency_key: str | None = None
     count: int = 0
 
+    @property
+    def repeats(self) -> bool:
+        """Whether this may be a request that was made before."""
+        return self.idempotency_key is not None or self.count > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:

@@ -331,6 +331,19 @@ def test_responses_of_a_conversation_are_made_one_after_another() -> None:
         assert roles == ["user", "assistant"] * 2
 
 
+def test_a_retry_in_a_conversation_is_the_first_attempt() -> None:
+    with agent("One", "Two") as one:
+        settings = {"options": {"idempotent_retry": "true"}}
+        one.base = one.http.post(f"{one.url}/sessions", json=settings).json()["base_url"]
+        conversation = one.converse()
+        body = {"input": "Hi", "conversation": conversation}
+        first = one.http.post(f"{one.base}/responses", json=body)
+        again = one.http.post(f"{one.base}/responses", json=body, headers={"x-stainless-retry-count": "1"})
+        assert again.json() == first.json()
+        assert types(one.items(conversation)["data"]) == ["message", "message"]
+        assert text_of(one.http.post(f"{one.base}/responses", json=body)) == "Two"
+
+
 def test_a_turn_waits_for_the_clients_tools() -> None:
     with agent(calls(("weather", {})), "Other") as one:
         conversation = one.converse()
