@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reference_gateway.server_tools import FunctionTool
 from reference_gateway.types import Answer
@@ -12,8 +14,15 @@ from reference_gateway.wire import openai_responses
 from reference_gateway.wire.base import Policy, RequestRefused
 from reference_gateway.wire.openai_responses import body_of
 from reference_gateway.wire.responses_body import events, frames
-from reference_gateway.wire.responses_items import called, generated
+from reference_gateway.wire.responses_items import called, generated, lower
 
+FIELDS = (
+    "type role content text id call_id name arguments output summary queries results error refusal parameters function"
+).split()
+REQUEST_FIELDS = (
+    "instructions conversation previous_response_id tools tool_choice stream store metadata text include "
+    "max_output_tokens temperature top_p parallel_tool_calls model background"
+).split()
 FUNCTION = {"type": "function", "name": "f", "description": "F.", "parameters": {"type": "object"}, "strict": True}
 
 
@@ -164,3 +173,27 @@ def test_nothing_is_said_before_it_is_added():
     first, second, added = list(events(answered()))[:3]
     assert (first["response"]["output"], second["response"]["status"]) == ([], "in_progress")
     assert added["item"]["content"] == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda child: st.lists(child, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), child, max_size=4),
+    max_leaves=12,
+)
+KINDS = st.sampled_from(
+    ["message", "function_call", "function_call_output", "reasoning", "file_search_call", "mcp_call", "item_reference"]
+)
+ITEM = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6) | st.builds(
+    lambda kind, fields: {**fields, "type": kind}, KINDS, st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6)
+)
+
+
+@given(body=st.dictionaries(st.sampled_from(REQUEST_FIELDS), JSON, max_size=6), items=st.lists(ITEM, max_size=3) | JSON)
+def test_any_request_is_read_or_refused(body, items):
+    try:
+        request = parse([FunctionTool(clock)], **{**body, "input": items})
+    except RequestRefused:
+        return
+    messages = lower(request.items, lambda item_id: None)
+    assert all(isinstance(message["content"], str) for message in messages)
+    json.dumps([messages, request.tools.definitions, dict(request.echo)])
