@@ -16,13 +16,42 @@ from reference_gateway.wire.openai_responses import body_of
 from reference_gateway.wire.responses_body import events, frames
 from reference_gateway.wire.responses_items import called, generated, lower
 
-FIELDS = (
-    "type role content text id call_id name arguments output summary queries results error refusal parameters function"
-).split()
-REQUEST_FIELDS = (
-    "instructions conversation previous_response_id tools tool_choice stream store metadata text include "
-    "max_output_tokens temperature top_p parallel_tool_calls model background"
-).split()
+FIELDS = [
+    "type",
+    "role",
+    "content",
+    "text",
+    "id",
+    "call_id",
+    "name",
+    "arguments",
+    "output",
+    "summary",
+    "queries",
+    "results",
+    "error",
+    "refusal",
+    "parameters",
+    "function",
+]
+REQUEST_FIELDS = [
+    "instructions",
+    "conversation",
+    "previous_response_id",
+    "tools",
+    "tool_choice",
+    "stream",
+    "store",
+    "metadata",
+    "text",
+    "include",
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "model",
+    "background",
+]
 FUNCTION = {"type": "function", "name": "f", "description": "F.", "parameters": {"type": "object"}, "strict": True}
 
 
