@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.anthropic import as_tool, text, tool_result, tool_use
 from conformance.expect import expect
 from conformance.exported import context
 from conformance.responses import flat, item, results_of
@@ -175,5 +176,20 @@ def test_conversation_goes_on_over_another_wire(session, upstream, begins):
         call = tool_call(issued.get("name"), issued.get("arguments"), issued.get("call_id"))
         called = assistant("I will look.", tool_calls=[call])
         session.chat("Hi", called, *results(called, "sun"), tools=[FUNCTION])
+
+    expect(session.trajectories()).count(1)
+
+
+@pytest.mark.requirement(id="RESP-073")
+def test_call_of_a_response_is_answered_over_messages(session, upstream):
+    """A tool call that was issued over responses and is answered over Anthropic messages continues its trajectory."""
+    upstream.says("I will look.", tool_calls=[CALL])
+    upstream.says("Sunny")
+    [issued] = session.respond("Hi", tools=[SEARCH]).tool_calls
+    use = tool_use("search", CALL["arguments"], issued.get("call_id"))
+    answer = tool_result("sun", issued.get("call_id"))
+
+    called = assistant([text("I will look."), use])
+    session.message("Hi", called, user([answer]), tools=[as_tool(FUNCTION)])
 
     expect(session.trajectories()).count(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from reference_gateway.session import session as session_module
 from reference_gateway.session.conversations import Conversations, Kept, path
 from reference_gateway.session.session import Session
 from reference_gateway.session.tree import FRESH, Tree
+from reference_gateway.wire import anthropic_messages
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant
@@ -141,7 +143,7 @@ def outputs_are_put_in_quotes(gateway: Sabotage) -> None:
     on_turn(gateway, change)
 
 
-@mutant("RESP-059")
+@mutant("RESP-059", also=("RESP-073",))
 def wires_have_histories_of_their_own(gateway: Sabotage) -> None:
     """What was answered over responses is kept apart from what was answered over chat completions."""
     remember_request(gateway)
@@ -150,3 +152,20 @@ def wires_have_histories_of_their_own(gateway: Sabotage) -> None:
     def identify_tools(original: Any, *rest: Any) -> bytes:
         key = bytes(original(*rest))
         return key if ASKED.get(None) is None else key[::-1]
+
+
+@mutant("RESP-073")
+def messages_do_not_see_responses(gateway: Sabotage) -> None:
+    """Once a session has made a response, what is asked over messages begins a history of its own."""
+    asked: ContextVar[bool] = ContextVar("asked", default=False)
+
+    @gateway.wrap(anthropic_messages, "parse")
+    def parse(original: Any, *rest: Any) -> Any:
+        asked.set(True)
+        return original(*rest)
+
+    @gateway.wrap(Session, "_identified")
+    def identified(original: Any, self: Any, turn: Any) -> Any:
+        identities, keys = original(self, turn)
+        apart = asked.get() and self.turns.to_json()
+        return identities, [key[::-1] for key in keys] if apart else keys
