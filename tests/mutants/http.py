@@ -15,7 +15,8 @@ def message_of(answer: Answer) -> str:
     """The message of an error envelope; empty for any other answer."""
     if answer.status < 400 or answer.is_stream or not answer.body:
         return ""
-    return str(answer.json["error"]["message"])
+    error = answer.json["error"]
+    return str(error["message"]) if isinstance(error, dict) else str(error)
 
 
 def finds_no_route(answer: Answer) -> bool:
