@@ -114,7 +114,7 @@ def compaction_replaces_the_long_history(sabotage: Sabotage) -> None:
 
     @sabotage.wrap(Tree, "_attach")
     def forget(original: Any, tree: Tree, node: Node) -> None:
-        if (node.parent, node.depth, node.turns, len(tree._chains)) == (None, 3, 2, 1):
+        if (node.parent, node.depth, node.turns, len(tree._chains)) == (None, 4, 3, 1):
             (long,) = tree._chains.values()
             if len(long.split()[1]) >= 3:
                 del tree._chains[long.id]
