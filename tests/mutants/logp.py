@@ -249,7 +249,7 @@ def toggled_logprobs_are_an_assertion(gateway: Sabotage) -> None:
     @gateway.wrap(Tree, "match")
     def match(original: Any, self: Tree, keys: Any, logprobs: bool | None = None) -> Any:
         found = original(self, keys, None)
-        if found.chain is not None and (found.parent.logprobs is not None) != bool(logprobs):
+        if found.chain and found.parent and (found.parent.logprobs is not None) != bool(logprobs):
             raise AssertionError("logprobs of the turns do not line up")
         return found
 
@@ -305,7 +305,7 @@ def versions_belong_to_the_session(gateway: Sabotage) -> None:
             each.extra_fields["max_global_steps"] = max(one["max_global_steps"] for one in spans)
 
 
-@mutant("LOGP-016")
+@mutant("LOGP-016", also=("SHAPE-007",))
 def unknown_version_is_zero(gateway: Sabotage) -> None:
     """A version that no engine reported is exported as 0."""
 
