@@ -6,17 +6,15 @@ thing; a `Chain` is a conversation whose history the gateway keeps.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation, responses, turns, wording
 from conformance.oracles.turns import ToolCall, ToolResponse
-from conformance.wire import Reply, at
-
-if TYPE_CHECKING:
-    from conformance.session import Session
+from conformance.wire import ABSENT, Reply, at
 
 Item = dict[str, Any]
 
@@ -70,11 +68,81 @@ class ResponseReply(Reply):
         return [event for event in self.raw if event.get("type") == kind]
 
 
+class OverResponses:
+    """What a session sends over the Responses wire. `send` is the session's."""
+
+    def __init__(self, nonce: str) -> None:
+        self._nonce = nonce
+        self._begun: set[str] = set()
+        """The conversations whose history carries the nonce."""
+
+    if TYPE_CHECKING:  # the session's own
+        send: Callable[..., Reply]
+
+    def respond(self, given: Any = ABSENT, *, stream: bool = False, **fields: Any) -> ResponseReply:
+        """Send a request for a response with this `input` (a text of the user, or items) and return whatever came
+        back. The first message of a history carries the nonce."""
+        return self.send_response(self.response_body(given, stream=stream, **fields))
+
+    def response_body(self, given: Any = ABSENT, *, stream: bool = False, **fields: Any) -> dict[str, Any]:
+        """The body of the request that `respond` sends."""
+        conversation = fields.get("conversation")
+        known = isinstance(conversation, str) and conversation in self._begun
+        if "previous_response_id" not in fields and not known:
+            given = self._with_nonce(given)
+        if isinstance(conversation, str):
+            self._begun.add(conversation)
+        body: dict[str, Any] = {"model": "kit", "input": given}
+        if stream:
+            body["stream"] = True
+        body.update(fields)
+        return {name: value for name, value in body.items() if value is not ABSENT}
+
+    def send_response(self, body: Any = None, *, path: str = "/responses", **request: Any) -> ResponseReply:
+        """Send any request of the Responses wire."""
+        return ResponseReply(self.send(body, path=path, **request).exchange)
+
+    def converse(self, *items: dict[str, Any], **fields: Any) -> str:
+        """Open a conversation, with these items in it, and return its id. Anything but a conversation is a failure."""
+        if items:
+            fields["items"] = self._with_nonce(list(items))
+        reply = self.send(fields, path="/conversations")
+        if reply.status not in (200, 201):
+            raise ConformanceFailure([Violation("POST /conversations", "status 200", f"{reply.status}")])
+        conversation: str = at(reply.json(), "id", kind=str)
+        if items:
+            self._begun.add(conversation)
+        return conversation
+
+    def items(self, conversation: str) -> list[dict[str, Any]]:
+        """The items of a conversation, the oldest first. Anything but a list of objects is a failure."""
+        reply = self.send(path=f"/conversations/{conversation}/items?order=asc&limit=100", method="GET")
+        data = at(reply.json(), "data", kind=list)
+        return [at(data, place, kind=dict) for place in range(len(data))]
+
+    def chain(self, chaining: str = "previous_response_id", *, stream: bool = True, **fields: Any) -> Chain:
+        """A conversation whose history the gateway keeps."""
+        return Chain(self, chaining, stream=stream, **fields)
+
+    def _with_nonce(self, given: Any) -> Any:
+        if isinstance(given, str):
+            return f"{self._nonce} {given}"
+        if not isinstance(given, list) or not given or not isinstance(given[0], dict):
+            return given
+        first, *rest = deepcopy(given)
+        content = first.get("content")
+        if isinstance(content, str):
+            first["content"] = f"{self._nonce} {content}"
+        elif isinstance(content, list) and content and isinstance(content[0].get("text"), str):
+            content[0]["text"] = f"{self._nonce} {content[0]['text']}"
+        return [first, *rest]
+
+
 class Chain:
     """One conversation in a session, each request sending only what is new. The gateway keeps the rest: in a
     conversation, or behind the response before (`chaining`). `fields` go into each request."""
 
-    def __init__(self, session: Session, chaining: str, *, stream: bool = True, **fields: Any) -> None:
+    def __init__(self, session: OverResponses, chaining: str, *, stream: bool = True, **fields: Any) -> None:
         self.session, self.stream, self.fields = session, stream, fields
         self.chaining = chaining
         self.conversation = session.converse() if chaining == "conversation" else None
@@ -102,7 +170,7 @@ class Chain:
             return ToolResponse(call.call_id, call.tool_name, said.get(call.call_id, ""))
 
         streams = [reply.raw if reply.status == 200 else [] for reply in self.replies]
-        made = turns.turn_events(streams, self.conversation or self.session.id, client_tools, run=run)
+        made = turns.turn_events(streams, self.conversation or "session", client_tools, run=run)
         return [turns.as_json(event) for event in made]
 
 

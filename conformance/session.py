@@ -28,14 +28,12 @@ from conformance.invocations import InvocationReply
 from conformance.oracles import Violation
 from conformance.outcome import NotTested
 from conformance.rawwire import RawConnection
-from conformance.responses import Chain, ResponseReply
-from conformance.wire import Recorder, Reply, at
+from conformance.responses import OverResponses
+from conformance.wire import ABSENT as ABSENT
+from conformance.wire import Recorder, Reply
 
 Message = dict[str, Any]
 T = TypeVar("T")
-
-ABSENT: Any = object()
-"""Given as a field or header of a request: leave it out."""
 
 
 def system(content: Any) -> Message:
@@ -92,16 +90,15 @@ class Superseded:
     tokens: int
 
 
-class Session:
+class Session(OverResponses):
     """One session of the gateway under test."""
 
     def __init__(
         self, driver: Driver, http: httpx.Client, recorder: Recorder, nonce: str, settings: Mapping[str, Any]
     ) -> None:
         self._driver, self._http, self._recorder = driver, http, recorder
-        self._nonce, self._settings = nonce, dict(settings)
-        self._begun: set[str] = set()
-        """The conversations whose history carries the nonce."""
+        super().__init__(nonce)
+        self._settings = dict(settings)
 
     @cached_property
     def handle(self) -> Handle:
@@ -207,64 +204,6 @@ class Session:
         head = {"authorization": ABSENT, "x-api-key": self.handle.api_key, "anthropic-version": VERSION}
         reply = self.send_to(base + path, body, method=method, content=content, headers={**head, **(headers or {})})
         return MessageReply(reply.exchange)
-
-    def respond(self, given: Any = ABSENT, *, stream: bool = False, **fields: Any) -> ResponseReply:
-        """Send a request for a response with this `input` (a text of the user, or items) and return whatever came
-        back. The first message of a history carries the nonce."""
-        return self.send_response(self.response_body(given, stream=stream, **fields))
-
-    def response_body(self, given: Any = ABSENT, *, stream: bool = False, **fields: Any) -> dict[str, Any]:
-        """The body of the request that `respond` sends."""
-        conversation = fields.get("conversation")
-        known = isinstance(conversation, str) and conversation in self._begun
-        if "previous_response_id" not in fields and not known:
-            given = self._with_nonce(given)
-        if isinstance(conversation, str):
-            self._begun.add(conversation)
-        body: dict[str, Any] = {"model": "kit", "input": given}
-        if stream:
-            body["stream"] = True
-        body.update(fields)
-        return {name: value for name, value in body.items() if value is not ABSENT}
-
-    def send_response(self, body: Any = None, *, path: str = "/responses", **request: Any) -> ResponseReply:
-        """Send any request of the Responses wire."""
-        return ResponseReply(self.send(body, path=path, **request).exchange)
-
-    def converse(self, *items: dict[str, Any], **fields: Any) -> str:
-        """Open a conversation, with these items in it, and return its id. Anything but a conversation is a failure."""
-        if items:
-            fields["items"] = self._with_nonce(list(items))
-        reply = self.send(fields, path="/conversations")
-        if reply.status not in (200, 201):
-            raise ConformanceFailure([Violation("POST /conversations", "status 200", f"{reply.status}")])
-        conversation: str = at(reply.json(), "id", kind=str)
-        if items:
-            self._begun.add(conversation)
-        return conversation
-
-    def items(self, conversation: str) -> list[dict[str, Any]]:
-        """The items of a conversation, the oldest first. Anything but a list of objects is a failure."""
-        reply = self.send(path=f"/conversations/{conversation}/items?order=asc&limit=100", method="GET")
-        data = at(reply.json(), "data", kind=list)
-        return [at(data, place, kind=dict) for place in range(len(data))]
-
-    def chain(self, chaining: str = "previous_response_id", *, stream: bool = True, **fields: Any) -> Chain:
-        """A conversation whose history the gateway keeps."""
-        return Chain(self, chaining, stream=stream, **fields)
-
-    def _with_nonce(self, given: Any) -> Any:
-        if isinstance(given, str):
-            return f"{self._nonce} {given}"
-        if not isinstance(given, list) or not given or not isinstance(given[0], dict):
-            return given
-        first, *rest = deepcopy(given)
-        content = first.get("content")
-        if isinstance(content, str):
-            first["content"] = f"{self._nonce} {content}"
-        elif isinstance(content, list) and content and isinstance(content[0].get("text"), str):
-            content[0]["text"] = f"{self._nonce} {content[0]['text']}"
-        return [first, *rest]
 
     def invoke(
         self,

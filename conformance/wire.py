@@ -20,6 +20,9 @@ from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation, chat, sse, wording
 from conformance.transcript import Exchange
 
+ABSENT: Any = object()
+"""Given as a field or header of a request: leave it out."""
+
 
 class Recorder(httpx.BaseTransport):
     """A transport that records each exchange and bounds it by the check's deadline."""
