@@ -38,20 +38,9 @@ def test_two_prompts_with_a_tool_call(
     upstream.says("It is sunny.")
     upstream.says("You are welcome.")
 
-    printed = run(
-        *(
-            sys.executable,
-            "-X",
-            "utf8",
-            str(SCRIPTS / script),
-            handle["base_url"],
-            handle["api_key"],
-            upstream.nonce,
-            mode,
-        ),
-        cwd=tmp_path,
-        variables={},
-    )
+    command = (sys.executable, "-X", "utf8", str(SCRIPTS / script))
+    given = (handle["base_url"], handle["api_key"], upstream.nonce, mode)
+    printed = run(*command, *given, cwd=tmp_path, variables={})
 
     assert printed.splitlines() == ["It is sunny.", "You are welcome."]
     calls = upstream.calls
