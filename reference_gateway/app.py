@@ -132,6 +132,7 @@ def create_app(
             channel["run_hook"],
             invocations.Framing(channel["sse_newline"], channel["invocations_frames"]),
         ),
+        live,
     )
 
     # The server has let the turns in flight finish before anything is stopped.

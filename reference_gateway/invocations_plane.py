@@ -8,7 +8,7 @@ what fails is a status where the answer is one document, and in a stream one err
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from reference_gateway.channel.hooks import RUN_HOOK
 from reference_gateway.channel.host import FinalizeFailed, Host
 from reference_gateway.channel.request import ChannelRequest
 from reference_gateway.channel.target import SessionTarget
+from reference_gateway.codec.live import LiveText
 from reference_gateway.errors import Problem, problem_of
 from reference_gateway.http import JSON, HungUp, headers_of, raw, read_body, respond, while_connected
 from reference_gateway.metrics import Metrics
@@ -42,7 +43,8 @@ class Settings:
 
 
 class InvocationsPlane:
-    """Serves the invocations of all sessions; `serve` is an ASGI app that was told the session and the path."""
+    """Serves the invocations of all sessions; `serve` is an ASGI app that was told the session and the path. `live`
+    makes, for a turn without tools, text of ids as they come, where streams are incremental."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class InvocationsPlane:
         metrics: Metrics,
         max_body: int,
         settings: Settings | None = None,
+        live: Callable[[None], LiveText | None] | None = None,
     ) -> None:
         self._host = host
         self._sessions = sessions
@@ -59,6 +62,7 @@ class InvocationsPlane:
         self._metrics = metrics
         self._max_body = max_body
         self.settings = settings or Settings()
+        self._live = live
 
     def takes(self, path: str) -> bool:
         """Whether a path below `/v1` is this wire's, also one that does not exist below its own."""
@@ -89,7 +93,8 @@ class InvocationsPlane:
         require_json(headers.get("content-type"))
         content = await read_body(receive, headers, self._max_body)
         invocation = invocations.parse(content, self.settings.stream_flag)
-        target = SessionTarget(self._sessions.get(session_id), self._metrics.answered)
+        session = self._sessions.get(session_id)
+        target = SessionTarget(session, self._metrics.answered, lambda: self._live(None) if self._live else None)
         target.require_open()
         request = ChannelRequest(
             input=invocation.message,

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from starlette.types import Send
 
+from reference_gateway.codec.live import TextChanged
 from reference_gateway.http import RawHeaders
 from reference_gateway.types import Answer
 from reference_gateway.wire.base import LiveFrames
@@ -25,10 +26,6 @@ class Text(Protocol):
     """Makes text of ids as they come: `codec.live.LiveText`."""
 
     def feed(self, ids: Sequence[int]) -> str: ...
-
-
-class TextChanged(RuntimeError):
-    """The answer does not begin with what was shown of it."""
 
 
 class Relay:

@@ -40,6 +40,7 @@ class BoundStream:
     def __init__(self, inner: TextStream, binding: AbstractContextManager[object]) -> None:
         self._inner = inner
         self._binding: AbstractContextManager[object] | None = binding
+        self._closed = False
         binding.__enter__()
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -65,8 +66,9 @@ class BoundStream:
 
     async def aclose(self) -> None:
         """Abandon the stream. May be repeated."""
-        if self._binding is None:
+        if self._closed:
             return
+        self._closed = True
         try:
             await self._inner.aclose()
         except RuntimeError as error:

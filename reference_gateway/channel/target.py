@@ -7,17 +7,19 @@ fails adds nothing to the history; the turns of one conversation are taken one a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reference_gateway.channel.request import ChannelRequest, SessionRequired
 from reference_gateway.channel.stream import TextStream
+from reference_gateway.codec.live import LiveText, TextChanged
 from reference_gateway.session import InvalidField, Phase, Session, SessionClosed
 from reference_gateway.session.histories import History
-from reference_gateway.types import Answer, Message, Turn
+from reference_gateway.types import Answer, Message, Progress, Turn
 
 FORWARDED = frozenset({"temperature", "top_p", "top_k", "max_tokens", "stop"})
 
@@ -62,29 +64,40 @@ def bound_ids(request: ChannelRequest) -> Iterator[None]:
 
 
 class SessionTarget:
-    """A session of the gateway. `answered` hears of each committed turn."""
+    """A session of the gateway. `answered` hears of each committed turn; `live` makes text of ids as they come, where
+    streams are incremental."""
 
-    def __init__(self, session: Session, answered: Callable[[Answer], None] = lambda answer: None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        answered: Callable[[Answer], None] = lambda answer: None,
+        live: Callable[[], LiveText | None] = lambda: None,
+    ) -> None:
         self.session = session
         self._answered = answered
+        self._live = live
 
-    async def run(self, request: ChannelRequest) -> str:
-        """See `Target`. Raises `SessionRequired` and whatever a turn raises."""
+    async def run(self, request: ChannelRequest, progress: Progress | None = None) -> str:
+        """See `Target`; `progress` hears of the turn while it runs. Raises `SessionRequired` and whatever a turn
+        raises."""
         history = self._history(request)
         async with AsyncExitStack() as stack:
             if history is not None:
                 await stack.enter_async_context(history.turn)
             said: Message = {"role": "user", "content": request.input}
             before = history.messages if history is not None else ()
-            answer = await self.session.run(_turn((*before, said), request))
+            turn = _turn((*before, said), request)
+            answer = await self.session.run(turn if progress is None else replace(turn, progress=progress))
             if history is not None:
                 history.add(said, answer.message)
         self._answered(answer)
         return _text(answer)
 
     def stream(self, request: ChannelRequest) -> TextStream:
-        """See `Target`. The turn is committed before the first chunk."""
-        return WholeAnswer(self, request)
+        """See `Target`. The turn is committed before the first chunk, or, where streams are incremental, before the
+        stream ends."""
+        text = self._live()
+        return WholeAnswer(self, request) if text is None else LiveAnswer(self, request, text)
 
     def reset(self, session_key: str) -> str:
         """Begin a new conversation under this key, for the isolation keys of the request in progress. Returns its new
@@ -123,6 +136,57 @@ class WholeAnswer:
 
     async def aclose(self) -> None:
         """See `TextStream`. A turn in flight is cancelled with the task that waits for it."""
+
+
+class LiveAnswer:
+    """The answer of a session as a stream of what it samples, while it does. The turn runs in a task of its own, under
+    the keys of its request; giving the stream up gives up the turn."""
+
+    def __init__(self, target: SessionTarget, request: ChannelRequest, text: LiveText) -> None:
+        self._target = target
+        self._request = request
+        self._text = text
+        self._chunks: asyncio.Queue[str | None] = asyncio.Queue()
+        self._turn: asyncio.Task[str] | None = None
+
+    def started(self, prompt_tokens: int) -> None:
+        """See `types.Progress`."""
+
+    def sampled(self, ids: Sequence[int]) -> None:
+        """See `types.Progress`."""
+        if text := self._text.feed(ids):
+            self._chunks.put_nowait(text)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        turn = self._begun()
+        shown = ""
+        while (chunk := await self._chunks.get()) is not None:
+            shown += chunk
+            yield chunk
+        whole = await turn
+        if not whole.startswith(shown):
+            raise TextChanged("the answer does not begin with what was shown of it")
+        yield whole[len(shown) :]
+
+    async def get_final_response(self) -> str:
+        """See `TextStream`."""
+        return await self._begun()
+
+    async def aclose(self) -> None:
+        """See `TextStream`."""
+        if self._turn is not None:
+            self._turn.cancel()
+
+    def _begun(self) -> asyncio.Task[str]:
+        if self._turn is None:
+            self._turn = asyncio.create_task(self._ended())
+        return self._turn
+
+    async def _ended(self) -> str:
+        try:
+            return await self._target.run(self._request, self)
+        finally:
+            self._chunks.put_nowait(None)
 
 
 def _turn(messages: tuple[Message, ...], request: ChannelRequest) -> Turn:

@@ -25,6 +25,10 @@ OPENINGS: Mapping[str, tuple[str, ...]] = {
 when it is whole."""
 
 
+class TextChanged(RuntimeError):
+    """The answer does not begin with what was shown of it."""
+
+
 class LiveText:
     """`openings` are the texts with which a call begins; `shown` takes control tokens out of what is shown."""
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from gateway_doubles import Client, Told, byte_codec
 
+from conformance.oracles import invocations
 from reference_gateway import isolation
 from reference_gateway.app import create_app
 from reference_gateway.channel import request as targets
@@ -251,3 +252,56 @@ def test_a_session_with_keys_on_wants_its_key():
         answered = client.http.post(url, json={"message": "hi"}, headers={"authorization": f"Bearer {key}"})
     assert (refused.status_code, set(refused.json())) == (401, {"error"})
     assert answered.status_code == 200
+
+
+class Typing(Told):
+    """Says what it was told token by token; a pair is a text that breaks off with an exception."""
+
+    async def generate(self, context, sampling, *, session_id, media, progress=None):
+        broken = None
+        if isinstance(self.steps[0], tuple):
+            self.steps[0], broken = self.steps[0]
+        generation = await super().generate(context, sampling, session_id=session_id, media=media)
+        for token in generation.ids if progress is not None else ():
+            progress.sampled([token])
+        if broken is not None:
+            raise broken
+        return generation
+
+
+def test_a_stream_leaves_as_it_is_sampled_and_amounts_to_the_plain_answer():
+    text = "Grüezi\r\n you\rthere\n\n"
+    with hosting(Typing(text, text, "B"), stream="incremental") as client:
+        session = client.open()
+        stream = invoke(client, session, session_id="a", stream=True).content
+        plain = invoke(client, session, session_id="b").json()["response"]
+        invoke(client, session, "more", session_id="a")
+    pieces = invocations.chunks(stream)
+    assert len(pieces) > 3
+    assert "".join(pieces) == plain.replace("\r\n", "\n").replace("\r", "\n")
+    assert invocations.frames(stream) == []
+
+
+def test_a_stream_that_breaks_off_has_committed_nothing():
+    backend = Typing(("Hello", BackendFailed("gone")), BackendRefused("too long"), "A")
+    with hosting(backend, stream="incremental") as client:
+        session = client.open()
+        broken = invoke(client, session, session_id="a", stream=True)
+        refused = invoke(client, session, session_id="a", stream=True)
+        invoke(client, session, session_id="a")
+        exported = client.http.get(f"{session}/trajectories").json()["trajectories"]
+    assert broken.text.startswith("data: H\n\ndata: e\n\n")
+    assert broken.text.endswith("event: error\ndata: BackendFailed: gone\n\n")
+    assert (refused.status_code, refused.json()) == (400, {"error": "too long"})
+    assert [sum(each["response_mask"]) for each in exported] == [2]
+    assert backend.calls[2][0] == encoded(("user", "hi"))
+
+
+def test_an_update_hook_sees_each_piece_and_may_end_the_turn():
+    hooks = Hooks(update=lambda chunk: chunk.upper() if chunk != "x" else fail(InvocationFailed("no"))())
+    backend = Typing("abc", "axb", "C")
+    with hosting(backend, hooks, stream="incremental") as client:
+        session = client.open()
+        assert invoke(client, session, stream=True).text == "data: A\n\ndata: B\n\ndata: C\n\ndata: [DONE]\n\n"
+        assert invoke(client, session, stream=True).text == "data: A\n\nevent: error\ndata: no\n\n"
+        assert invoke(client, session).json()["response"] == "C"

@@ -30,7 +30,7 @@ class Inner:
 
     def __init__(self, binding: Binding, *chunks: str, closing: Exception | None = None) -> None:
         self.binding, self.chunks, self.closing = binding, chunks, closing
-        self.given = 0
+        self.given = self.closed = 0
 
     async def __aiter__(self) -> AsyncIterator[str]:
         for chunk in self.chunks:
@@ -42,6 +42,7 @@ class Inner:
         return "".join(self.chunks)
 
     async def aclose(self) -> None:
+        self.closed += 1
         if self.closing is not None:
             raise self.closing
 
@@ -79,18 +80,20 @@ def test_an_abandoned_stream_runs_no_further_and_may_be_closed_twice():
     binding = Binding()
     inner = Inner(binding, "a", "b", "c")
     asyncio.run(story())
-    assert (inner.given, binding.closed) == (1, 1)
+    assert (inner.given, inner.closed, binding.closed) == (1, 1, 1)
 
 
 def test_an_error_of_the_stream_closes_it_and_is_raised():
     async def story() -> None:
-        async for _ in BoundStream(inner, binding):
-            raise LookupError
+        async with BoundStream(inner, binding) as stream:
+            async for _ in stream:
+                raise LookupError
 
     binding = Binding()
     inner = Inner(binding, "a")
     with pytest.raises(LookupError):
         asyncio.run(story())
+    assert (inner.closed, binding.closed) == (1, 1)
 
 
 def test_unknown_attributes_are_those_of_the_inner_stream():
@@ -117,3 +120,21 @@ def test_a_binding_that_breaks_is_logged_and_not_raised(caplog):
     binding = Binding(breaks=True)
     assert asyncio.run(story()) == ["a"]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_stream_that_fails_by_itself_is_closed_too():
+    class Breaking(Inner):
+        async def __aiter__(self) -> AsyncIterator[str]:
+            yield "a"
+            raise LookupError
+
+    async def story() -> None:
+        async with BoundStream(inner, binding) as stream:
+            async for _ in stream:
+                pass
+
+    binding = Binding()
+    inner = Breaking(binding)
+    with pytest.raises(LookupError):
+        asyncio.run(story())
+    assert (inner.closed, binding.closed) == (1, 1)
