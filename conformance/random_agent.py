@@ -27,7 +27,6 @@ from conformance.target import Target
 from conformance.wire import NoAnswer
 
 SEARCH = function("search", "Search the web.", query={"type": "string"})
-CALL = {"name": "search", "arguments": {"query": "weather"}}
 MOVES = 7
 """Of a conversation. One that was found to fail is shortened below that."""
 PLAIN = "goes on"
@@ -175,11 +174,16 @@ class Agent:
     def answer(self, how: int) -> dict[str, Any]:
         """What the model says: one of a kind, the same as ever, spelled as no tokenizer would, or broken off."""
         text, tokenizer = f"Answer {self.turns}", self.upstream.tokenizer
-        if how % 4 == 1 and self.target.declaration.options.get("idempotent_retry") != "true":
+        if how % 4 == 1 and self.may_repeat:
             return {"answer": "Fine"}
         if how % 4 == 2:
             return {"ids": [each for one in text for each in tokenizer.encode(one)] + [tokenizer.end_of_turn]}
         return {"answer": text, "finish": "length" if how % 4 == 3 else "stop"}
+
+    @property
+    def may_repeat(self) -> bool:
+        """May the model give an answer twice? Where that counts as a retry, the second one is not exported."""
+        return self.target.declaration.options.get("idempotent_retry") != "true"
 
     def question(self) -> str:
         return f"Question {self.turns + 1}"
@@ -221,7 +225,9 @@ def compacts(agent: Agent, talk: Conversation, how: int) -> None:
 
 def uses_tools(agent: Agent, talk: Conversation, how: int) -> None:
     talk = Conversation(agent.session, agent.upstream, tools=[SEARCH]).as_if(*talk.messages)
-    called = agent.turn("uses tools", talk, "Look it up", tool_calls=[CALL] * (1 + how % 2))
+    query = "weather" if agent.may_repeat else f"weather {agent.turns}"
+    call = {"name": "search", "arguments": {"query": query}}
+    called = agent.turn("uses tools", talk, "Look it up", tool_calls=[call] * (1 + how % 2))
     agent.turn("gives results", talk, results(called, "It is sunny.", "It rains.")[: 1 + how % 2], how // 2)
 
 
