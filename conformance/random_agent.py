@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -20,9 +19,9 @@ from typing import Any
 from conformance.conversation import Conversation, Said, new
 from conformance.expect import expect, together
 from conformance.failure import ConformanceFailure, describe
-from conformance.gateway import Capability, NotObservable
+from conformance.gateway import Capability
 from conformance.oracles import Violation
-from conformance.session import Message, Sessions, Superseded, assistant, function, results, system, user
+from conformance.session import Message, Sessions, assistant, function, results, system, user
 from conformance.target import Target
 from conformance.wire import NoAnswer
 
@@ -151,9 +150,7 @@ class Agent:
     def is_recorded(self) -> None:
         """Judge what the session exports."""
         exported = expect(self.session.trajectories())
-        superseded = Superseded(0, 0)
-        with suppress(NotObservable):
-            superseded = self.session.superseded()
+        superseded = self.session.superseded()
         together(exported.are_aligned, lambda: exported.account_for(self.upstream, superseded))
 
     def turn(self, what: str, talk: Conversation, content: Said, how: int = 0, **said: Any) -> Message:

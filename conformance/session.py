@@ -23,7 +23,7 @@ import httpx
 
 from conformance.anthropic import VERSION, MessageReply
 from conformance.failure import ConformanceFailure
-from conformance.gateway import Driver, Handle, Refused, Trajectory
+from conformance.gateway import Driver, Handle, NotObservable, Refused, Trajectory
 from conformance.invocations import InvocationReply
 from conformance.oracles import Violation
 from conformance.outcome import NotTested
@@ -295,8 +295,10 @@ class Session(OverResponses):
         return self._drive("reading the session's turns", self._driver.turns)
 
     def superseded(self) -> Superseded:
-        """What the gateway reports as given up. A state that says nothing of it says that nothing was."""
-        state = self.state()
+        """What the gateway reports as given up. One that has no such report, or no state to read, gives up nothing."""
+        state: dict[str, Any] = {}
+        with suppress(NotObservable, ControlRefused):
+            state = self.state()
         counts = [state.get(name, 0) for name in ("rollback_count", "rollback_dropped_trainable_tokens_total")]
         return Superseded(*(each if type(each) is int else 0 for each in counts))
 
