@@ -138,7 +138,7 @@ def input_of_the_second_call_is_not_streamed(gateway: Sabotage) -> None:
     on_events(gateway, change)
 
 
-@mutant("MSG-076", also=("MSG-013", "MSG-014"), bugs=(71,))
+@mutant("MSG-076", also=("MSG-013", "MSG-014", "MSG-083"), bugs=(71,))
 def pieces_of_an_input_are_sent_twice(gateway: Sabotage) -> None:
     """The pieces are sent as they come, and once more when the call is complete."""
 
