@@ -44,7 +44,7 @@ def first_turns_of_a_session_are_serialised(gateway: Sabotage) -> None:
     around_attempts(gateway, attempt)
 
 
-@mutant("CONC-001", also=("CONC-002", "CONC-003", "CONC-004", "CONC-005", "BUDGET-018"), bugs=(6,))
+@mutant("CONC-001", also=("CONC-002", "CONC-003", "CONC-004", "CONC-005", "BUDGET-018", "SPLIT-027"), bugs=(6,))
 def lock_of_the_session_is_held_for_the_whole_turn(gateway: Sabotage) -> None:
     """A session runs one turn at a time, whatever it was created with."""
 
@@ -67,7 +67,7 @@ def other_busy_conversation_makes_a_turn_fresh(gateway: Sabotage) -> None:
         return FRESH if any(tip.path()[0].asked != root.asked for tip in _in_flight(self)) else found
 
 
-@mutant("CONC-003", also=("CONC-004", "BUDGET-018"))
+@mutant("CONC-003", also=("CONC-004", "BUDGET-018", "SPLIT-027"))
 def nothing_marks_a_trajectory_as_taken(gateway: Sabotage) -> None:
     """The newest trajectory that fits is selected, also while a turn of it is in flight."""
     gateway.patch(Tree, "hold", lambda self, match: None)
