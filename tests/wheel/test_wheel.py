@@ -17,7 +17,8 @@ pytestmark = pytest.mark.wheel
 
 
 def call(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "TOX"))}
+    ours = ("PYTEST", "PYTHON", "TOX")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     result = subprocess.run([*map(str, command)], cwd=cwd, env=environment, text=True, capture_output=True, check=False)
     assert result.returncode == 0, f"{command}\n{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
     return result

@@ -34,8 +34,13 @@ def body_of(answer: Answer) -> dict:
     return json.loads(openai_chat.plain(answer, request()))
 
 
+def frames_of(answer: Answer, **fields) -> list[bytes]:
+    whole = b"".join(openai_chat.stream(answer, request(stream=True, **fields)))
+    return [frame + b"\n\n" for frame in whole.split(b"\n\n")[:-1]]
+
+
 def chunks_of(answer: Answer, **fields) -> list[dict]:
-    *frames, done = openai_chat.stream(answer, request(stream=True, **fields))
+    *frames, done = frames_of(answer, **fields)
     assert done == b"data: [DONE]\n\n"
     for frame in frames:
         assert re.fullmatch(rb"data: [^\r\n]+\n\n", frame)
