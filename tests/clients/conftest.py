@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
+from tests.mutants.harness import serving
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def upstream(shared_upstream: Upstream) -> Iterator[Upstream]:
     shared_upstream.end()
 
 
-@pytest.fixture
-def gateway(reference_url: str) -> Iterator[httpx.Client]:
-    """The control plane of a gateway without keys."""
-    with httpx.Client(base_url=reference_url) as client:
+@pytest.fixture(params=["synthesised", "incremental"])
+def gateway(request: pytest.FixtureRequest, shared_upstream: Upstream) -> Iterator[httpx.Client]:
+    """The control plane of a gateway without keys, with both kinds of streams."""
+    with serving(shared_upstream, stream=request.param) as url, httpx.Client(base_url=url) as client:
         yield client

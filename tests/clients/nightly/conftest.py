@@ -41,9 +41,12 @@ def network(outside: socket.socket) -> Iterator[Loopback]:
         pytest.skip(f"no network namespace with nothing but loopback: {error}")
 
 
-@pytest.fixture(scope="session")
-def gateway(shared_upstream: Upstream, outside: socket.socket, network: Loopback) -> Iterator[httpx.Client]:
-    """The control plane of a gateway with keys: every client has to present the key of its session."""
+@pytest.fixture(scope="session", params=["synthesised", "incremental"])
+def gateway(
+    request: pytest.FixtureRequest, shared_upstream: Upstream, outside: socket.socket, network: Loopback
+) -> Iterator[httpx.Client]:
+    """The control plane of a gateway with keys: every client has to present the key of its session. Both kinds of
+    streams, since most clients stream."""
     admin = secrets.token_urlsafe()
     config = Config(
         tokenizer=fixture_path("chatml"),
@@ -51,9 +54,11 @@ def gateway(shared_upstream: Upstream, outside: socket.socket, network: Loopback
         backend_url=shared_upstream.url,
         tool_parser="hermes",
         api_key=admin,
+        stream=request.param,
     )
+    sockets = [each.dup() for each in (outside, network.listener)]  # a server closes what it served
     with (
-        serving(create_app(config), sockets=[outside, network.listener]) as url,
+        serving(create_app(config), sockets=sockets) as url,
         httpx.Client(base_url=url, headers={"authorization": f"Bearer {admin}"}) as client,
     ):
         yield client
