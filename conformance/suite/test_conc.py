@@ -153,7 +153,8 @@ def test_request_asked_several_times_at_once(session, upstream):
     talk.trajectories()
     held.release()
 
-    expect({each.reply().text for each in (first, *others)}).equals({"Red", "Green", "Blue"}, "the answers")
+    replies = [first.reply(), *(other.reply() for other in others)]
+    expect({reply.text for reply in replies}).equals({"Red", "Green", "Blue"}, "the answers")
     expect(session.trajectories()).conserve(upstream)
 
 

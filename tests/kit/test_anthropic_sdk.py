@@ -34,8 +34,10 @@ def handle(reference_url: str) -> dict[str, str]:
     return httpx.post(f"{reference_url}/sessions", json={}).json()
 
 
-def client_of(handle: dict[str, str]) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=handle["anthropic_base_url"], api_key="unused", max_retries=0)
+@pytest.fixture
+def client(handle: dict[str, str]) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=handle["anthropic_base_url"], api_key="unused", max_retries=0) as client:
+        yield client
 
 
 def ask(client: anthropic.Anthropic, stream: bool, **request: Any) -> anthropic.types.Message:
@@ -48,9 +50,8 @@ def ask(client: anthropic.Anthropic, stream: bool, **request: Any) -> anthropic.
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 def test_three_turns_with_a_tool_call(
-    reference_url: str, handle: dict[str, str], upstream: Upstream, stream: bool
+    reference_url: str, handle: dict[str, str], client: anthropic.Anthropic, upstream: Upstream, stream: bool
 ) -> None:
-    client = client_of(handle)
     upstream.says("Hello! What would you like to know?")
     upstream.says("I will look.", tool_calls=[{"name": "weather", "arguments": {"city": "Zürich"}}])
     upstream.says("It is sunny in Zürich ☀.")
@@ -100,8 +101,7 @@ def as_rendered(upstream: Upstream, system: str) -> str:
     return render.rstrip("\n")
 
 
-def test_tokens_are_counted_as_a_turn_would_send_them(handle: dict[str, str], upstream: Upstream) -> None:
-    client = client_of(handle)
+def test_tokens_are_counted_as_a_turn_would_send_them(client: anthropic.Anthropic, upstream: Upstream) -> None:
     messages: list[Any] = [{"role": "user", "content": f"{upstream.nonce} Hi"}]
     counted = client.messages.count_tokens(model="any", messages=messages, tools=[TOOL])
     assert upstream.calls == []
@@ -110,18 +110,18 @@ def test_tokens_are_counted_as_a_turn_would_send_them(handle: dict[str, str], up
     assert counted.input_tokens == answer.usage.input_tokens
 
 
-def test_models_are_listed(handle: dict[str, str]) -> None:
-    (model,) = client_of(handle).models.list()
+def test_models_are_listed(client: anthropic.Anthropic) -> None:
+    (model,) = client.models.list()
     assert model.id == model.display_name == "default"
 
 
-def test_refusal_is_the_error_of_its_status(handle: dict[str, str]) -> None:
+def test_refusal_is_the_error_of_its_status(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.BadRequestError, match="max_tokens must be a positive integer"):
-        ask(client_of(handle), False, messages=[{"role": "user", "content": "Hi"}], max_tokens=0)
+        ask(client, False, messages=[{"role": "user", "content": "Hi"}], max_tokens=0)
 
 
-def test_unknown_session_is_not_found(handle: dict[str, str]) -> None:
-    elsewhere = {**handle, "anthropic_base_url": handle["anthropic_base_url"] + "0"}
+def test_unknown_session_is_not_found(client: anthropic.Anthropic) -> None:
+    elsewhere = client.with_options(base_url=f"{str(client.base_url).rstrip('/')}0")
     with pytest.raises(anthropic.NotFoundError) as refused:
-        ask(client_of(elsewhere), True, messages=[{"role": "user", "content": "Hi"}])
+        ask(elsewhere, True, messages=[{"role": "user", "content": "Hi"}])
     assert refused.value.body["error"]["type"] == "not_found_error"

@@ -67,8 +67,10 @@ class Rollout:
 
 
 @pytest.fixture
-def rollout(reference_url: str, upstream: Upstream) -> Rollout:
-    return Rollout(reference_url, upstream)
+def rollout(reference_url: str, upstream: Upstream) -> Iterator[Rollout]:
+    rollout = Rollout(reference_url, upstream)
+    with rollout.client:
+        yield rollout
 
 
 def answer_of(response: Response, text: str) -> list[Any]:

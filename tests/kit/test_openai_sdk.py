@@ -39,10 +39,21 @@ def ask(client: openai.OpenAI, messages: list, stream: bool) -> ChatCompletionMe
         return events.get_final_completion().choices[0].message
 
 
+@pytest.fixture
+def handle(reference_url: str) -> dict[str, str]:
+    return httpx.post(f"{reference_url}/sessions", json={}).json()
+
+
+@pytest.fixture
+def client(handle: dict[str, str]) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=handle["base_url"], api_key="unused", max_retries=0) as client:
+        yield client
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-def test_three_turns_with_a_tool_call(reference_url: str, upstream: Upstream, stream: bool) -> None:
-    handle = httpx.post(f"{reference_url}/sessions", json={}).json()
-    client = openai.OpenAI(base_url=handle["base_url"], api_key="unused", max_retries=0)
+def test_three_turns_with_a_tool_call(
+    reference_url: str, handle: dict[str, str], client: openai.OpenAI, upstream: Upstream, stream: bool
+) -> None:
     upstream.says("Hello! What would you like to know?")
     upstream.says(tool_calls=[{"name": "weather", "arguments": {"city": "Zürich"}}])
     upstream.says("It is sunny in Zürich ☀.")
