@@ -45,11 +45,11 @@ def test_streamed_invocation_is_not_buffered(session, upstream):
 
 
 @pytest.mark.requirement(id="INV-028")
-@pytest.mark.parametrize("text", ["Hello", LINES["empty-line"], LINES["crlf"], LINES["cr"]], ids=repr)
-def test_each_line_of_a_chunk_is_a_data_line(session, upstream, check, text):
+@pytest.mark.parametrize("lines", ["lf", "empty-line", "crlf", "cr"])
+def test_each_line_of_a_chunk_is_a_data_line(session, upstream, check, lines):
     """Each line of a streamed chunk, an empty one included, stands behind `data: ` of its own, a blank line ends the
     frame, and no CR stands in it."""
-    upstream.says(text)
+    upstream.says(LINES[lines])
 
     reply = as_declared(session.invoke("Hi", stream=True), check)
 
