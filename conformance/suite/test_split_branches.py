@@ -121,13 +121,14 @@ def test_compacted_history_loses_no_token(session, upstream, kept):
     """A history whose middle was left out or replaced by a summary loses no sampled token: what was said before it is
     exported once."""
     talk = Conversation(session, upstream).as_if(system("Be brief."))
-    for number, answer in enumerate(("Apple", "Mango", "Banana")):
+    answers = ("Apple", "Mango", "Banana", "Papaya", "Cherry")
+    for number, answer in enumerate(answers[:3]):
         talk.turn(f"Question {number}", answer)
     compacted = talk.as_if(*kept(talk.messages))
-    compacted.turn("Go on", "Papaya")
-    compacted.turn("And on", "Cherry")
+    compacted.turn("Go on", answers[3])
+    compacted.turn("And on", answers[4])
 
-    expect(session.trajectories()).train_on(upstream, 0, 1, 2, 3, 4)
+    expect(session.trajectories()).say(upstream.tokenizer, *answers)
 
 
 @pytest.mark.requirement(id="SPLIT-008")
@@ -137,7 +138,7 @@ def test_compacted_history_loses_no_token(session, upstream, kept):
         pytest.param([user("Hi"), assistant("Hello")], id="answer"),
         pytest.param([user("Hi"), assistant("Hello"), user("Well?"), assistant("Fine")], id="answers"),
         pytest.param(
-            [user("Look"), assistant(None, tool_calls=[tool_call("search")]), tool("Sun"), assistant("It is")],
+            [user("Look"), assistant("", tool_calls=[tool_call("search")]), tool("Sun"), assistant("It is")],
             id="tool-call",
         ),
     ],
@@ -217,7 +218,7 @@ FOREIGN = [
     pytest.param([user("Then?"), assistant("Then"), user("And?")], id="between-users"),
     pytest.param([assistant("Besides"), user("And?")], id="behind-the-answer"),
     pytest.param(
-        [user("Look"), assistant(None, tool_calls=[tool_call("search")]), *results({}, "Sun")], id="tool-call"
+        [user("Look"), assistant("", tool_calls=[tool_call("search")]), *results({}, "Sun")], id="tool-call"
     ),
 ]
 

@@ -166,7 +166,7 @@ def test_history_with_another_tool_call_starts_a_trajectory(session, upstream, p
 @pytest.mark.parametrize("arguments", ['{"query": "weather"', "weather", ""])
 def test_arguments_that_are_no_json_continue(session, upstream, arguments):
     """Arguments of a tool call that are no JSON, echoed as they were, continue the trajectory."""
-    call = assistant(None, tool_calls=[tool_call("search", arguments)])
+    call = assistant("", tool_calls=[tool_call("search", arguments)])
     talk = Conversation(session, upstream, tools=[SEARCH]).as_if(user("Look it up"), call)
     talk.turn(tool("It is sunny."), "Sunny")
     talk.turn("Thanks", "You are welcome")

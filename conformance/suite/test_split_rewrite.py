@@ -12,8 +12,8 @@ from conformance.session import assistant, system, tool, tool_call, user
 REWRITES = [
     pytest.param([user("That was wrong.")], id="error"),
     pytest.param([assistant("Edited"), user("Go on")], id="edited"),
-    pytest.param([assistant("Wronger"), user("Go on")], id="longer"),
-    pytest.param([assistant(None, tool_calls=[tool_call("search")]), tool("Sun")], id="tool-call"),
+    pytest.param([assistant("A longer answer, and a better one"), user("Go on")], id="longer"),
+    pytest.param([assistant("", tool_calls=[tool_call("search")]), tool("Sun")], id="tool-call"),
     pytest.param([user("And"), user("another thing")], id="two-users"),
 ]
 
@@ -53,11 +53,9 @@ def test_rewrite_goes_on_in_the_same_trajectory(session, upstream, rewritten):
 @pytest.mark.parametrize("rewritten", REWRITES)
 def test_replaced_answer_is_not_exported_as_sampled(session, upstream, rewritten):
     """An answer that was replaced is not exported as sampled, and all others are."""
-    talk = two_turns(session, upstream).back()
-    talk.turn(rewritten, "Sorry")
-    talk.turn("Fine now", "Good")
+    two_turns(session, upstream).back().turn(rewritten, "Sorry")
 
-    expect(session.trajectories()).train_on(upstream, 0, 2, 3)
+    expect(session.trajectories()).train_on(upstream, 0, 2)
 
 
 @pytest.mark.requirement(id="SPLIT-019")
@@ -173,7 +171,7 @@ def test_rewrite_under_a_turn_in_flight_gives_up_nothing(session, upstream):
     hold.release()
     later.reply()
 
-    expect(session.trajectories()).train_on(upstream, 0, 1, 2, 3)
+    expect(session.trajectories()).say(upstream.tokenizer, "Hello", "Wrong", "Sorry", "Later")
 
 
 @pytest.mark.requirement(id="SPLIT-028")
@@ -191,9 +189,10 @@ def test_rewrite_without_room_leaves_nothing_unsent(sessions, upstream):
     """A rewrite for which there is no room closes the trajectory behind the answer before it: nothing that was not sent
     to the model is exported."""
     session = sessions.open(prompt_length=200, response_length=100)
-    two_turns(session, upstream).back().ask("That was wrong. " * 300)
+    two_turns(session, upstream).back().ask("Too long to be sent. " * 300)
 
-    expect(session.trajectories()).have_true_context(upstream).train_on(upstream, 0)
+    tokenizer = upstream.tokenizer
+    expect(session.trajectories()).say(tokenizer, "Hello").leave_out(tokenizer, "Wrong", "Too long")
 
 
 @pytest.mark.requirement(id="SPLIT-030")
@@ -224,7 +223,8 @@ def test_first_rewrite_replaces_the_answer(session, upstream, rewritten):
     talk.turn("Hi", "Wrong")
     talk.back().turn(rewritten, "Sorry")
 
-    expect(session.trajectories()).count(1).train_on(upstream, 1)
+    tokenizer = upstream.tokenizer
+    expect(session.trajectories()).count(1).say(tokenizer, "Sorry").leave_out(tokenizer, "Wrong")
 
 
 @pytest.mark.requirement(id="SPLIT-033")
