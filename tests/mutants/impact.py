@@ -94,9 +94,9 @@ class Baseline:
     def _answered(self, answer: Answer) -> None:
         self.answers.append((self.current, copy(answer)))
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        file, _, name = nodeid.partition("::")
-        self.current = f"{Path(file).name}::{name}"
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        self.current = name_of(item)
 
     def pytest_gateway_check_finished(self, requirement: Requirement) -> None:
         self.checks.setdefault(requirement.id, set()).add(self.current)
@@ -114,7 +114,11 @@ class Selection:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if f"{item.path.name}::{item.name}" in self.checks]
+        items[:] = [item for item in items if name_of(item) in self.checks]
+
+
+def name_of(item: pytest.Item) -> str:
+    return f"{item.path.name}::{item.name}"
 
 
 def _changes(sabotage: Sabotage, answer: Answer) -> bool:
