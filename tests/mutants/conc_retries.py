@@ -115,7 +115,8 @@ def remembered_answer_is_recorded_again(gateway: Sabotage) -> None:
         before = self._tree._sequence
         answer = await original(self, turn)
         chains = self._tree.chains()
-        if self._retries is not None and chains and self._tree._sequence == before:
+        retried = self._retries is not None and (turn.idempotency_key or turn.retry_count)
+        if retried and chains and self._tree._sequence == before:
             tip = chains[-1].tip
             same = {"asked": tip.asked, "keys": tip.keys, "depth": tip.depth, "turns": tip.turns}
             self._commit(self._tree.grow(Match(tip.parent), **same, context=tip.context, sampled=tip.sampled))
