@@ -124,7 +124,7 @@ def message_of_a_failed_turn_is_sent_with_the_next(gateway: Sabotage) -> None:
     _keeps_pending(gateway, when_repeated=False)
 
 
-@mutant("COMMIT-004")
+@mutant("COMMIT-004", also=("SPLIT-011",))
 def second_conversation_closes_the_first(gateway: Sabotage) -> None:
     """The first conversation is closed when a second one starts, and stays closed when that start fails."""
     plans = _plans(gateway)
@@ -141,7 +141,7 @@ def second_conversation_closes_the_first(gateway: Sabotage) -> None:
     _around_turns(gateway, attempt)
 
 
-@mutant("COMMIT-004")
+@mutant("COMMIT-004", also=("SPLIT-011",))
 def failed_second_conversation_drops_the_first(gateway: Sabotage) -> None:
     """The place of the first conversation is taken before the second one has succeeded."""
     plans = _plans(gateway)
@@ -158,7 +158,7 @@ def failed_second_conversation_drops_the_first(gateway: Sabotage) -> None:
     _around_turns(gateway, attempt)
 
 
-@mutant("COMMIT-005")
+@mutant("COMMIT-005", also=("SPLIT-022",))
 def refusal_of_the_upstream_is_recorded(gateway: Sabotage) -> None:
     """A turn that the engine refuses as the caller's fault is recorded without a generation."""
     plans = _plans(gateway)

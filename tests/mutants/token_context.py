@@ -46,7 +46,14 @@ def appending(sabotage: Sabotage, *roles: str) -> Callable[[Callable[[TemplateCo
     return install
 
 
-@mutant("TOKEN-010")
+@mutant(
+    "TOKEN-010",
+    also=(
+        "SPLIT-014",
+        "SPLIT-020",
+        "SPLIT-021",
+    ),
+)
 def start_token_is_doubled(sabotage: Sabotage) -> None:
     """The template writes a start token, and the tokenizer adds another one."""
 
@@ -56,7 +63,14 @@ def start_token_is_doubled(sabotage: Sabotage) -> None:
         return [ids[0], *ids]
 
 
-@mutant("TOKEN-010")
+@mutant(
+    "TOKEN-010",
+    also=(
+        "SPLIT-014",
+        "SPLIT-020",
+        "SPLIT-021",
+    ),
+)
 def generation_prompt_is_forgotten(sabotage: Sabotage) -> None:
     """The first context is rendered without a generation prompt."""
 
@@ -132,7 +146,14 @@ def tool_messages_are_wrapped_one_by_one(sabotage: Sabotage) -> None:
         return codec.vocabulary.encode(text.replace(seam, seam.replace("\n", "<|im_end|>\n<|im_start|>user\n")))
 
 
-@mutant("TOKEN-015", bugs=(55,))
+@mutant(
+    "TOKEN-015",
+    also=(
+        "SPLIT-002",
+        "SPLIT-003",
+    ),
+    bugs=(55,),
+)
 def history_is_tokenised_anew(sabotage: Sabotage) -> None:
     """The history is sent as the tokenizer writes its text, and recorded as it was sampled."""
 
@@ -144,7 +165,7 @@ def history_is_tokenised_anew(sabotage: Sabotage) -> None:
         return replace(plan, context=context) if plan.path else plan
 
 
-@mutant("TOKEN-015", also=("TOKEN-016", "TOKEN-019"), bugs=(31,))
+@mutant("TOKEN-015", also=("TOKEN-016", "TOKEN-019", "SPLIT-002", "SPLIT-003", "SPLIT-037", "SPLIT-040"), bugs=(31,))
 def history_is_rendered_anew(sabotage: Sabotage) -> None:
     """Each turn renders the whole conversation, and splits where the render is not what was sampled."""
 

@@ -14,10 +14,12 @@ from reference_gateway.wire import openai_chat, openai_messages
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 
+BRANCHES = tuple(f"SPLIT-{number:03}" for number in range(1, 54))
+"""Area SPLIT, much of which hangs on a gateway that knows how to go on and how to branch."""
 CONTINUATIONS = tuple(f"TOKEN-{number:03}" for number in (15, 17, 18, 19, 20, 21, 22, 23, 24, 26, 30))
 
 
-@mutant("TOKEN-016", bugs=(31,))
+@mutant("TOKEN-016", also=("SPLIT-040",), bugs=(31,))
 def answer_is_compared_as_it_was_stripped(sabotage: Sabotage) -> None:
     """The recorded answer is stripped before it is compared, and its echo is not."""
 
@@ -32,7 +34,7 @@ def answer_is_compared_as_it_was_stripped(sabotage: Sabotage) -> None:
         original(session, plan, generation, logprobs, {**message, "content": message["content"].strip()}, *rest)
 
 
-@mutant("TOKEN-016", also=CONTINUATIONS, bugs=(38,))
+@mutant("TOKEN-016", also=(*CONTINUATIONS, *BRANCHES), bugs=(38,))
 def every_request_starts_a_trajectory(sabotage: Sabotage) -> None:
     """Each request is a trajectory of its own, prompt and answer."""
 
@@ -54,7 +56,7 @@ def null_content_is_not_empty_content(sabotage: Sabotage) -> None:
         return ["null"] if content is None else original(content)
 
 
-@mutant("TOKEN-018", bugs=(10,))
+@mutant("TOKEN-018", also=("SPLIT-034",), bugs=(10,))
 def tool_call_ids_are_compared(sabotage: Sabotage) -> None:
     """The ids of tool calls are part of a message's identity."""
 
@@ -179,7 +181,14 @@ def system_message_is_not_compared(sabotage: Sabotage) -> None:
         return ["system"] if message["role"] == "system" else original(message, *args, **kwargs)
 
 
-@mutant("TOKEN-024", bugs=(27,))
+@mutant(
+    "TOKEN-024",
+    also=(
+        "SPLIT-024",
+        "SPLIT-047",
+    ),
+    bugs=(27,),
+)
 def text_is_compared_by_length(sabotage: Sabotage) -> None:
     """Two messages of a user with the same number of characters are the same message."""
 
@@ -189,7 +198,7 @@ def text_is_compared_by_length(sabotage: Sabotage) -> None:
         return [role, len(content) if role == "user" and isinstance(content, str) else content, *rest]
 
 
-@mutant("TOKEN-024", also=("TOKEN-026",), bugs=(38,))
+@mutant("TOKEN-024", also=("TOKEN-026", *BRANCHES), bugs=(38,))
 def only_roles_are_compared(sabotage: Sabotage) -> None:
     """A request continues whatever has as many messages of the same roles."""
 
@@ -207,7 +216,7 @@ def tools_are_not_compared(sabotage: Sabotage) -> None:
         return original(None)
 
 
-@mutant("TOKEN-026", bugs=(5,))
+@mutant("TOKEN-026", also=(*BRANCHES,), bugs=(5,))
 def one_conversation_at_a_time(sabotage: Sabotage) -> None:
     """A new conversation closes the one before, although the gateway declares that it has several."""
 
@@ -216,7 +225,7 @@ def one_conversation_at_a_time(sabotage: Sabotage) -> None:
         return replace(original(options), multi_chain=False)
 
 
-@mutant("TOKEN-026", bugs=(25,))
+@mutant("TOKEN-026", also=(*BRANCHES,), bugs=(25,))
 def only_the_latest_conversation_goes_on(sabotage: Sabotage) -> None:
     """A conversation that is not the latest is rendered anew when it goes on."""
 
@@ -236,7 +245,13 @@ def exporting_one_per(sabotage: Sabotage, key: Any) -> None:
         return [chain for chain in chains if kept[key(chain)] is chain]
 
 
-@mutant("TOKEN-027")
+@mutant(
+    "TOKEN-027",
+    also=(
+        "SPLIT-001",
+        "SPLIT-025",
+    ),
+)
 def later_answer_overwrites_the_earlier(sabotage: Sabotage) -> None:
     """Answers are kept by their request, so that a repeat overwrites the answer before."""
     exporting_one_per(sabotage, lambda chain: chain.tip.asked[0])

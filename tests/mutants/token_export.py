@@ -168,7 +168,7 @@ def prompt_is_recorded_without_generation_prompt(sabotage: Sabotage) -> None:
             del each.prompt_ids[-len(codec.vocabulary.encode(codec.seams.generation_prompt)) :]
 
 
-@mutant("TOKEN-006", bugs=(50,))
+@mutant("TOKEN-006", also=("SPLIT-028",), bugs=(50,))
 def gap_is_recorded_without_separator(sabotage: Sabotage) -> None:
     """The turn separator is sent to the engine, but not recorded."""
 
@@ -190,7 +190,17 @@ def shared_turn_is_trained_in_each_branch(sabotage: Sabotage) -> None:
         return [], shared + own
 
 
-@mutant("TOKEN-007", bugs=(63,))
+@mutant(
+    "TOKEN-007",
+    also=(
+        "SPLIT-024",
+        "SPLIT-025",
+        "SPLIT-027",
+        "SPLIT-030",
+        "SPLIT-043",
+    ),
+    bugs=(63,),
+)
 def branched_trajectory_is_dropped(sabotage: Sabotage) -> None:
     """A branch is exported in place of the trajectory that it left, and what that one sampled is lost."""
 
@@ -201,7 +211,7 @@ def branched_trajectory_is_dropped(sabotage: Sabotage) -> None:
         return [chain for chain in chains if chain.id not in left]
 
 
-@mutant("TOKEN-008", bugs=(28, 36))
+@mutant("TOKEN-008", also=("SPLIT-004",), bugs=(28, 36))
 def end_of_turn_is_added_after_length(sabotage: Sabotage) -> None:
     """Whatever was sampled gets an end-of-turn id, also what stopped for length."""
 
