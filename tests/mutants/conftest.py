@@ -13,7 +13,7 @@ load_all()
 
 
 class Gathered:
-    """Mutant -> the requirements that failed; published when the run judged every mutant by all profiles."""
+    """Mutant -> the requirements that failed; published when the run judged every mutant by all areas."""
 
     def __init__(self, whole: bool) -> None:
         self.whole = whole
@@ -44,7 +44,7 @@ class Gathered:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--whole", action="store_true", help="Judge each mutant by all profiles, and publish the matrix")
+    parser.addoption("--whole", action="store_true", help="Judge each mutant by all areas, and publish the matrix")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -74,7 +74,7 @@ def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str, plugi
     verdicts.exit_code = pytest.main(
         [
             *("-c", str(folder / "pytest.ini"), "--rootdir", str(folder), "-p", "no:cacheprovider", "-q", "-s"),
-            *("--gateway-url", url, "--gateway-upstream-port", port, "--gateway-timeout-scale", "0.4"),
+            *("--gateway-url", url, "--gateway-upstream-port", port, "--gateway-timeout-scale", "1"),
             *("--gateway-snapshots", str(KIT_SHAPES), *arguments),
         ],
         plugins=[verdicts, *plugins],

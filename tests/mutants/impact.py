@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import reference_gateway
-from conformance.requirements import Catalogue, Requirement
+from conformance.requirements import Requirement
 from conformance.upstream.client import Upstream
 from tests.mutants.harness import run_suite, serving
 from tests.mutants.registry import Mutant
@@ -79,12 +79,9 @@ class Baseline:
         return found
 
     def near(self, mutant: Mutant) -> set[str]:
-        """The checks of the profiles in which the mutant's named requirements stand."""
-        catalogue = Catalogue.load()
-        profiles = {catalogue.get(one).profile for one in (mutant.kills, *mutant.also)}
-        return {
-            check for one, checks in self.checks.items() if catalogue.get(one).profile in profiles for check in checks
-        }
+        """The checks of the areas in which the requirements that the mutant names stand."""
+        areas = {area_of(one) for one in (mutant.kills, *mutant.also)}
+        return {check for one, checks in self.checks.items() if area_of(one) in areas for check in checks}
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
@@ -115,6 +112,10 @@ class Selection:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if name_of(item) in self.checks]
+
+
+def area_of(requirement: str) -> str:
+    return requirement.partition("-")[0]
 
 
 def name_of(item: pytest.Item) -> str:
