@@ -12,8 +12,8 @@ from tests.mutants.sabotage import Sabotage
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`kills` is the requirement that must fail. `also` names others that may fail as its consequence; any other failure
-    in the areas of those is a defect of the suite. `story` says in one line what someone could have shipped."""
+    """`kills` is the requirement that must fail. `also` names others that may fail as its consequence; any other
+    failure in the areas of these is a defect of the suite. `story` says in one line what someone could have shipped."""
 
     name: str
     kills: str
