@@ -16,6 +16,7 @@ from tests.mutants.token_export import exporting
 
 Attempt = Callable[[Any, Session, Turn, list[bytes]], Awaitable[Answer]]
 BUSY = 6
+OVERLAPPING = ("CONC-002", "CONC-003", "CONC-004", "CONC-005")
 
 
 def around_attempts(gateway: Sabotage, attempt: Attempt) -> None:
@@ -30,7 +31,7 @@ def _in_flight(tree: Tree) -> list[Node]:
     return [chain.tip for chain in tree.chains() if chain.in_flight]
 
 
-@mutant("CONC-001")
+@mutant("CONC-001", also=("ISO-007", "ISO-008"))
 def first_turns_of_a_session_are_serialised(gateway: Sabotage) -> None:
     """A session that has no trajectory yet runs one turn at a time, so that only one of them creates it."""
     locks: dict[Session, asyncio.Lock] = {}
@@ -44,7 +45,7 @@ def first_turns_of_a_session_are_serialised(gateway: Sabotage) -> None:
     around_attempts(gateway, attempt)
 
 
-@mutant("CONC-001", also=("CONC-002", "CONC-003", "CONC-004", "CONC-005", "BUDGET-018", "SPLIT-027"), bugs=(6,))
+@mutant("CONC-001", also=(*OVERLAPPING, "BUDGET-018", "SPLIT-027", "ISO-007", "ISO-008"), bugs=(6,))
 def lock_of_the_session_is_held_for_the_whole_turn(gateway: Sabotage) -> None:
     """A session runs one turn at a time, whatever it was created with."""
 
