@@ -190,7 +190,7 @@ def refused_request_extends_the_trajectory(gateway: Sabotage) -> None:
             raise
 
 
-@mutant("COMMIT-007")
+@mutant("COMMIT-007", also=("SPLIT-023",))
 def failed_turn_is_counted(gateway: Sabotage) -> None:
     """A counter in the session's state goes up when a turn starts, not when it has succeeded."""
 
@@ -233,7 +233,7 @@ def stream_records_the_turn_however_it_ends(gateway: Sabotage) -> None:
     _around_turns(gateway, attempt)
 
 
-@mutant("COMMIT-009", bugs=(41,))
+@mutant("COMMIT-009", also=("SPLIT-027",), bugs=(41,))
 def failure_drops_the_turns_in_flight_of_all_sessions(gateway: Sabotage) -> None:
     """The turns in flight stand in one table for all sessions, and a failure clears it."""
     in_flight: dict[Session, bool] = {}

@@ -10,7 +10,7 @@ from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
 
-@mutant("LIFE-020")
+@mutant("LIFE-020", also=("SPLIT-028",))
 def only_known_defaults_are_merged(gateway: Sabotage) -> None:
     """Of a session's sampling defaults only the temperature and the token limit are merged."""
 
