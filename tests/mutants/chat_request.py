@@ -22,8 +22,8 @@ KNOWN = frozenset(
 
 def _on_message(gateway: Sabotage, change: Callable[[Any], Any]) -> None:
     @gateway.wrap(openai_messages, "_message")
-    def message(original: Any, each: Any, where: str) -> Any:
-        return original(change(each), where)
+    def message(original: Any, each: Any, *where: Any) -> Any:
+        return original(change(each), *where)
 
 
 @mutant("CHAT-019")

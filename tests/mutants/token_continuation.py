@@ -48,8 +48,8 @@ def null_content_is_not_empty_content(sabotage: Sabotage) -> None:
     """Null content and empty content are different messages."""
 
     @sabotage.wrap(openai_messages, "_content")
-    def keep_null(original: Any, content: Any, where: str) -> Any:
-        return None if content is None else original(content, where)
+    def keep_null(original: Any, content: Any, *where: Any) -> Any:
+        return None if content is None else original(content, *where)
 
     @sabotage.wrap(identity, "_content")
     def compare_null(original: Any, content: Any) -> Any:
@@ -84,9 +84,9 @@ def parts_are_not_a_string(sabotage: Sabotage) -> None:
     """Content as a list of parts is never the same as a string."""
 
     @sabotage.wrap(openai_messages, "_content")
-    def keep_list(original: Any, content: Any, where: str) -> Any:
-        original(content, where)
-        return content if isinstance(content, list) else original(content, where)
+    def keep_list(original: Any, content: Any, *where: Any) -> Any:
+        original(content, *where)
+        return content if isinstance(content, list) else original(content, *where)
 
     @sabotage.wrap(identity, "_content")
     def compare_list(original: Any, content: Any) -> Any:
@@ -97,8 +97,8 @@ def remembering(sabotage: Sabotage, *fields: str) -> None:
     """Let these fields of a message take part in its identity, where it has them."""
 
     @sabotage.wrap(openai_messages, "_message")
-    def keep(original: Any, message: Any, where: str) -> Any:
-        return {**original(message, where), "kept": {name: message[name] for name in fields if name in message}}
+    def keep(original: Any, message: Any, *where: Any) -> Any:
+        return {**original(message, *where), "kept": {name: message[name] for name in fields if name in message}}
 
     @sabotage.wrap(identity, "_canonical")
     def compare(original: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
@@ -116,8 +116,8 @@ def empty_tool_calls_are_compared(sabotage: Sabotage) -> None:
     """An empty list of tool calls makes another message."""
 
     @sabotage.wrap(openai_messages, "_message")
-    def keep(original: Any, message: Any, where: str) -> Any:
-        read = original(message, where)
+    def keep(original: Any, message: Any, *where: Any) -> Any:
+        read = original(message, *where)
         return {**read, "tool_calls": []} if message.get("tool_calls") == [] else read
 
     @sabotage.wrap(identity, "_canonical")
