@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.fixtures import fixture_path
 from tests.kit.plugin.conftest import Kit, counts
+
+NOWHERE = ("--gateway-url", "http://127.0.0.1:1")
 
 
 def assert_one_sentence(result: pytest.RunResult, *parts: str) -> None:
@@ -33,23 +36,23 @@ def test_two_targets(kit: Kit) -> None:
         (["--gateway", "mine"], "--gateway takes reference or fixture, not 'mine'"),
         (["--gateway-url", "localhost:8000"], "--gateway-url takes a URL such as http://127.0.0.1:8000"),
         (
-            ["--gateway-url", "http://127.0.0.1:1", "--gateway-level", "SHALL"],
+            [*NOWHERE, "--gateway-level", "SHALL"],
             "--gateway-level takes MUST, SHOULD or MAY",
         ),
         (
-            ["--gateway-url", "http://127.0.0.1:1", "--gateway-timeout-scale", "fast"],
+            [*NOWHERE, "--gateway-timeout-scale", "fast"],
             "--gateway-timeout-scale takes a number",
         ),
         (
-            ["--gateway-url", "http://127.0.0.1:1", "--gateway-profile", "nonsense"],
+            [*NOWHERE, "--gateway-profile", "nonsense"],
             "no profile 'nonsense'; known: openai-chat",
         ),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-only", "STREAM-999"], "no requirement 'STREAM-999'"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-only", "STRAEM-*"], "no requirement 'STRAEM-*'"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "htpp"], "did you mean 'http'?"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "no.such:Driver"], "cannot be imported"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "json:dumps"], "is not a subclass of"),
-        (["--gateway-url", "http://127.0.0.1:1", "--gateway-tokenizer", "nowhere"], "nowhere"),
+        ([*NOWHERE, "--gateway-only", "STREAM-999"], "no requirement 'STREAM-999'"),
+        ([*NOWHERE, "--gateway-only", "STRAEM-*"], "no requirement 'STRAEM-*'"),
+        ([*NOWHERE, "--gateway-driver", "htpp"], "did you mean 'http'?"),
+        ([*NOWHERE, "--gateway-driver", "no.such:Driver"], "cannot be imported"),
+        ([*NOWHERE, "--gateway-driver", "json:dumps"], "is not a subclass of"),
+        ([*NOWHERE, "--gateway-tokenizer", "nowhere"], "nowhere"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -96,3 +99,14 @@ def test_wrong_upstream_port(kit: Kit, odd_server) -> None:
 def test_the_reference_is_not_installed_or_does_not_start(kit: Kit, tmp_path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     assert_one_sentence(kit("--gateway", "reference", "--gateway-tokenizer", str(tmp_path)), "tokenizer")
+
+
+def test_a_tokenizer_of_ones_own(pytester: pytest.Pytester) -> None:
+    arguments = ("--gateway", "reference", "--gateway-tokenizer", str(fixture_path("chars")))
+    result = pytester.runpytest_subprocess(*arguments, "--gateway-only", "TOKEN-002,TOKEN-012")
+    assert set(counts(result)) == {"passed"}
+
+
+def test_an_upstream_with_another_tokenizer(kit: Kit) -> None:
+    result = kit(*NOWHERE, "--gateway-tokenizer", str(fixture_path("chars")))
+    assert_one_sentence(result, "has another tokenizer", "chars")
