@@ -178,11 +178,11 @@ def refused_request_extends_the_trajectory(gateway: Sabotage) -> None:
     """The end of the last turn is written to the trajectory when the next request arrives, before it is checked."""
 
     @gateway.wrap(DataPlane, "_answer")
-    async def answer(original: Any, self: DataPlane, wire: Any, session_id: str, *rest: Any) -> Any:
+    async def answer(original: Any, self: DataPlane, wire: Any, place: Any, *rest: Any) -> Any:
         try:
-            return await original(self, wire, session_id, *rest)
+            return await original(self, wire, place, *rest)
         except RequestRefused:
-            session = self._sessions.get(session_id)
+            session = self._sessions.get(place.session_id)
             for chain in session._tree.chains():
                 match = replace(FRESH, parent=chain.tip, chain=chain.id)
                 same = {"asked": chain.tip.asked, "keys": chain.tip.keys, "depth": 0, "turns": 0}
@@ -209,11 +209,11 @@ def refused_request_is_counted(gateway: Sabotage) -> None:
     """A counter in the session's state goes up with each request, before it is checked."""
 
     @gateway.wrap(DataPlane, "_answer")
-    async def answer(original: Any, self: DataPlane, wire: Any, session_id: str, *rest: Any) -> Any:
+    async def answer(original: Any, self: DataPlane, wire: Any, place: Any, *rest: Any) -> Any:
         try:
-            return await original(self, wire, session_id, *rest)
+            return await original(self, wire, place, *rest)
         except RequestRefused:
-            self._sessions.get(session_id)._tree.rollbacks += 1
+            self._sessions.get(place.session_id)._tree.rollbacks += 1
             raise
 
 
