@@ -217,9 +217,7 @@ def test_tip_hashes_change_with_their_own_turns(session, upstream):
 FOREIGN = [
     pytest.param([user("Then?"), assistant("Then"), user("And?")], id="between-users"),
     pytest.param([assistant("Besides"), user("And?")], id="behind-the-answer"),
-    pytest.param(
-        [user("Look"), assistant("", tool_calls=[tool_call("search")]), *results({}, "Sun")], id="tool-call"
-    ),
+    pytest.param([user("Look"), assistant("", tool_calls=[tool_call("search")]), *results({}, "Sun")], id="tool-call"),
 ]
 
 

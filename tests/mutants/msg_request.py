@@ -97,7 +97,7 @@ def last_text_block_is_the_text(gateway: Sabotage) -> None:
     on_messages(gateway, lambda messages: [*map(last, messages)])
 
 
-@mutant("MSG-026", also=("MSG-084", "MSG-080",), bugs=(37,))
+@mutant("MSG-026", also=("MSG-080", "MSG-084"), bugs=(37,))
 def description_of_a_tool_is_lost(gateway: Sabotage) -> None:
     """A tool is its name and its schema."""
 
