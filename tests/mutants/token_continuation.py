@@ -135,8 +135,8 @@ def empty_tools_are_not_absent_tools(sabotage: Sabotage) -> None:
         return [] if found is None and body.get("tools") == [] else found
 
     @sabotage.wrap(session, "identify_tools")
-    def compare(original: Any, tools: Any) -> Any:
-        return original(["absent"] if tools is None else tools)
+    def compare(original: Any, tools: Any, *partition: Any) -> Any:
+        return original(["absent"] if tools is None else tools, *partition)
 
 
 def comparing_the_request(sabotage: Sabotage, *fields: str) -> None:
@@ -212,8 +212,8 @@ def tools_are_not_compared(sabotage: Sabotage) -> None:
     """A conversation goes on with tools that its context does not have."""
 
     @sabotage.wrap(session, "identify_tools")
-    def alike(original: Any, tools: Any) -> Any:
-        return original(None)
+    def alike(original: Any, tools: Any, *partition: Any) -> Any:
+        return original(None, *partition)
 
 
 @mutant("TOKEN-026", also=(*BRANCHES,), bugs=(5,))

@@ -158,7 +158,7 @@ def gateways_tool_wins(gateway: Sabotage) -> None:
         return replace(made, served={tool.name: (tool, entry) for tool, entry in asked})
 
 
-@mutant("TURN-021", also=("RESP-059",))
+@mutant("TURN-021", also=("RESP-059", "RESP-073"))
 def search_is_always_offered(gateway: Sabotage) -> None:
     """A plain request with tools is offered the gateway's as well."""
 

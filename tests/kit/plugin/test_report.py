@@ -22,14 +22,10 @@ def test_a_green_run_is_conformant_and_short(judge, reference_url: str, suite_fo
     assert result.ret == 0, result.stdout.str()
     jsonschema.validate(report, SCHEMA)
     assert report["verdict"] == "conformant"
-    assert {name: profile["verdict"] for name, profile in report["profiles"].items()} == {
-        "openai-chat": "conformant",
-        "sessions": "conformant",
-        "trajectories": "conformant",
-    }
+    assert {profile["verdict"] for profile in report["profiles"].values()} == {"conformant"}
     text = result.stdout.lines
     start = next(place for place, line in enumerate(text) if "gateway conformance" in line and "==" in line)
-    assert len(text[start:]) <= 10
+    assert len(text[start:]) <= len(report["profiles"]) + 7
 
 
 def test_a_partial_run_is_incomplete(judge, reference_url: str) -> None:
