@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from enum import Enum
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -20,7 +21,14 @@ from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation, chat, sse, wording
 from conformance.transcript import Exchange
 
-ABSENT: Any = object()
+
+class _Absent(Enum):
+    """One value that a copy leaves alone, and whose name is the same in every worker."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Any = _Absent.ABSENT
 """Given as a field or header of a request: leave it out."""
 
 

@@ -93,14 +93,17 @@ class Collector:
         write = terminalreporter.write_line
         terminalreporter.section("gateway conformance")
         write(f"{self.run.target_name}, requirement set {FROZEN_SET}")
-        width = max(map(len, self.report["profiles"]))
-        for name, profile in self.report["profiles"].items():
+        checked = {
+            name: profile for name, profile in self.report["profiles"].items() if any(profile["counts"].values())
+        }
+        width = max(map(len, checked))
+        for name, profile in checked.items():
             good = profile["verdict"] == "conformant"
             counts = ", ".join(
                 f"{count} {kind.replace('_', ' ')}" for kind, count in profile["counts"].items() if count
             )
             color = {"green": good, "red": profile["verdict"] == "not conformant"}
-            write(f"  {name:{width}}  {profile['verdict']:15}  {counts or 'nothing checked'}", **color)
+            write(f"  {name:{width}}  {profile['verdict']:15}  {counts}", **color)
         for text, outcome in (("not tested", Outcome.NOT_TESTED), ("failed", Outcome.FAILED)):
             ids = [each["id"] for each in self.report["requirements"] if each["outcome"] == outcome]
             if ids:
