@@ -167,8 +167,9 @@ class ReferenceGateway:
 
     @classmethod
     def start(cls, upstream: Upstream, tokenizer: Path) -> ReferenceGateway:
+        # -P: the gateway that is installed beside the kit, not a folder of that name in the current directory.
         command = [
-            *(sys.executable, "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
+            *(sys.executable, "-P", "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
             *("--tokenizer", str(tokenizer), "--backend", "vllm", "--backend-url", upstream.url),
             *("--tool-parser", "hermes", "--file-search", str(FILES)),
         ]

@@ -116,7 +116,7 @@ class Upstream:
         """Start a server of our own on loopback; it ends with `close()`, or when this process does. Raises
         `TokenizerError` or `UpstreamError`."""
         tokenizer = Tokenizer.load(tokenizer_dir)
-        command = [sys.executable, "-m", "conformance.upstream", "--until-stdin-closes", "--port", str(port)]
+        command = [sys.executable, "-P", "-m", "conformance.upstream", "--until-stdin-closes", "--port", str(port)]
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(  # noqa: S603  (our own module)
                 [*command, "--tokenizer", str(tokenizer.path)],

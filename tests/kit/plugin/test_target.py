@@ -107,6 +107,12 @@ def test_a_tokenizer_of_ones_own(pytester: pytest.Pytester) -> None:
     assert set(counts(result)) == {"passed"}
 
 
+def test_the_installed_reference_is_judged_not_what_lies_beside(kit: Kit, pytester: pytest.Pytester) -> None:
+    pytester.mkpydir("reference_gateway")
+    result = kit("--gateway", "reference", "--gateway-only", "STREAM-004")
+    assert set(counts(result)) == {"passed"}
+
+
 def test_an_upstream_with_another_tokenizer(kit: Kit) -> None:
     result = kit(*NOWHERE, "--gateway-tokenizer", str(fixture_path("chars")))
     assert_one_sentence(result, "has another tokenizer", "chars")
