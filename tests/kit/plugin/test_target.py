@@ -115,7 +115,7 @@ def test_the_installed_reference_is_judged_not_what_lies_beside(tmp_path: Path) 
     (tmp_path / "reference_gateway").mkdir()
     (tmp_path / "reference_gateway" / "__init__.py").write_text("raise SystemExit('not this one')\n")
     command = [sys.executable, "-P", "-m", "pytest", "--gateway", "reference", "--gateway-only", "STREAM-004"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
