@@ -16,7 +16,7 @@ Sources: contract UA-TRJ-02..05, UA-LP-01, UA-LP-03, UA-ENC-04; design.md, "The 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from conformance.oracles import Violation
@@ -327,22 +327,30 @@ def _conservation(
             missing.append((name, call))
     allowed = superseded if isinstance(superseded, int) else 0
     if len(missing) > allowed:
+        owners = {place: call for call, found in claims.items() for place in found}
         for name, call in missing:
             said = f"; {allowed} of the {len(missing)} missing reported as superseded" if allowed else ""
-            yield Violation(name, "mask 1 once", f"{_whereabouts(evidence, call)}{said}", _lost_cause(evidence, call))
+            where = f"{_whereabouts(evidence, call, owners)}{said}"
+            yield Violation(name, "mask 1 once", where, _lost_cause(evidence, call, owners))
     elif len(missing) < allowed - len(excused - {None}):
         expected = f"{counted(allowed, 'generation')} missing, as reported superseded"
         yield Violation("superseded", expected, f"{len(missing)} missing", "the count of dropped generations is wrong")
 
 
-def _whereabouts(evidence: Evidence, call: Call) -> str:
-    """Where a generation stands that is nowhere trainable."""
+def _whereabouts(evidence: Evidence, call: Call, owners: Mapping[str, Call]) -> str:
+    """Where a generation stands that is nowhere trainable. `owners`: the place of each mask 1 that counts for a call."""
     start, size = count(call.context), count(call.generation)
     found = [track.place(start, start + size) for track in evidence.tracks if track.holds(call)]
-    return f"mask 0 at {'; '.join(found)}" if found else "none: it is in no trajectory"
+    counted_for = [f"the mask 1 at {place} counts for {owners[place]}" for place in found if place in owners]
+    masked = [place for place in found if place not in owners]
+    said = [*counted_for, *([f"mask 0 at {'; '.join(masked)}"] if masked else [])]
+    return "; ".join(said) or "none: it is in no trajectory"
 
 
-def _lost_cause(evidence: Evidence, call: Call) -> str:
+def _lost_cause(evidence: Evidence, call: Call, owners: Mapping[str, Call]) -> str:
     start = count(call.context)
-    in_prompt = [track for track in evidence.tracks if start < track.prompt and track.holds(call)]
+    holding = [track for track in evidence.tracks if track.holds(call)]
+    if any(track.place(start, start + count(call.generation)) in owners for track in holding):
+        return "two calls received and returned the same ids, and the export has one of them: were they taken for one?"
+    in_prompt = any(start < track.prompt for track in holding)
     return "carried in a prompt, but the branch that owns it is not exported" if in_prompt else ""

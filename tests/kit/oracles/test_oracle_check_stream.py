@@ -197,6 +197,28 @@ def test_the_command_prints_the_place_first(tmp_path, capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    ("wire", "old", "new", "place", "where"),
+    [
+        ("openai", '"delta":{"content":"Hello"}', '"delta":{"content":7}', "3:139", "choices[0].delta.content"),
+        ("anthropic", '{"output_tokens":15}', '{"output_tokens":"15"}', "17:112", "usage.output_tokens"),
+        ("responses", '"sequence_number":3', '"sequence_number":2', "11:74", "sequence_number"),
+        ("invocations", "data: !\n", "data: !\ntext\n", "7:1", ""),
+        ("turns", '"num_steps":1', '"num_steps":2', "5:139", "num_steps"),
+    ],
+    ids=["openai", "anthropic", "responses", "invocations", "turns"],
+)
+def test_the_command_rejects_a_planted_fault_of_each_wire_at_its_line_and_column(
+    wire, old, new, place, where, tmp_path, capsys
+):
+    file = tmp_path / "recorded.sse"
+    file.write_text(RECORDED[wire].replace(old, new))
+    assert cli.main(["check-stream", str(file), "--wire", wire]) == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"{file}:{place}: ")
+    assert where in first
+
+
 def test_the_command_writes_json(tmp_path, capsys):
     file = tmp_path / "recorded.sse"
     file.write_text(INVOCATIONS.replace("data: [DONE]\n\n", ""))

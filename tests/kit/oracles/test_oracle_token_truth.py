@@ -513,6 +513,22 @@ def test_a_generation_that_is_lost(trajectories, where, hint):
     assert lost == [Violation('call 0 (2 ids 65 49 = "A1")', "mask 1 once", where, hint)]
 
 
+MERGED = "two calls received and returned the same ids, and the export has one of them: were they taken for one?"
+
+
+@pytest.mark.parametrize(
+    ("more", "beside"),
+    [([], ""), ([trajectory(PROMPT, ("A1" + SEAM, 0), ("A2", 1))], "; mask 0 at trajectory 1, response_ids[0:2]")],
+    ids=["merged", "merged-and-masked"],
+)
+def test_a_lost_twin_whose_ids_count_for_its_sibling(more, beside):
+    calls = [call(PROMPT, "A1"), call(PROMPT, "A1"), *([TWO_CALLS[1]] if more else [])]
+    where = f"the mask 1 at trajectory 0, response_ids[0:2] counts for call 0{beside}"
+    assert conservation([trajectory(PROMPT, ("A1", 1)), *more], calls, decode=decode) == [
+        Violation('call 1 (2 ids 65 49 = "A1")', "mask 1 once", where, MERGED)
+    ]
+
+
 def test_ids_that_nobody_sampled():
     item = trajectory(PROMPT, ("A1", 1), (SEAM, 0), ("A2", 1), (THIRD, 0), ("zz", 1))
     assert conservation([item], TWO_CALLS, decode=decode) == [
