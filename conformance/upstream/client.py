@@ -29,6 +29,7 @@ from urllib.parse import urlencode, urlsplit
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import ledger, script
 from conformance.upstream.dialect import KIT
+from conformance.upstream.inbox import Post
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
 
@@ -279,7 +280,41 @@ class Upstream:
         """The last 1,000 calls that belong to no test that is open, of all processes."""
         return [self._call(document) for document in self._link.request("GET", "/_kit/strays")["calls"]]
 
+    # What the gateway sends by itself
+
+    @property
+    def posts(self) -> list[Post]:
+        """What the gateway posted for this test so far, in order of arrival."""
+        return self._posts({})[1]
+
+    def wait_for_posts(self, n: int, when: str | None = None, timeout: float = 10.0) -> list[Post]:
+        """The posts in which `when` occurs, once there are `n`. Raises `TimeoutError` that says what did arrive."""
+        sought = {"least": n, "timeout": timeout, **({} if when is None else {"when": when})}
+        reached, posts = self._posts(sought)
+        if not reached:
+            what = f" with {when!r}" if when else ""
+            seen = ", ".join(post.text for post in self.posts) or "none"
+            raise TimeoutError(f"the inbox waited {timeout:g} s for {n} posts{what}; posts so far: {seen}")
+        return posts
+
+    def refuses_posts(self, times: int = 1, when: str | None = None, status: int = 503) -> None:
+        """The next `times` posts in which `when` occurs are answered with `status`."""
+        self._link.request("POST", self._path("/posts"), {"times": times, "when": when, "status": status})
+
+    def holds_posts(self, times: int = 1, when: str | None = None) -> None:
+        """The next `times` posts in which `when` occurs are answered only after `release_posts()`."""
+        self._link.request("POST", self._path("/posts"), {"times": times, "when": when, "hold": True})
+
+    def release_posts(self) -> None:
+        """Let every held post be answered."""
+        self._link.request("POST", self._path("/posts/release"), {})
+
     # The wire
+
+    def _posts(self, query: dict[str, Any]) -> tuple[bool, list[Post]]:
+        path = self._path("/posts?" + urlencode(query))
+        answer = self._link.request("GET", path, patience=query.get("timeout", 0.0))
+        return bool(answer["reached"]), [Post(**document) for document in answer["posts"]]
 
     def _say(self, steps: Sequence[Step]) -> list[int]:
         answer = self._link.request("POST", self._path("/steps"), {"steps": [step.to_json() for step in steps]})

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from conformance.upstream.dialect import KIT, MODEL, BadRequest
 from conformance.upstream.engine import NONCE, Engine
+from conformance.upstream.inbox import Answering
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
 
@@ -47,15 +48,26 @@ def routes(engine: Engine) -> list[web.RouteDef]:
         def enough(known: list[Call]) -> bool:
             return sum(outcome is None or call.outcome == outcome for call in known) >= least
 
-        reached = True
-        if least:
-            try:
-                timeout = min(float(request.query.get("timeout", "10")), MAX_WAIT)
-            except ValueError as error:
-                raise BadRequest("timeout must be a number of seconds") from error
-            reached = await engine.wait_for(nonce, enough, timeout)
+        reached = await engine.wait_for(nonce, enough, _timeout(request)) if least else True
         known = engine.calls(nonce)
         return _json({"reached": reached, "calls": [call.to_json() for call in known[since:]]})
+
+    async def answer_posts(request: web.Request) -> web.Response:
+        try:
+            answering = Answering.from_json(await _document(request))
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+        engine.answer_posts(_nonce(request), answering)
+        return _json({})
+
+    async def release_posts(request: web.Request) -> web.Response:
+        engine.release_posts(_nonce(request))
+        return _json({})
+
+    async def posts(request: web.Request) -> web.Response:
+        least = _number(request, "least", 0)
+        found = await engine.posts(_nonce(request), request.query.get("when"), least, _timeout(request))
+        return _json({"reached": len(found) >= least, "posts": [post.to_json() for post in found]})
 
     async def drop(request: web.Request) -> web.Response:
         return _json({"unused": [step.to_json() for step in engine.drop(_nonce(request))]})
@@ -69,6 +81,9 @@ def routes(engine: Engine) -> list[web.RouteDef]:
         web.post("/_kit/{nonce}/steps", say),
         web.post("/_kit/{nonce}/release", release),
         web.get("/_kit/{nonce}/calls", calls),
+        web.post("/_kit/{nonce}/posts", answer_posts),
+        web.post("/_kit/{nonce}/posts/release", release_posts),
+        web.get("/_kit/{nonce}/posts", posts),
         web.delete("/_kit/{nonce}", drop),
     ]
 
@@ -93,6 +108,13 @@ def _nonce(request: web.Request) -> str:
     if NONCE.fullmatch(nonce) is None:
         raise BadRequest(f"{request.match_info['nonce']!r} is not a nonce; one is the letter k and ten digits")
     return nonce
+
+
+def _timeout(request: web.Request) -> float:
+    try:
+        return min(float(request.query.get("timeout", "10")), MAX_WAIT)
+    except ValueError as error:
+        raise BadRequest("timeout must be a number of seconds") from error
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

@@ -14,11 +14,13 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import ledger, script
+from conformance.upstream.inbox import Answering, Inbox, Post
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
 
@@ -80,6 +82,7 @@ class _Conversation:
     calls: list[Call] = field(default_factory=list)
     open: bool = True
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    inbox: Inbox = field(default_factory=Inbox)
 
     def in_flight(self) -> int:
         return sum(call.outcome == ledger.PENDING for call in self.calls)
@@ -167,6 +170,24 @@ class Engine:
 
     def _conversation(self, nonce: str) -> _Conversation:
         conversation = self._conversations.get(nonce)
+    def answer_posts(self, nonce: str, answering: Answering) -> None:
+        """Say how coming posts of `nonce` are answered."""
+        self._conversation(nonce).inbox.answers.append(answering)
+
+    def release_posts(self, nonce: str) -> None:
+        """Let every held post of `nonce` be answered."""
+        conversation = self._conversation(nonce)
+        conversation.inbox.release()
+        conversation.announce()
+
+    async def posts(self, nonce: str, when: str | None, least: int, timeout: float) -> list[Post]:
+        """The posts of `nonce` in which `when` occurs, once there are `least` or `timeout` seconds have passed."""
+        conversation = self._conversation(nonce)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await conversation.until(lambda: len(conversation.inbox.with_text(when)) >= least)
+        return conversation.inbox.with_text(when)
+
         if conversation is None:
             conversation = self._conversations[nonce] = _Conversation(calls=self.calls(nonce))
             self.strays = deque((c for c in self.strays if c.nonce != nonce), maxlen=_STRAYS_KEPT)
@@ -176,6 +197,20 @@ class Engine:
 
     def arrive(self, ask: Ask, headers: Mapping[str, str]) -> Call:
         """Record a call."""
+    async def post(self, text: str, body: dict[str, Any]) -> int | None:
+        """Record what the gateway sent by itself, `text` being its `body`. Returns the status that answers it, once it
+        may be answered; None when it belongs to no test that is open."""
+        known = (self._conversations.get(nonce) for nonce in NONCE.findall(text))
+        conversation = next((one for one in known if one is not None), None)
+        if conversation is None:
+            return None
+        post, answering = conversation.inbox.arrive(body)
+        conversation.announce()
+        await conversation.until(lambda: answering.released)
+        post.status = answering.status
+        conversation.announce()
+        return post.status
+
         nonce = self._nonce(ask.context)
         conversation = self._conversations.get(nonce) if nonce else None
         call = Call(

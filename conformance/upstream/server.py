@@ -22,7 +22,7 @@ from typing import Any
 from aiohttp import web
 
 from conformance.tokenizer import Tokenizer, TokenizerError
-from conformance.upstream import control, ledger
+from conformance.upstream import control, inbox, ledger
 from conformance.upstream.chat import Chat
 from conformance.upstream.completions import Completions
 from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, openai_error, token_ids
@@ -48,6 +48,7 @@ def application(tokenizer: Tokenizer, closed: Callable[[Call], None] | None = No
     app.router.add_post("/tokenize", _tokenize(tokenizer))
     app.router.add_post("/detokenize", _detokenize(tokenizer))
     app.add_routes(control.routes(engine))
+    app.router.add_post(inbox.PATH, _post(engine))
 
     async def close(_: web.Application) -> None:
         engine.drop_all()
@@ -276,6 +277,17 @@ def _reset(request: web.Request) -> None:
 
 async def _models(_: web.Request) -> web.Response:
     card = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "gateway-conformance", "root": MODEL}
+def _post(engine: Engine) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        status = await engine.post(json.dumps(body, ensure_ascii=False), body)
+        if status is None:
+            return _json(openai_error(404, "no test that is open has its nonce in this post"), 404)
+        return _json({} if status < 400 else openai_error(status, "refused, as the test says"), status)
+
+    return handle
+
+
     return _json({"object": "list", "data": [{**card, "parent": None, "max_model_len": 1_000_000, "permission": []}]})
 
 
