@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 RED = (Outcome.FAILED, Outcome.ERROR, Outcome.STALE)
 
+FOUNDATIONS = ("HTTP", "LIFE", "CHAT", "STREAM", "TOKEN", "COMMIT")
+"""The areas that the others lean on: one defect of these can turn many lines red, and theirs name the cause."""
+
 
 @dataclass(slots=True)
 class CheckResult:
@@ -108,6 +111,9 @@ class Collector:
             ids = [each["id"] for each in self.report["requirements"] if each["outcome"] == outcome]
             if ids:
                 write(f"  {text}: {' '.join(ids)}")
+        first = [one for one in ids if one.partition("-")[0] in FOUNDATIONS]
+        if 0 < len(first) < len(ids):
+            write(f"  look first at: {' '.join(first)}")
         if self.run.unseen:
             write(f"  {self.run.unseen}")
         if self.run.settings.report:

@@ -94,6 +94,12 @@ def test_failure_text(
     assert seen(result) == snapshot
 
 
+def test_the_end_leads_to_the_cause(kit: Kit, shared_upstream: Upstream) -> None:
+    with broken(shared_upstream, no_done) as url:
+        result = kit("--gateway-url", url, "--gateway-only", "SHAPE-003,STREAM-004")
+    result.stdout.fnmatch_lines(["  failed: SHAPE-003 STREAM-004", "  look first at: STREAM-004"])
+
+
 def test_green_text(kit: Kit, reference_url: str, snapshot: SnapshotAssertion) -> None:
     result = kit("--gateway-url", reference_url, "--gateway-only", "STREAM-004,CHAT-038")
     text = result.stdout.str()
