@@ -19,8 +19,7 @@ from reference_gateway import __version__, isolation
 from reference_gateway.access import Access
 from reference_gateway.backends.base import Checked
 from reference_gateway.backends.scripted import ScriptedBackend
-from reference_gateway.channel.hooks import Hooks
-from reference_gateway.channel.host import Delivers, Host
+from reference_gateway.channel.host import Host
 from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.codec.bytes import byte_files
 from reference_gateway.codec.directory import read_directory
@@ -29,11 +28,12 @@ from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
 from reference_gateway.control_plane import ControlPlane
 from reference_gateway.data_plane import OPENAI, WIRES, DataPlane, envelope_of, locate
+from reference_gateway.deployment import Deployment, load_deployment
 from reference_gateway.errors import problem_of
 from reference_gateway.file_search import FileSearch
 from reference_gateway.http import JSON, HungUp, respond
 from reference_gateway.invocations_plane import InvocationsPlane, Settings
-from reference_gateway.lifespan import Callback, Part, running
+from reference_gateway.lifespan import Part, running
 from reference_gateway.metrics import Metrics
 from reference_gateway.responses import Responses
 from reference_gateway.responses_plane import ResponsesPlane
@@ -84,16 +84,15 @@ def create_app(
     backend: Backend | None = None,
     media: MediaExtractor | None = None,
     server_tools: Iterable[ServerTool] = (),
-    hooks: Hooks | None = None,
-    delivery: Delivers | None = None,
-    on_startup: Iterable[Callback] = (),
-    on_shutdown: Iterable[Callback] = (),
+    deployment: Deployment | None = None,
 ) -> FastAPI:
-    """The gateway as an ASGI app. `codec`, `backend` and `media` replace what `config` describes; `server_tools` are
-    run for responses that ask for them, beside the file search that `config` may have; `hooks` and `delivery` are those
-    of invocations. `on_startup` and `on_shutdown` are called with the gateway's own, see `lifespan`. Raises ValueError
-    for a configuration that can't work."""
+    """The gateway as an ASGI app. `codec`, `backend`, `media` and `deployment` replace what `config` describes;
+    `server_tools` are run for responses that ask for them, beside the file search that `config` may have. The parts of
+    a deployment start after the gateway's own and stop before them, see `lifespan`. Raises ValueError for a
+    configuration that can't work."""
     resolve_options(config.options)
+    if deployment is None:
+        deployment = load_deployment(config.deployment, config) if config.deployment else Deployment()
     codec = codec or build_codec(config)
     backend = backend or build_backend(config, codec)
     checked = Checked(backend)
@@ -117,11 +116,13 @@ def create_app(
         backend.name,
         wires,
         server_tools=bool(tools),
-        delivery="none" if delivery is None else delivery.option,
+        media=media is not None,
+        delivery="none" if deployment.delivery is None else deployment.delivery.option,
+        declared=tuple(deployment.declares),
     )
     channel = resolve_channel_options(config.channel_options)
     invoked = InvocationsPlane(
-        Host(hooks, delivery),
+        Host(deployment.hooks, deployment.delivery),
         sessions,
         access,
         metrics,
@@ -139,8 +140,7 @@ def create_app(
     parts = [
         Part(shutdown=checked.close),
         Part(shutdown=sessions.clear),
-        *(Part(startup=callback) for callback in on_startup),
-        *(Part(shutdown=callback) for callback in on_shutdown),
+        *deployment.parts,
     ]
 
     @asynccontextmanager

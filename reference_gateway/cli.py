@@ -22,6 +22,7 @@ from reference_gateway.channel.options import CHANNEL_OPTIONS
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import REASONING
 from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, STREAM, Config
+from reference_gateway.lifespan import STARTUP_FAILURE
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
@@ -161,6 +162,17 @@ def _parser() -> argparse.ArgumentParser:
         type=_option,
         metavar="NAME=VALUE",
         help=f"option of invocations: {', '.join(CHANNEL_OPTIONS)}",
+    )
+    turns.add_argument(
+        "--deployment",
+        metavar="MODULE:FACTORY",
+        help="hooks and deliveries of invocations, and what starts and stops with the gateway",
+    )
+    turns.add_argument(
+        "--startup-failure",
+        choices=STARTUP_FAILURE,
+        default=default.startup_failure,
+        help="what did start, when something else could not: stopped, or left",
     )
     turns.add_argument(
         "--file-search", type=Path, metavar="DIR", help="responses may search the text files of this directory"

@@ -34,8 +34,8 @@ class Config:
 
     `options` are the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a
     request add its own. `file_search` is the directory that responses may search. `invocations_path` is below a
-    session's `/v1`, empty for `/v1` itself. `public_url` replaces the host that clients used in the URLs that sessions
-    are given.
+    session's `/v1`, empty for `/v1` itself; `deployment` names the factory of what is around invocations. `public_url`
+    replaces the host that clients used in the URLs that sessions are given.
     """
 
     host: str = "127.0.0.1"
@@ -60,6 +60,7 @@ class Config:
     file_search: Path | None = None
     invocations_path: str = "/invocations"
     channel_options: Mapping[str, str] = field(default_factory=dict)
+    deployment: str | None = None
     startup_failure: str = STARTUP_FAILURE[0]
     api_key: str | None = field(default=None, repr=False)
     public_url: str | None = None

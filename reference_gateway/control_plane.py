@@ -90,6 +90,7 @@ class ControlPlane:
     server_tools: bool = False
     delivery: str = "none"
 
+    declared: tuple[str, ...] = ()
     def router(self) -> APIRouter:
         """The routes of design "Control plane of the reference gateway"."""
         router = APIRouter(default_response_class=Response)
@@ -189,7 +190,8 @@ class ControlPlane:
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
         names += ["incremental-streaming"] if self.config.stream == "incremental" else []
         names += ["server-tools"] if self.server_tools else []
-        names += ["delivery"] if self.delivery != "none" else []
+        names += ["media"] if self.media else []
+        names += self.declared
         return _json(
             {
                 "name": "reference-gateway",
