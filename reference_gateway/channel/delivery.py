@@ -8,11 +8,11 @@ reached at all goes back to the client that asked; a push that fails is told and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reference_gateway.channel.hooks import Hooks, ResponseContext
+from reference_gateway.channel.hooks import Hooks, ResponseContext, settled
 from reference_gateway.channel.request import ChannelRequest, Identity, ResponseTarget
 
 log = logging.getLogger(__name__)
@@ -92,12 +92,15 @@ def _named(name: str, linked: Sequence[Identity]) -> Identity | None:
 
 
 class ReportedDelivery:
-    """Pushes at once, and reports. `observe` is given each report."""
+    """Pushes at once, and reports. `observe` is given each request with its report; it may be a coroutine function."""
 
     option = "report"
 
     def __init__(
-        self, channels: Mapping[str, Pushes], linked: Linked, observe: Callable[[Report], None] = lambda report: None
+        self,
+        channels: Mapping[str, Pushes],
+        linked: Linked,
+        observe: Callable[[ChannelRequest, Report], Awaitable[None] | None] = lambda request, report: None,
     ) -> None:
         self._channels = channels
         self._linked = linked
@@ -106,7 +109,7 @@ class ReportedDelivery:
     async def deliver(self, request: ChannelRequest, result: str, hooks: Hooks) -> bool:
         """See `host.Delivers`."""
         report = await self.report(request, result, hooks)
-        self._observe(report)
+        await settled(self._observe(request, report))
         return report.include_originating
 
     async def report(self, request: ChannelRequest, result: str, hooks: Hooks) -> Report:

@@ -71,8 +71,9 @@ class Retrying:
 
 
 class TaskRunner:
-    """Runs tasks on the event loop that calls it. `pause` waits for seconds; `remembered` is how many ended tasks have
-    a state. In memory only, it refuses to start where the process is `ephemeral`, unless `allow_in_memory`."""
+    """Runs tasks on the event loop that calls it. `pause` waits for seconds; `ended` hears of each task that succeeded
+    or failed; `remembered` is how many ended tasks have a state. In memory only, it refuses to start where the process
+    is `ephemeral`, unless `allow_in_memory`."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class TaskRunner:
         *,
         retrying: Retrying | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        ended: Callable[[Task, TaskState], Awaitable[None]] | None = None,
         remembered: int = 1000,
         ephemeral: bool = False,
         allow_in_memory: bool = False,
@@ -87,6 +89,7 @@ class TaskRunner:
         self._store = store
         self._retrying = retrying or Retrying()
         self._pause = pause
+        self._observe = ended
         self._remembered = remembered
         self._ephemeral = ephemeral
         self._allow_in_memory = allow_in_memory
@@ -115,7 +118,7 @@ class TaskRunner:
                 self._begin(task)
             else:
                 log.error("no handler for a task that was left behind", extra={"task": task.name})
-                self._end(task, TaskState.FAILED)
+                await self._end(task, TaskState.FAILED)
 
     def schedule(self, name: str, payload: dict[str, Any]) -> str:
         """Run the handler `name` with this payload, from now on. Returns the task's handle. Raises KeyError for an
@@ -161,16 +164,22 @@ class TaskRunner:
             except Exception:
                 log.warning("a task failed", extra={"task": task.name, "attempt": task.attempts}, exc_info=True)
             else:
-                self._end(task, TaskState.SUCCEEDED)
+                await self._end(task, TaskState.SUCCEEDED)
                 return
             if task.attempts < self._retrying.attempts:
                 await self._pause(self._retrying.delay(task.attempts))
-        self._end(task, TaskState.FAILED)
+        await self._end(task, TaskState.FAILED)
 
-    def _end(self, task: Task, state: TaskState) -> None:
+    async def _end(self, task: Task, state: TaskState) -> None:
         if self._store is not None:
             self._store.remove(task.handle)
         self._remember(task, state)
+        if self._observe is None:
+            return
+        try:
+            await self._observe(task, state)
+        except Exception:
+            log.exception("nobody could be told that a task has ended", extra={"task": task.name, "state": state})
 
     def _remember(self, task: Task, state: TaskState) -> None:
         self._running.pop(task.handle, None)

@@ -17,6 +17,7 @@ from reference_gateway.channel import request as targets
 from reference_gateway.channel.hooks import Hooks
 from reference_gateway.channel.request import InvocationFailed
 from reference_gateway.config import Config
+from reference_gateway.deployment import Deployment
 from reference_gateway.server import serving
 from reference_gateway.types import BackendFailed, BackendRefused
 from reference_gateway.wire.base import RequestRefused
@@ -24,7 +25,7 @@ from reference_gateway.wire.base import RequestRefused
 
 @contextmanager
 def hosting(backend: Told, hooks: Hooks | None = None, delivery: object = None, **config: object) -> Iterator[Client]:
-    app = create_app(Config(**config), codec=byte_codec(), backend=backend, hooks=hooks, delivery=delivery)
+    app = create_app(Config(**config), codec=byte_codec(), backend=backend, deployment=Deployment(hooks, delivery))
     with serving(app) as url, httpx.Client(timeout=10, trust_env=False, verify=False) as http:
         yield Client(url, http)
 
@@ -240,7 +241,7 @@ def test_an_answer_that_goes_elsewhere_is_acknowledged():
         assert invoke(client, session, stream=True).text == "data: accepted\n\ndata: [DONE]\n\n"
         said = client.http.get(f"{client.url}/capabilities").json()
     assert delivered == ["A", "B"]
-    assert "delivery" in said["capabilities"]
+    assert "delivery" not in said["capabilities"], "it is not the demo that the capability is about"
     assert said["options"]["delivery"] == "report"
 
 

@@ -63,11 +63,15 @@ def test_who_gets_an_answer(target, linked, plan):
 
 def test_a_push_that_fails_is_told_and_falls_back_to_nobody():
     phone, mail, reports = Outbox(failures=1), Outbox(), []
-    delivery = ReportedDelivery({"telegram": phone, "mail": mail}, lambda request: [PHONE, MAIL], reports.append)
+
+    async def observe(request, report):
+        reports.append((request.input, report))
+
+    delivery = ReportedDelivery({"telegram": phone, "mail": mail}, lambda request: [PHONE, MAIL], observe)
     request = replace(REQUEST, response_target=targets.channels(["telegram", "mail", "fax"]))
     assert asyncio.run(delivery.deliver(request, "A", Hooks())) is False
     failed = (("telegram:42", "ConnectionError: offline"),)
-    assert reports == [Report(False, ("mail:a@b",), ("fax",), failed)]
+    assert reports == [("hi", Report(False, ("mail:a@b",), ("fax",), failed))]
     assert mail.sent == [(MAIL, "assistant", "A")]
 
 

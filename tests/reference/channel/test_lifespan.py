@@ -8,6 +8,7 @@ import pytest
 
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
+from reference_gateway.deployment import Deployment
 from reference_gateway.lifespan import Part, name_of, running
 
 
@@ -87,24 +88,21 @@ async def lifespan_of(app: object) -> list[str]:
 
 def test_a_gateway_runs_all_callbacks():
     called = []
-    app = create_app(
-        Config(),
-        on_startup=[lambda: called.append("up 1"), lambda: called.append("up 2")],
-        on_shutdown=[lambda: called.append("down")],
-    )
+    parts = [Part(lambda: called.append("up 1")), Part(lambda: called.append("up 2"), lambda: called.append("down"))]
+    app = create_app(Config(), deployment=Deployment(parts=parts))
     assert asyncio.run(lifespan_of(app)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert called == ["up 1", "up 2", "down"]
 
 
-def test_a_gateway_whose_start_up_fails_does_not_start():
+@pytest.mark.parametrize(("startup_failure", "stopped"), [("shutdown_started", ["down"]), ("no_shutdown", [])])
+def test_a_gateway_whose_start_up_fails_does_not_start(startup_failure, stopped):
     called = []
 
     def broken() -> None:
         raise OSError("no disk")
 
-    app = create_app(
-        Config(), on_startup=[broken, lambda: called.append("up")], on_shutdown=[lambda: called.append("down")]
-    )
+    parts = [Part(broken), Part(lambda: called.append("up"), lambda: called.append("down"))]
+    app = create_app(Config(startup_failure=startup_failure), deployment=Deployment(parts=parts))
     with pytest.raises(OSError, match="no disk"):
         asyncio.run(lifespan_of(app))
-    assert called == ["up", "down"]
+    assert called == ["up", *stopped]
