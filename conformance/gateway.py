@@ -63,6 +63,9 @@ class Capability(StrEnum):
     """Tool calls in the model's text come back as `tool_calls`."""
     TOOL_CHOICE_REQUIRED = "tool-choice-required"
     """`tool_choice` `required` and a named function are honoured."""
+    MEDIA = "media"
+    """Images and videos in messages reach the upstream with the context that has their places, and are exported with
+    the trajectory."""
     N = "n"
     """`n` greater than 1 is honoured with that many choices."""
     RESPONSE_FORMAT = "response-format"
@@ -96,6 +99,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "whitespace_identity": ("ignored", "compared"),
     "template_kwargs": ("config", "request"),
     "control_tokens": ("plain", "parsed"),
+    "media_urls": ("passed", "fetched"),
     "stream": ("sse", "fallback"),
     "conversation_create": ("eager", "lazy"),
     "chaining": ("conversation", "previous_response_id"),
@@ -115,7 +119,7 @@ the invariant that holds for every value is then checked."""
 GATEWAY_WIDE = frozenset(
     {"trajectory", "template_kwargs", "stream", "error_404_type", "conversation_create", "chaining"}
     | {"invocations_path", "stream_flag", "sse_newline", "invocations_frames", "run_hook"}
-    | {"isolation_duplicates", "delivery", "startup_failure"}
+    | {"isolation_duplicates", "delivery", "startup_failure", "control_tokens", "media_urls"}
 )
 """Options that no session can choose, also where there are `session-options`."""
 
@@ -136,6 +140,12 @@ class Trajectory:
     reward_info: dict[str, Any] = field(default_factory=dict)
     num_turns: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def multi_modal_data(self) -> Any:
+        """Its media as they were exported: `{"images": [...], "videos": [...]}`, each kind only where there is one, or
+        null without any."""
+        return self.extra.get("multi_modal_data")
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,8 @@ def create_app(
         media = References()
     if media is not None and isinstance(codec, TemplateCodec) and not codec.takes_media():
         raise ValueError("media needs a chat template that has a place for images, and this one has none")
+    if media is not None and not getattr(backend, "takes_media", True):
+        raise ValueError(f"media needs a backend that takes it, such as sglang: {backend.name} has no field for it")
     sessions = Sessions(codec, checked, media=media, options=config.options)
     access, metrics = Access(config.api_key), Metrics()
     policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs, media=media is not None)
@@ -188,15 +190,15 @@ def build_codec(config: Config) -> TemplateCodec:
 
 def build_backend(config: Config, codec: Codec) -> Backend:
     """The backend that `config` describes."""
+    url, key, timeout = config.backend_url or "", config.backend_api_key, config.backend_timeout
     if config.backend == "vllm":
         from reference_gateway.backends.vllm import VllmBackend
 
-        return VllmBackend(
-            config.backend_url or "",
-            model=config.model,
-            api_key=config.backend_api_key,
-            timeout_s=config.backend_timeout,
-        )
+        return VllmBackend(url, model=config.model, api_key=key, timeout_s=timeout)
+    if config.backend == "sglang":
+        from reference_gateway.backends.sglang import SglangBackend
+
+        return SglangBackend(url, api_key=key, timeout_s=timeout)
     end = codec.vocabulary.token_id("<|im_end|>") if isinstance(codec, TemplateCodec) else None
     if not isinstance(codec, TemplateCodec) or end is None:
         raise ValueError("tokenizer must be a ChatML one (with <|im_end|>) when backend is scripted")

@@ -15,7 +15,7 @@ from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.lifespan import STARTUP_FAILURE
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
-BACKENDS = ("vllm", "scripted")
+BACKENDS = ("vllm", "sglang", "scripted")
 CONTROL_TOKENS_IN_TEXT = ("plain", "parsed")
 """What control strings in a message's text become: ordinary tokens, or control tokens as in engines given text."""
 STREAM = ("synthesised", "incremental")
@@ -79,10 +79,12 @@ class Config:
             raise ValueError(f"media must be None or one of {', '.join(MEDIA)}")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
-        if self.backend == "vllm":
+        if self.backend != "scripted":
             _require_url("backend_url", self.backend_url)
             if self.tokenizer is None:
-                raise ValueError("tokenizer must name the directory of the model's tokenizer when backend is vllm")
+                raise ValueError(
+                    f"tokenizer must name the directory of the model's tokenizer when backend is {self.backend}"
+                )
         if self.startup_failure not in STARTUP_FAILURE:
             raise ValueError(f"startup_failure must be one of {', '.join(STARTUP_FAILURE)}")
         if not _INVOCATIONS_PATH.fullmatch(self.invocations_path) or self.invocations_path in TAKEN_PATHS:

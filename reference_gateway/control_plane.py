@@ -88,9 +88,10 @@ class ControlPlane:
     backend: str
     wires: tuple[str, ...]
     server_tools: bool = False
+    media: bool = False
     delivery: str = "none"
-
     declared: tuple[str, ...] = ()
+
     def router(self) -> APIRouter:
         """The routes of design "Control plane of the reference gateway"."""
         router = APIRouter(default_response_class=Response)
@@ -176,7 +177,8 @@ class ControlPlane:
             "trajectory": "conversation",
             **resolve_options(self.config.options),
             "template_kwargs": "request" if self.config.request_template_kwargs else "config",
-            "control_tokens": "plain",
+            "control_tokens": self.config.control_tokens_in_text,
+            "media_urls": "passed",
             "stream": "sse",
             "conversation_create": "eager",
             "chaining": "conversation",

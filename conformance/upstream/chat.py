@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.tokenizer import Tokenizer
-from conformance.upstream import dialect
+from conformance.upstream import chat_request, dialect
 from conformance.upstream.chat_request import checked_messages, checked_tools
 from conformance.upstream.dialect import BadRequest
 from conformance.upstream.engine import Ask, Sample
@@ -42,6 +42,8 @@ class Chat:
             model=dialect.model_of(body),
             messages=messages,
             tools=tools,
+            images=chat_request.media(messages, "image_url"),
+            videos=chat_request.media(messages, "video_url"),
             n=dialect.count(body, "n", 1) or 1,
             stream=dialect.flag(body, "stream"),
             include_usage=dialect.include_usage(body),

@@ -5,7 +5,7 @@ Knows the fields that vLLM's chat route checks before it renders; raises `BadReq
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conformance.upstream.dialect import BadRequest
@@ -29,6 +29,20 @@ def checked_tools(body: Mapping[str, Any]) -> list[Any] | None:
     if choice is not None and not isinstance(choice, dict) and choice not in ("none", "auto", "required"):
         raise BadRequest(f"tool_choice must be none, auto, required or an object, not {choice!r}")
     return None if choice == "none" else tools
+
+
+def media(messages: Iterable[Mapping[str, Any]], kind: str) -> list[Any] | None:
+    """What the parts of one kind (`image_url` or `video_url`) refer to, in their order; None where there are none. A
+    reference that is nothing but a URL is that URL."""
+    found = []
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, Mapping) and part.get("type") == kind:
+                reference = part.get(kind)
+                bare = isinstance(reference, Mapping) and set(reference) == {"url"}
+                found.append(reference["url"] if bare and isinstance(reference, Mapping) else reference)
+    return found or None
 
 
 def _check_message(message: Mapping[str, Any], where: str) -> None:

@@ -29,8 +29,8 @@ class Dialect(Protocol):
     def read(self, body: Mapping[str, Any], tokenizer: Tokenizer) -> Ask:
         """Raises `BadRequest`."""
 
-    def answer(self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer) -> dict[str, Any]:
-        """The plain answer. `serial` makes its id, and the ids of its tool calls, unique."""
+    def answer(self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer) -> Any:
+        """The plain answer, as JSON. `serial` makes its id, and the ids of its tool calls, unique."""
 
     def stream(
         self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer

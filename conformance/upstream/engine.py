@@ -34,7 +34,7 @@ _WINDOW = 4096
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a dialect understood of a request. `body` is the request less its prompt or messages."""
+    """What a dialect understood of a request. `body` is the request less its prompt, messages and media."""
 
     dialect: str
     context: list[int]
@@ -42,6 +42,8 @@ class Ask:
     model: str
     messages: list[Any] | None = None
     tools: list[Any] | None = None
+    images: list[Any] | None = None
+    videos: list[Any] | None = None
     n: int = 1
     stream: bool = False
     include_usage: bool = False
@@ -80,9 +82,9 @@ class _Conversation:
     said: int = 0
     taken: dict[int, _Waiting] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    inbox: Inbox = field(default_factory=Inbox)
     open: bool = True
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    inbox: Inbox = field(default_factory=Inbox)
 
     def in_flight(self) -> int:
         return sum(call.outcome == ledger.PENDING for call in self.calls)
@@ -168,8 +170,6 @@ class Engine:
             return False
         return holds(conversation.calls)
 
-    def _conversation(self, nonce: str) -> _Conversation:
-        conversation = self._conversations.get(nonce)
     def answer_posts(self, nonce: str, answering: Answering) -> None:
         """Say how coming posts of `nonce` are answered."""
         self._conversation(nonce).inbox.answers.append(answering)
@@ -188,6 +188,8 @@ class Engine:
                 await conversation.until(lambda: len(conversation.inbox.with_text(when)) >= least)
         return conversation.inbox.with_text(when)
 
+    def _conversation(self, nonce: str) -> _Conversation:
+        conversation = self._conversations.get(nonce)
         if conversation is None:
             conversation = self._conversations[nonce] = _Conversation(calls=self.calls(nonce))
             self.strays = deque((c for c in self.strays if c.nonce != nonce), maxlen=_STRAYS_KEPT)
@@ -195,8 +197,6 @@ class Engine:
 
     # The data plane
 
-    def arrive(self, ask: Ask, headers: Mapping[str, str]) -> Call:
-        """Record a call."""
     async def post(self, text: str, body: dict[str, Any]) -> int | None:
         """Record what the gateway sent by itself, `text` being its `body`. Returns the status that answers it, once it
         may be answered; None when it belongs to no test that is open."""
@@ -211,6 +211,8 @@ class Engine:
         conversation.announce()
         return post.status
 
+    def arrive(self, ask: Ask, headers: Mapping[str, str]) -> Call:
+        """Record a call."""
         nonce = self._nonce(ask.context)
         conversation = self._conversations.get(nonce) if nonce else None
         call = Call(
@@ -222,6 +224,8 @@ class Engine:
             body=ask.body,
             headers=ledger.redacted(headers),
             messages=ask.messages,
+            images=ask.images,
+            videos=ask.videos,
         )
         if conversation is None:
             self.strays.append(call)

@@ -33,8 +33,9 @@ class Call:
     `context` are the token ids received (for chat, rendered by the upstream) and `text` what they say. `generation`,
     `logprobs` (None when the answer has none), `finish_reason` and `weight_version` are what the answer gave back, and
     empty for a call that failed before there was one; with `n` greater than 1 they are the first choice's, and
-    `generations` has all. `body` is the request less its prompt or messages; `messages` are the chat request's own,
-    None for a dialect that takes tokens.
+    `generations` has all. `body` is the request less its prompt, messages and media; `messages` are the chat request's
+    own, None for a dialect that takes tokens. `images` and `videos` are the media that came with it, None when no such
+    field did.
     """
 
     index: int
@@ -45,6 +46,8 @@ class Call:
     body: dict[str, Any]
     headers: dict[str, str]
     messages: list[Any] | None = None
+    images: list[Any] | None = None
+    videos: list[Any] | None = None
     text: str = ""
     answered: float | None = None
     generations: list[list[int]] = field(default_factory=list)
@@ -62,8 +65,11 @@ class Call:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The request's fields that say how to sample: the body less `model`, `tools` and what shapes the answer."""
-        return {key: value for key, value in self.body.items() if key not in _NOT_SAMPLING}
+        """The request's fields that say how to sample: the body less `model`, `tools` and what shapes the answer; where
+        a dialect keeps them together (`sampling_params`), they stand beside the others."""
+        nested = self.body.get("sampling_params")
+        given = {**self.body, **nested} if isinstance(nested, dict) else self.body
+        return {key: value for key, value in given.items() if key not in _NOT_SAMPLING}
 
     @property
     def max_tokens(self) -> Any:
@@ -99,6 +105,7 @@ class LedgerFile:
 
 _NOT_SAMPLING = frozenset(
     {"model", "tools", "tool_choice", "stream", "stream_options", "return_token_ids", "request_id"}
+    | {"sampling_params", "return_prompt_token_ids", "rid"}
 )
 
 

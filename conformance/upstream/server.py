@@ -29,9 +29,10 @@ from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, op
 from conformance.upstream.engine import Ask, Dropped, Engine, Sample, Unscripted
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
+from conformance.upstream.sglang import Generate
 
-DIALECTS: tuple[Dialect, ...] = (Completions(), Chat())
-CONTEXT = ("prompt", "input_ids", "messages", "tools", "chat_template_kwargs", "add_generation_prompt")
+DIALECTS: tuple[Dialect, ...] = (Completions(), Chat(), Generate())
+CONTEXT = ("prompt", "input_ids", "text", "messages", "tools", "chat_template_kwargs", "add_generation_prompt")
 """The fields of which a dialect makes the context."""
 MAX_BODY = 256 * 1024 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,8 +48,8 @@ def application(tokenizer: Tokenizer, closed: Callable[[Call], None] | None = No
     app.router.add_get("/health", _health)
     app.router.add_post("/tokenize", _tokenize(tokenizer))
     app.router.add_post("/detokenize", _detokenize(tokenizer))
-    app.add_routes(control.routes(engine))
     app.router.add_post(inbox.PATH, _post(engine))
+    app.add_routes(control.routes(engine))
 
     async def close(_: web.Application) -> None:
         engine.drop_all()
@@ -106,6 +107,7 @@ def advice(url: str, tokenizer: Tokenizer) -> str:
 Start the gateway under test with this server as its inference engine:
   base URL, gateway that sends token ids (vLLM)   {url}/v1   (/v1/completions, prompt = token ids)
   base URL, gateway that passes chat through      {url}/v1   (/v1/chat/completions)
+  base URL, gateway that calls SGLang             {url}      (/generate, input_ids)
   model name                                      {MODEL}
   tokenizer and chat template                     {tokenizer.path}
   API key                                         any; none is checked
@@ -177,7 +179,7 @@ def _read(dialect: Dialect, body: dict[str, Any], tokenizer: Tokenizer) -> tuple
             ask = dialect.read({name: body[name] for name in CONTEXT if name in body}, tokenizer)
         except BadRequest:
             raise refusal from None
-        return replace(ask, body={name: value for name, value in body.items() if name not in CONTEXT[:3]}), refusal
+        return replace(ask, body={name: value for name, value in body.items() if name not in CONTEXT[:4]}), refusal
 
 
 async def _deliver(
@@ -275,8 +277,6 @@ def _reset(request: web.Request) -> None:
     transport.abort()
 
 
-async def _models(_: web.Request) -> web.Response:
-    card = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "gateway-conformance", "root": MODEL}
 def _post(engine: Engine) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         body = await _body(request)
@@ -288,6 +288,8 @@ def _post(engine: Engine) -> Handler:
     return handle
 
 
+async def _models(_: web.Request) -> web.Response:
+    card = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "gateway-conformance", "root": MODEL}
     return _json({"object": "list", "data": [{**card, "parent": None, "max_model_len": 1_000_000, "permission": []}]})
 
 

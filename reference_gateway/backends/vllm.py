@@ -8,39 +8,28 @@ never made from text; a generation is never asked for twice.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import aiohttp
 import orjson
 
+from reference_gateway.backends.http_engine import HttpEngine, message_of, parsed_line
+from reference_gateway.backends.http_engine import versions_of as _versions
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
 
-CALLER_AT_FAULT = frozenset({400, 413, 422})
-"""Statuses by which the engine refuses this request. Others, also 401, 404 and 429, say something about the engine."""
 
-IDLE_CONNECTION_S = 3.0
-"""Shorter than the 5 s after which the engine's server closes an idle connection: no request meets a closing one."""
-
-
-class VllmBackend:
+class VllmBackend(HttpEngine):
     """`url` is the server's root (a trailing `/v1` is taken off). `model` is sent when given; `timeout_s` bounds one
     generation. `api_key` is sent as a bearer token."""
 
     name = "vllm"
+    takes_media = False
 
     def __init__(
         self, url: str, *, model: str | None = None, api_key: str | None = None, timeout_s: float | None = None
     ) -> None:
-        root = url.rstrip("/").removesuffix("/v1")
-        self._url = f"{root}/v1/completions"
+        super().__init__(url, "/v1/completions", api_key=api_key, timeout_s=timeout_s)
         self._fixed: dict[str, Any] = {"return_token_ids": True, **({"model": model} if model else {})}
-        self._headers = {"Content-Type": "application/json"}
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=10)
-        self._client: aiohttp.ClientSession | None = None
 
     async def generate(
         self,
@@ -65,21 +54,6 @@ class VllmBackend:
             self._refuse(status, answer)
         return _generation(answer, context)
 
-    async def _post(self, body: bytes, session_id: str) -> tuple[int, bytes]:
-        async with self._request(body, session_id) as response:
-            return response.status, await response.read()
-
-    def _refuse(self, status: int, answer: bytes) -> NoReturn:
-        if status in CALLER_AT_FAULT:
-            raise BackendRefused(_message(answer))
-        raise BackendFailed(f"HTTP {status} from the engine: {_message(answer)}")
-
-    async def close(self) -> None:
-        """Close the connection pool."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
     async def _stream(
         self, body: dict[str, Any], session_id: str, context: list[int], progress: Progress
     ) -> Generation:
@@ -93,22 +67,6 @@ class VllmBackend:
                 if ids:
                     progress.sampled(ids)
         return whole.generation()
-
-    @asynccontextmanager
-    async def _request(self, body: bytes, session_id: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One POST; what the connection does wrong is a `BackendFailed`."""
-        if self._client is None:  # made here because a pool belongs to the running loop
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)
-            self._client = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        try:
-            async with self._client.post(self._url, data=body, headers={"X-Session-ID": session_id}) as response:
-                yield response
-        except TimeoutError:
-            raise BackendFailed("the engine did not answer in time") from None
-        except aiohttp.ClientError as error:
-            raise BackendFailed(f"no answer from the engine: {error or type(error).__name__}") from error
 
 
 class Pieces:
@@ -130,9 +88,9 @@ class Pieces:
         if data == b"[DONE]":
             self._done = True
             return []
-        document = _parsed(data)
+        document = parsed_line(data)
         if isinstance(document, dict) and document.get("error"):
-            raise BackendFailed(f"the engine failed while it sampled: {_message(data)}")
+            raise BackendFailed(f"the engine failed while it sampled: {message_of(data)}")
         if isinstance(document, dict) and document.get("choices") == []:
             return []  # usage stands in a chunk of its own
         piece = _generation(data, self._context)
@@ -148,13 +106,6 @@ class Pieces:
         if not self._done or self._stop_reason is None:
             raise BackendFailed("the engine's stream broke off before its generation was whole")
         return Generation(self._ids, self._logprobs, self._stop_reason, self._versions)
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise BackendFailed("the engine's stream has a line that is no JSON") from None
 
 
 def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,25 +146,3 @@ def _logprobs(found: Any) -> list[float] | None:
     if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
         raise BackendFailed("the engine's token_logprobs are not a list of numbers")
     return [float(value) for value in values]
-
-
-def _versions(found: Any) -> tuple[int, int] | None:
-    """A version that is a number, or a pair of them (the first and the last that took part)."""
-    pair = found if isinstance(found, list) and len(found) == 2 else [found, found]
-    try:
-        first, last = (int(version) for version in pair)
-    except (TypeError, ValueError):
-        return None
-    return min(first, last), max(first, last)
-
-
-def _message(answer: bytes) -> str:
-    """What the engine says is wrong, in the forms that such servers use."""
-    try:
-        body = orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return answer[:500].decode("utf-8", "replace").strip() or "no message"
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error
-    return error if isinstance(error, str) else orjson.dumps(error)[:500].decode("utf-8", "replace")

@@ -1,0 +1,179 @@
+"""An SGLang server, spoken to in tokens: `POST {url}/generate` with `input_ids`, and images and videos beside them.
+
+Knows that one route. Never knows messages, and never what a media item is: what can be sent is sent.
+
+Invariants: what is returned is what the engine says it sampled, or an exception; ids are never made from text; a
+generation that the engine aborted is a failure, whatever it had sampled by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from reference_gateway.backends.http_engine import HttpEngine, message_of, parsed_line, versions_of
+from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
+
+CALLERS_ABORT = 400
+"""`status_code` of an abort for which the caller is at fault (a context that is too long ...)."""
+
+
+class SglangBackend(HttpEngine):
+    """`url` is the server's root. `timeout_s` bounds one generation. `api_key` is sent as a bearer token."""
+
+    name = "sglang"
+    takes_media = True
+
+    def __init__(self, url: str, *, api_key: str | None = None, timeout_s: float | None = None) -> None:
+        super().__init__(url, "/generate", api_key=api_key, timeout_s=timeout_s)
+
+    async def generate(
+        self,
+        context: Sequence[int],
+        sampling: Mapping[str, Any],
+        *,
+        session_id: str,
+        media: Media,
+        progress: Progress | None = None,
+    ) -> Generation:
+        """See `types.Streaming`. `max_tokens` becomes `max_new_tokens`, a wish for `logprobs` `return_logprob`."""
+        context = context if isinstance(context, list) else list(context)
+        body = {"input_ids": context, **_parameters(sampling), **_media(media)}
+        # The engine writes each place of an image as many ids: with media, its prompt is longer than what was sent.
+        expected = None if media.images or media.videos else context
+        if expected is not None:
+            body["return_prompt_token_ids"] = True
+        if progress is not None:
+            return await self._stream({**body, "stream": True}, session_id, expected, progress)
+        status, answer = await self._post(orjson.dumps(body), session_id)
+        if status != 200:
+            self._refuse(status, answer)
+        return _generation(_document(answer), expected)
+
+    async def _stream(
+        self, body: dict[str, Any], session_id: str, expected: list[int] | None, progress: Progress
+    ) -> Generation:
+        """One generation as the engine streams it: whole when an event has said why it ended."""
+        whole = Events(expected)
+        async with self._request(orjson.dumps(body), session_id) as response:
+            if response.status != 200:
+                self._refuse(response.status, await response.read())
+            async for line in response.content:
+                ids = whole.take(line)
+                if ids:
+                    progress.sampled(ids)
+        return whole.generation()
+
+
+class Events:
+    """A streamed generation on its way. An event has all ids up to it, or, where the server was told to stream
+    incrementally, the new ones only: `completion_tokens` says which."""
+
+    def __init__(self, expected: list[int] | None) -> None:
+        self._expected = expected
+        self._known = Generation([])
+        self._done = False
+
+    def take(self, line: bytes) -> list[int]:
+        """The ids that a line of the stream brings. Raises `BackendRefused` and `BackendFailed`."""
+        if not line.startswith(b"data:"):
+            return []
+        data = line.removeprefix(b"data:").strip()
+        if data == b"[DONE]":
+            self._done = True
+            return []
+        document = parsed_line(data)
+        if isinstance(document, dict) and document.get("error"):
+            raise BackendFailed(f"the engine failed while it sampled: {message_of(data)}")
+        event, before = _generation(document, self._expected), len(self._known.ids)
+        total = document["meta_info"].get("completion_tokens")
+        if len(event.ids) == total:
+            new, logprobs = event.ids[before:], event.logprobs
+        elif before + len(event.ids) == total:
+            new = event.ids
+            earlier = self._known.logprobs or []
+            logprobs = None if event.logprobs is None else [*earlier, *event.logprobs]
+        else:
+            raise BackendFailed(f"the engine's stream has {before} and {len(event.ids)} ids, and says {total}")
+        self._known = Generation([*self._known.ids, *new], logprobs, event.stop_reason, event.versions)
+        return new
+
+    def generation(self) -> Generation:
+        """The whole. Raises `BackendFailed` when the stream ended before it was."""
+        if not self._done or self._known.stop_reason is None:
+            raise BackendFailed("the engine's stream broke off before its generation was whole")
+        return self._known
+
+
+def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    # Left out, this route's max_new_tokens is 128; null is its word for "as much as fits".
+    parameters = {"max_new_tokens": sampling.get("max_tokens"), **sampling}
+    parameters.pop("max_tokens", None)
+    wanted = parameters.pop("logprobs", None)
+    asked = {} if wanted is None or wanted is False else {"return_logprob": True}
+    return {"sampling_params": parameters, **asked}
+
+
+def _media(media: Media) -> dict[str, Any]:
+    """Images and videos as this route takes them; a kind that is not used is null."""
+    images, videos = list(media.images), [_video(item) for item in media.videos]
+    return {"image_data": images or None, "video_data": videos or None}
+
+
+def _video(item: Any) -> Any:
+    """What is said of a video beside its URL is for the engine's preprocessing."""
+    if isinstance(item, tuple):
+        url, said = item
+        return {"url": url, "preprocess_kwargs": said}
+    return item
+
+
+def _document(answer: bytes) -> Any:
+    try:
+        return orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _generation(document: Any, expected: list[int] | None) -> Generation:
+    meta = document.get("meta_info") if isinstance(document, dict) else None
+    if not isinstance(meta, dict):
+        raise BackendFailed("the engine's answer is not a generation")
+    reason = _reason(meta.get("finish_reason"))
+    ids = document.get("output_ids")
+    if not isinstance(ids, list):
+        raise BackendFailed("the engine's answer has no output_ids: an SGLang that returns them is needed")
+    prompt_ids = document.get("prompt_token_ids")
+    if expected is not None and prompt_ids is not None and prompt_ids != expected:
+        raise BackendFailed("the engine sampled for another context than it was sent (prompt_token_ids differ)")
+    return Generation(
+        ids,
+        logprobs=_logprobs(meta.get("output_token_logprobs")),
+        stop_reason=reason,
+        versions=versions_of(meta.get("weight_version")),
+        routed_experts=meta.get("routed_experts"),
+    )
+
+
+def _reason(found: Any) -> str | None:
+    """Why it ended; None while it has not. Raises for a generation that was aborted."""
+    kind = found.get("type") if isinstance(found, dict) else found
+    if kind == "abort":
+        about = found if isinstance(found, dict) else {}
+        message = str(about.get("message") or "no reason given")
+        if about.get("status_code") == CALLERS_ABORT:
+            raise BackendRefused(message)
+        raise BackendFailed(f"the engine aborted the generation: {message}")
+    return kind if isinstance(kind, str) else None
+
+
+def _logprobs(found: Any) -> list[float] | None:
+    """Entries are `[logprob, id, text or null]`."""
+    if found is None:
+        return None
+    try:
+        return [float(entry[0]) for entry in found]
+    except (TypeError, ValueError, LookupError):
+        raise BackendFailed("the engine's output_token_logprobs are not a list of pairs") from None
