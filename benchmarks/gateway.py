@@ -5,24 +5,19 @@
 Each server runs in a process of its own and answers the same 4 KB chat requests, one turn per session, over kept-alive
 connections. `raw` only parses the request and sends a stored answer: the floor of the HTTP stack. The others are the
 gateway: `turn` with a backend in the process and no tokenisation; `proxied` with a vLLM-style server on loopback that
-answers at once, no tokenisation; `whole` the same with a real tokenizer and chat template. Linux only (/proc).
+answers at once, no tokenisation; `whole` the same with a real tokenizer and chat template.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
-import uvicorn
+from process import Server, answer, machine, read, serve
 
 from conformance.fixtures import fixture_path
 from reference_gateway.app import create_app
@@ -87,20 +82,12 @@ def stored(body: bytes | None) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        parts = []
-        while True:
-            message = await receive()
-            parts.append(message.get("body", b""))
-            if not message.get("more_body"):
-                break
+        given = await read(receive)
         if scope["path"] == "/sessions":
-            answer = orjson.dumps({"session_id": "s", "base_url": "/v1"})
-        else:
-            orjson.loads(b"".join(parts))
-            answer = orjson.dumps(CHAT_ANSWER) if body is None else body
-        head = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
+            await answer(send, orjson.dumps({"session_id": "s", "base_url": "/v1"}))
+            return
+        orjson.loads(given)
+        await answer(send, orjson.dumps(CHAT_ANSWER) if body is None else body)
 
     return app
 
@@ -119,38 +106,6 @@ def app_of(case: str, upstream: str) -> Any:
         case "whole":
             return create_app(Config(tokenizer=chatml, backend="vllm", backend_url=upstream))
     raise ValueError(f"case must be one of {', '.join(CASES)}")
-
-
-def serve(case: str, upstream: str) -> None:
-    config = uvicorn.Config(
-        app_of(case, upstream), port=0, log_level="error", access_log=False, loop="uvloop", http="httptools"
-    )
-    server = uvicorn.Server(config)
-    startup = server.startup
-
-    async def announced(*args: Any, **kwargs: Any) -> None:
-        await startup(*args, **kwargs)
-        print(server.servers[0].sockets[0].getsockname()[1], flush=True)
-
-    server.startup = announced  # type: ignore[method-assign]
-    server.run()
-
-
-class Server:
-    def __init__(self, case: str, upstream: str = "") -> None:
-        command = [sys.executable, __file__, "--serve", case, "--upstream", upstream]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-
-    def cpu(self) -> float:
-        """Seconds of CPU, user and system, that the process has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
 
 
 async def load(server: Server, turns: int, concurrency: int) -> float:
@@ -175,7 +130,7 @@ async def load(server: Server, turns: int, concurrency: int) -> float:
         urls = [await create() for _ in range(turns)]
         before = server.cpu()
         await asyncio.gather(*(work(urls, question) for _ in range(concurrency)))
-        return (server.cpu() - before) / turns * 1e6
+        return (server.cpu() - before) / turns
 
 
 def main() -> None:
@@ -186,14 +141,14 @@ def main() -> None:
     parser.add_argument("--upstream", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.upstream)
+        serve(app_of(options.serve, options.upstream))
         return
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {options.turns} turns")
-    engine = Server("engine")
+    print(f"{machine()}; {options.turns} turns")
+    engine = Server(__file__, "engine")
     floor = 0.0
     try:
         for case in CASES:
-            server = Server(case, engine.url)
+            server = Server(__file__, case, engine.url)
             try:
                 cost = asyncio.run(load(server, options.turns, options.concurrency))
             finally:

@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from reference_gateway import isolation
+from reference_gateway.context import Context, Run
 from reference_gateway.session.budget import LENGTH_MARKS, Budget, positive
 from reference_gateway.session.conversations import Conversations
 from reference_gateway.session.errors import InvalidField, SessionClosed
@@ -28,7 +29,7 @@ from reference_gateway.session.histories import Histories
 from reference_gateway.session.identity import extend, identify, identify_echo, identify_tools, prefix_keys
 from reference_gateway.session.options import identity_rules, policy, resolve_options
 from reference_gateway.session.retry import Retries
-from reference_gateway.session.trajectory import Trajectory, export, media, tokens
+from reference_gateway.session.trajectory import Trajectory, context_of, export, media
 from reference_gateway.session.tree import FRESH, NO_MEDIA, Match, Node, Stop, Tree
 from reference_gateway.session.turns import Turns
 from reference_gateway.types import (
@@ -75,8 +76,8 @@ class _Plan:
     match: Match
     asked: tuple[bytes, ...]
     path: list[Node]
-    context: list[int]
-    delta: list[int]
+    context: Context
+    delta: Run
     suffix: Sequence[Message]
 
 
@@ -182,7 +183,7 @@ class Session:
         )
 
     async def _generate(
-        self, context: list[int], sampling: dict[str, Any], media: Media, progress: Progress | None
+        self, context: Context, sampling: dict[str, Any], media: Media, progress: Progress | None
     ) -> Generation:
         if progress is None:
             return await self._backend.generate(context, sampling, session_id=self.session_id, media=media)
@@ -208,11 +209,12 @@ class Session:
         return sampling, positive("max_tokens", asked)
 
     def _plan(self, turn: Turn, match: Match, keys: list[bytes], identities: list[bytes]) -> _Plan:
-        match, path, delta = self._encode(turn, match)
+        match, path, added = self._encode(turn, match)
+        delta = Run(added)
         # A history can be known under two keys (identity.py): what is added is identified behind each of them.
         beginnings = (keys[0],) if match.parent is None else match.parent.keys
         asked = tuple(dict.fromkeys(extend(key, identities[match.depth :]) for key in beginnings))
-        return _Plan(match, asked, path, tokens(path, delta), delta, turn.messages[match.depth :])
+        return _Plan(match, asked, path, context_of(path, delta), delta, turn.messages[match.depth :])
 
     def _encode(self, turn: Turn, match: Match) -> tuple[Match, list[Node], list[int]]:
         if match.parent is None:
@@ -226,7 +228,7 @@ class Session:
         if delta is not None:
             return match, path, delta
         full = self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
-        if full[: match.start] == tokens(path):
+        if full[: match.start] == context_of(path):
             return match, path, full[match.start :]
         return FRESH, [], full
 

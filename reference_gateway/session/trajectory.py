@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import copy
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from reference_gateway.context import Context, Run
 from reference_gateway.session.tree import Chain, Node
 from reference_gateway.types import Media
 
@@ -65,7 +66,7 @@ def export(chain: Chain, reward_info: dict[str, Any], length_mark: str) -> Traje
         mask += bytes(len(node.context)) + b"\1" * len(node.sampled)
     experts = [node.routed_experts for node in own if node.routed_experts is not None]
     return Trajectory(
-        prompt_ids=tokens(shared, first.context.tolist()),
+        prompt_ids=list(context_of(shared, first.context)),
         response_ids=response.tolist(),
         response_mask=list(mask),
         response_logprobs=_logprobs(own),
@@ -77,15 +78,9 @@ def export(chain: Chain, reward_info: dict[str, Any], length_mark: str) -> Traje
     )
 
 
-def tokens(path: Iterable[Node], last: Sequence[int] = ()) -> list[int]:
+def context_of(path: Iterable[Node], *last: Run) -> Context:
     """What the model saw and sampled along a path from a root; `last` is what a new turn adds."""
-    ids = array("i")
-    for node in path:
-        ids += node.context
-        ids += node.sampled
-    context = ids.tolist()
-    context += last
-    return context
+    return Context([*(run for node in path for run in (node.context, node.sampled)), *last])
 
 
 def media(path: Iterable[Node], last: Media | None = None) -> Media:

@@ -48,6 +48,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reference_gateway.context import Run
 from reference_gateway.types import Media
 
 NO_MEDIA = Media()
@@ -55,7 +56,7 @@ NO_MEDIA = Media()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One committed generation. Token lists are 4-byte arrays; `logprobs` has one entry per sampled token, or is None.
+    """One committed generation. `logprobs` has one entry per sampled token, or is None.
 
     `asked` and `keys` identify the path's messages without and with the sampled assistant message; there are two
     spellings when clients can echo it in two ways. `depth` counts the path's messages, `turns` those of user and
@@ -71,8 +72,8 @@ class Node:
     depth: int
     turns: int
     start: int
-    context: array[int]
-    sampled: array[int]
+    context: Run
+    sampled: Run
     logprobs: array[float] | None
     versions: tuple[int, int] | None
     media: Media
@@ -249,8 +250,8 @@ class Tree:
             depth=match.depth + depth,
             turns=turns + (0 if parent is None else parent.turns),
             start=match.start,
-            context=array("i", context),
-            sampled=array("i", sampled),
+            context=Run(context),
+            sampled=Run(sampled),
             logprobs=None if logprobs is None else array("d", logprobs),
             versions=versions,
             media=media,
