@@ -48,6 +48,11 @@ class Context(Sequence[int]):
         self._runs = [run for run in runs if run]
         self._length = sum(map(len, self._runs))
 
+    @staticmethod
+    def of(ids: Sequence[int]) -> Context:
+        """`ids` itself where it is a context already."""
+        return ids if isinstance(ids, Context) else Context([Run(ids)])
+
     def __len__(self) -> int:
         return self._length
 

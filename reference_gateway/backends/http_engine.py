@@ -8,17 +8,20 @@ waiting hangs up, by which the engine knows that it can stop, too.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import aiohttp
 import orjson
 
-from reference_gateway.types import BackendFailed, BackendRefused
+from reference_gateway.context import Context
+from reference_gateway.types import BackendFailed, BackendRefused, Progress
 
 CALLER_AT_FAULT = frozenset({400, 413, 422})
 """Statuses by which the engine refuses this request. Others, also 401, 404 and 429, say something about the engine."""
+
+_ECHO = b'"prompt_token_ids":'
 
 IDLE_CONNECTION_S = 3.0
 """Shorter than the 5 s after which the engine's server closes an idle connection: no request meets a closing one."""
@@ -62,10 +65,40 @@ class HttpEngine:
         except aiohttp.ClientError as error:
             raise BackendFailed(f"no answer from the engine: {error or type(error).__name__}") from error
 
+    async def _follow(
+        self, body: dict[str, Any], session_id: str, take: Callable[[bytes], list[int]], progress: Progress
+    ) -> None:
+        """Tell `progress` of the ids that `take` finds in the data of each event of a stream. Those that came together
+        are told together: engines send an event for each token, and the way to the client costs more than a token."""
+        async with self._request(orjson.dumps(body), session_id) as response:
+            if response.status != 200:
+                self._refuse(response.status, await response.read())
+            async for lines in _lines(response.content):
+                ids: list[int] = []
+                try:
+                    for line in lines:
+                        if line.startswith(b"data:"):
+                            ids += take(line[5:].strip())
+                finally:
+                    if ids:
+                        progress.sampled(ids)
+
     def _refuse(self, status: int, answer: bytes) -> NoReturn:
         if status in CALLER_AT_FAULT:
             raise BackendRefused(message_of(answer))
         raise BackendFailed(f"HTTP {status} from the engine: {message_of(answer)}")
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
+    """The lines that each read made whole; they may be of any length."""
+    unfinished: list[bytes] = []
+    async for chunk in content.iter_any():
+        whole, end, rest = chunk.rpartition(b"\n")
+        if end:
+            yield b"".join([*unfinished, whole]).split(b"\n")
+            unfinished = []
+        unfinished.append(rest)
+    yield [b"".join(unfinished)]
 
 
 def versions_of(found: Any) -> tuple[int, int] | None:
@@ -78,12 +111,28 @@ def versions_of(found: Any) -> tuple[int, int] | None:
     return min(first, last), max(first, last)
 
 
-def parsed_line(data: bytes) -> Any:
-    """The JSON of one event of a stream. Raises `BackendFailed`."""
+def parsed(answer: bytes, context: Context | None) -> Any:
+    """The JSON of an answer; None where it is none. Of the `context`, which engines repeat, null is left where it is
+    spelled as it was sent: to read it only to compare it would be most of the work of a long session's turn."""
+    if context is not None and (start := answer.find(_ECHO + b"[")) >= 0:
+        start += len(_ECHO)
+        spelled = context.json()
+        if answer.startswith(spelled, start):
+            answer = answer[:start] + b"null" + answer[start + len(spelled) :]
     try:
-        return orjson.loads(data)
+        return orjson.loads(answer)
     except orjson.JSONDecodeError:
-        raise BackendFailed("the engine's stream has a line that is no JSON") from None
+        return None
+
+
+def parsed_event(data: bytes, context: Context | None) -> Any:
+    """The JSON of one event of a stream. Raises `BackendFailed`, also for an event that is an error."""
+    document = parsed(data, context)
+    if document is None:
+        raise BackendFailed("the engine's stream has a line that is no JSON")
+    if isinstance(document, dict) and document.get("error"):
+        raise BackendFailed(f"the engine failed while it sampled: {message_of(data)}")
+    return document
 
 
 def message_of(answer: bytes) -> str:

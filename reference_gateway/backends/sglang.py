@@ -3,7 +3,7 @@
 Knows that one route. Never knows messages, and never what a media item is: what can be sent is sent.
 
 Invariants: what is returned is what the engine says it sampled, or an exception; ids are never made from text; a
-generation that the engine aborted is a failure, whatever it had sampled by then.
+generation that the engine aborted with a status is a failure, whatever it had sampled by then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, message_of, parsed_line, versions_of
+from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, versions_of
+from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
 
 CALLERS_ABORT = 400
@@ -39,8 +40,8 @@ class SglangBackend(HttpEngine):
         progress: Progress | None = None,
     ) -> Generation:
         """See `types.Streaming`. `max_tokens` becomes `max_new_tokens`, a wish for `logprobs` `return_logprob`."""
-        context = context if isinstance(context, list) else list(context)
-        body = {"input_ids": context, **_parameters(sampling), **_media(media)}
+        context = Context.of(context)
+        body = {"input_ids": orjson.Fragment(context.json()), **_parameters(sampling), **_media(media)}
         # The engine writes each place of an image as many ids: with media, its prompt is longer than what was sent.
         expected = None if media.images or media.videos else context
         if expected is not None:
@@ -50,20 +51,14 @@ class SglangBackend(HttpEngine):
         status, answer = await self._post(orjson.dumps(body), session_id)
         if status != 200:
             self._refuse(status, answer)
-        return _generation(_document(answer), expected)
+        return _generation(parsed(answer, expected), expected)
 
     async def _stream(
-        self, body: dict[str, Any], session_id: str, expected: list[int] | None, progress: Progress
+        self, body: dict[str, Any], session_id: str, expected: Context | None, progress: Progress
     ) -> Generation:
         """One generation as the engine streams it: whole when an event has said why it ended."""
         whole = Events(expected)
-        async with self._request(orjson.dumps(body), session_id) as response:
-            if response.status != 200:
-                self._refuse(response.status, await response.read())
-            async for line in response.content:
-                ids = whole.take(line)
-                if ids:
-                    progress.sampled(ids)
+        await self._follow(body, session_id, whole.take, progress)
         return whole.generation()
 
 
@@ -71,22 +66,17 @@ class Events:
     """A streamed generation on its way. An event has all ids up to it, or, where the server was told to stream
     incrementally, the new ones only: `completion_tokens` says which."""
 
-    def __init__(self, expected: list[int] | None) -> None:
+    def __init__(self, expected: Context | None) -> None:
         self._expected = expected
         self._known = Generation([])
         self._done = False
 
-    def take(self, line: bytes) -> list[int]:
-        """The ids that a line of the stream brings. Raises `BackendRefused` and `BackendFailed`."""
-        if not line.startswith(b"data:"):
-            return []
-        data = line.removeprefix(b"data:").strip()
+    def take(self, data: bytes) -> list[int]:
+        """The ids that an event brings. Raises `BackendRefused` and `BackendFailed`."""
         if data == b"[DONE]":
             self._done = True
             return []
-        document = parsed_line(data)
-        if isinstance(document, dict) and document.get("error"):
-            raise BackendFailed(f"the engine failed while it sampled: {message_of(data)}")
+        document = parsed_event(data, self._expected)
         event, before = _generation(document, self._expected), len(self._known.ids)
         total = document["meta_info"].get("completion_tokens")
         if len(event.ids) == total:
@@ -130,14 +120,7 @@ def _video(item: Any) -> Any:
     return item
 
 
-def _document(answer: bytes) -> Any:
-    try:
-        return orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _generation(document: Any, expected: list[int] | None) -> Generation:
+def _generation(document: Any, expected: Context | None) -> Generation:
     meta = document.get("meta_info") if isinstance(document, dict) else None
     if not isinstance(meta, dict):
         raise BackendFailed("the engine's answer is not a generation")
@@ -158,12 +141,13 @@ def _generation(document: Any, expected: list[int] | None) -> Generation:
 
 
 def _reason(found: Any) -> str | None:
-    """Why it ended; None while it has not. Raises for a generation that was aborted."""
-    kind = found.get("type") if isinstance(found, dict) else found
-    if kind == "abort":
-        about = found if isinstance(found, dict) else {}
+    """Why it ended; None while it has not. An abort with a status is an error (in a stream it has no other place); one
+    without, which somebody asked for, is an end like others (contract UA-OAI-06)."""
+    about = found if isinstance(found, dict) else {"type": found}
+    kind, status = about.get("type"), about.get("status_code")
+    if kind == "abort" and status is not None:
         message = str(about.get("message") or "no reason given")
-        if about.get("status_code") == CALLERS_ABORT:
+        if status == CALLERS_ABORT:
             raise BackendRefused(message)
         raise BackendFailed(f"the engine aborted the generation: {message}")
     return kind if isinstance(kind, str) else None

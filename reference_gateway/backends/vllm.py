@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, message_of, parsed_line
+from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event
 from reference_gateway.backends.http_engine import versions_of as _versions
+from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
 
 
@@ -45,34 +46,26 @@ class VllmBackend(HttpEngine):
             raise BackendRefused(
                 "this backend takes no media: vLLM's completions route has no field for images or videos"
             )
-        context = context if isinstance(context, list) else list(context)
-        body = {**self._fixed, **_parameters(sampling), "prompt": context}
+        context = Context.of(context)
+        body = {**self._fixed, **_parameters(sampling), "prompt": orjson.Fragment(context.json())}
         if progress is not None:
             return await self._stream({**body, "stream": True}, session_id, context, progress)
         status, answer = await self._post(orjson.dumps(body), session_id)
         if status != 200:
             self._refuse(status, answer)
-        return _generation(answer, context)
+        return _generation(parsed(answer, context), context)
 
-    async def _stream(
-        self, body: dict[str, Any], session_id: str, context: list[int], progress: Progress
-    ) -> Generation:
+    async def _stream(self, body: dict[str, Any], session_id: str, context: Context, progress: Progress) -> Generation:
         """One generation as the engine streams it: whole when a chunk has said why it ended and `[DONE]` has come."""
         whole = Pieces(context)
-        async with self._request(orjson.dumps(body), session_id) as response:
-            if response.status != 200:
-                self._refuse(response.status, await response.read())
-            async for line in response.content:
-                ids = whole.take(line)
-                if ids:
-                    progress.sampled(ids)
+        await self._follow(body, session_id, whole.take, progress)
         return whole.generation()
 
 
 class Pieces:
-    """A streamed generation on its way: what the lines of the stream have said so far."""
+    """A streamed generation on its way: what the events of the stream have said so far."""
 
-    def __init__(self, context: list[int]) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
         self._ids: list[int] = []
         self._logprobs: list[float] | None = None
@@ -80,23 +73,19 @@ class Pieces:
         self._versions: tuple[int, int] | None = None
         self._done = False
 
-    def take(self, line: bytes) -> list[int]:
-        """The ids that a line of the stream brings. Raises `BackendFailed` for an error in it."""
-        if not line.startswith(b"data:"):
-            return []
-        data = line.removeprefix(b"data:").strip()
+    def take(self, data: bytes) -> list[int]:
+        """The ids that an event brings. Raises `BackendFailed` for an error in it."""
         if data == b"[DONE]":
             self._done = True
             return []
-        document = parsed_line(data)
-        if isinstance(document, dict) and document.get("error"):
-            raise BackendFailed(f"the engine failed while it sampled: {message_of(data)}")
+        document = parsed_event(data, self._context)
         if isinstance(document, dict) and document.get("choices") == []:
             return []  # usage stands in a chunk of its own
-        piece = _generation(data, self._context)
+        piece = _generation(document, self._context)
         self._ids += piece.ids
         if piece.logprobs is not None:
-            self._logprobs = [*(self._logprobs or []), *piece.logprobs]
+            self._logprobs = self._logprobs or []
+            self._logprobs += piece.logprobs
         self._stop_reason = piece.stop_reason or self._stop_reason
         self._versions = piece.versions or self._versions
         return piece.ids
@@ -118,14 +107,13 @@ def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _generation(answer: bytes, context: list[int]) -> Generation:
+def _generation(document: Any, context: Context) -> Generation:
     try:
-        body = orjson.loads(answer)
-        choice = body["choices"][0]
+        choice = document["choices"][0]
         ids = choice.get("token_ids")
         prompt_ids = choice.get("prompt_token_ids")
         reason = choice.get("finish_reason")
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError):
         raise BackendFailed("the engine's answer is not a completion") from None
     if not isinstance(ids, list):
         raise BackendFailed("the engine's answer has no token_ids: a vLLM that honours return_token_ids is needed")
@@ -135,7 +123,7 @@ def _generation(answer: bytes, context: list[int]) -> Generation:
         ids,
         logprobs=_logprobs(choice.get("logprobs")),
         stop_reason=reason if isinstance(reason, str) else None,
-        versions=_versions(body.get("weight_version")),
+        versions=_versions(document.get("weight_version")),
     )
 
 

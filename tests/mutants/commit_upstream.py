@@ -20,9 +20,9 @@ def missing_token_ids_are_none(gateway: Sabotage) -> None:
     """An answer without token ids counts as one that sampled nothing."""
 
     @gateway.wrap(vllm, "_generation")
-    def generation(original: Any, answer: bytes, context: list[int]) -> Generation:
+    def generation(original: Any, document: Any, context: Any) -> Generation:
         try:
-            return original(answer, context)
+            return original(document, context)
         except BackendFailed as error:
             if "token_ids" in str(error):
                 return Generation([], stop_reason="stop")
@@ -40,12 +40,12 @@ def missing_token_ids_are_made_from_the_text(gateway: Sabotage) -> None:
         return original(self, found, requested)
 
     @gateway.wrap(vllm, "_generation")
-    def generation(original: Any, answer: bytes, context: list[int]) -> Generation:
+    def generation(original: Any, document: Any, context: Any) -> Generation:
         try:
-            return original(answer, context)
+            return original(document, context)
         except BackendFailed as error:
             if "token_ids" in str(error):
-                return Generation([], stop_reason=f"text:{vllm.orjson.loads(answer)['choices'][0]['text']}")
+                return Generation([], stop_reason=f"text:{document['choices'][0]['text']}")
             raise
 
 
@@ -84,9 +84,9 @@ def missing_fields_are_read_with_defaults(gateway: Sabotage) -> None:
     """Whatever comes with status 200 is a generation; what is missing in it is empty."""
 
     @gateway.wrap(vllm, "_generation")
-    def generation(original: Any, answer: bytes, context: list[int]) -> Generation:
+    def generation(original: Any, document: Any, context: Any) -> Generation:
         try:
-            return original(answer, context)
+            return original(document, context)
         except BackendFailed as error:
             if "not a completion" in str(error):
                 return Generation([], stop_reason="stop")

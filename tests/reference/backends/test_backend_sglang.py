@@ -47,12 +47,12 @@ def generated(ids: Any = (7, 8), *, finish: Any = STOP, total: int | None = None
 
 class Heard:
     def __init__(self) -> None:
-        self.ids: list[list[int]] = []
+        self.ids: list[int] = []
 
     def started(self, prompt_tokens: int) -> None: ...
 
     def sampled(self, ids: Any) -> None:
-        self.ids.append(list(ids))
+        self.ids += ids
 
 
 def ask(
@@ -152,6 +152,7 @@ def test_weight_versions(version, span):
         ({"type": "length", "length": 2}, "length"),
         ("stop", "stop"),
         ({"type": "odd"}, "odd"),
+        ({"type": "abort", "message": "paused", "status_code": None}, "abort"),
         (None, None),
     ],
 )
@@ -160,9 +161,9 @@ def test_stop_reasons(finish, reason):
 
 
 def test_an_aborted_generation_is_a_failure_whatever_it_sampled():
-    found, *_ = ask(generated(finish={"type": "abort", "message": "weights change", "status_code": None}))
+    found, *_ = ask(generated(finish={"type": "abort", "message": "out of memory", "status_code": 503}))
     assert isinstance(found, BackendFailed)
-    assert str(found) == "the engine aborted the generation: weights change"
+    assert str(found) == "the engine aborted the generation: out of memory"
 
 
 def test_an_abort_for_which_the_caller_is_at_fault():
@@ -219,7 +220,7 @@ def test_a_stream_repeats_what_came_before():
     found, body, _ = ask(events, {"logprobs": True}, progress=heard)
     assert body["stream"] is True
     assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop", (4, 4))
-    assert heard.ids == [[5], [6, 7]]
+    assert heard.ids == [5, 6, 7]
 
 
 def test_a_stream_may_be_incremental():
@@ -230,7 +231,7 @@ def test_a_stream_may_be_incremental():
     )
     found, *_ = ask(events, progress=heard)
     assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop")
-    assert heard.ids == [[5], [6, 7]]
+    assert heard.ids == [5, 6, 7]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,10 @@ def test_a_stream_may_be_incremental():
         (streamed(generated((5,), finish=None), {"error": {"message": "out of memory"}}), "out of memory"),
         (streamed(generated((5,), finish=None), generated((6, 7), total=9)), "has 1 and 2 ids, and says 9"),
         (b"data: {\n\n", "no JSON"),
-        (streamed(generated((5,), finish={"type": "abort", "message": "stop"})), "aborted the generation: stop"),
+        (
+            streamed(generated((5,), finish={"type": "abort", "message": "stop", "status_code": 500})),
+            "aborted the generation: stop",
+        ),
     ],
 )
 def test_a_stream_that_cannot_be_trusted_is_a_failure(events, says):
