@@ -27,6 +27,12 @@ from conformance.upstream.client import Upstream, UpstreamError
 from conformance.wire import Recorder, client
 
 STARTUP_TIMEOUT = 30.0
+REFERENCES: Mapping[str, tuple[str, ...]] = {
+    "reference": ("--backend", "vllm"),
+    "reference-sglang": ("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
+}
+"""The ways in which the reference gateway is started: over each dialect that takes tokens, and between them with each
+value of what is decided at its start."""
 
 
 @dataclass(slots=True)
@@ -166,12 +172,14 @@ class ReferenceGateway:
     process: subprocess.Popen[str] = field(repr=False)
 
     @classmethod
-    def start(cls, upstream: Upstream, tokenizer: Path) -> ReferenceGateway:
+    def start(cls, upstream: Upstream, tokenizer: Path, name: str = "reference") -> ReferenceGateway:
+        """`name` is one of `REFERENCES`."""
         # -P: the gateway that is installed beside the kit, not a folder of that name in the current directory.
         command = [
             *(sys.executable, "-P", "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
-            *("--tokenizer", str(tokenizer), "--backend", "vllm", "--backend-url", upstream.url),
+            *("--tokenizer", str(tokenizer), *REFERENCES[name], "--backend-url", upstream.url),
             *("--tool-parser", "hermes", "--file-search", str(FILES)),
+            *("--deployment", "reference_gateway.examples.demo:deployment"),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
         assert process.stdout is not None

@@ -124,13 +124,13 @@ class ReportedDelivery:
                     await channel.push(recipient, text, role="user")
                     echoed.append(recipient.token)
                 except Exception:
-                    log.exception("an echo was not delivered", extra={"recipient": recipient.token})
+                    log.warning("an echo was not delivered", extra={"recipient": recipient.token}, exc_info=True)
             try:
                 text = await hooks.behind(result, context_of(request, recipient))
                 await channel.push(recipient, text, role="assistant")
                 pushed.append(recipient.token)
             except Exception as error:
-                log.exception("an answer was not delivered", extra={"recipient": recipient.token})
+                log.warning("an answer was not delivered", extra={"recipient": recipient.token}, exc_info=True)
                 failed.append((recipient.token, f"{type(error).__name__}: {error}"))
         return Report(plan.include_originating, tuple(pushed), plan.skipped, tuple(failed), tuple(echoed))
 

@@ -65,5 +65,5 @@ class TaskDelivery:
                 await channel.push(recipient, payload["echo"], role="user")
                 del payload["echo"]
             except Exception:
-                log.exception("an echo was not delivered", extra={"recipient": recipient.token})
+                log.warning("an echo was not delivered", extra={"recipient": recipient.token}, exc_info=True)
         await channel.push(recipient, payload["text"], role="assistant")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ import aiohttp
 from reference_gateway.channel import request as targets
 from reference_gateway.channel.delivery import Report, ReportedDelivery
 from reference_gateway.channel.hooks import Hooks, ResponseContext
-from reference_gateway.channel.request import ChannelRequest, Identity, ResponseTarget
+from reference_gateway.channel.request import ChannelRequest, Identity, InvocationFailed, ResponseTarget
 from reference_gateway.channel.target import SessionTarget
 from reference_gateway.channel.task_delivery import TaskDelivery
 from reference_gateway.channel.tasks import Retrying, Task, TaskRunner, TaskState
@@ -86,10 +87,10 @@ class Demo:
 
     def _changed(self, request: ChannelRequest, target: SessionTarget, asked: dict[str, Any]) -> ChannelRequest:
         if "fail" in asked:
-            raise RuntimeError(asked["fail"])
+            raise InvocationFailed(asked["fail"])
         if (once := asked.pop("once", None)) is not None:
             if once in self._seen:
-                raise RuntimeError("the run hook was called before for this request")
+                raise InvocationFailed("the run hook was called before for this request")
             self._seen.add(once)
         for job in asked.pop("tasks", ()):
             self.runner.schedule(TASK, job)
@@ -114,10 +115,11 @@ class Demo:
         await self.post({"report": asdict(report), "about": request.input})
 
     async def ended(self, task: Task, state: TaskState) -> None:
-        """A background task has ended."""
+        """A background task has ended. The test that it belongs to may have ended before."""
         payload = task.payload
         token = payload["to"] if task.name == TASK else f"{payload['channel']}:{payload['native_id']}"
-        await self.post({"task": token, "state": str(state)})
+        with suppress(ConnectionError):
+            await self.post({"task": token, "state": str(state)})
 
     async def post(self, document: dict[str, Any]) -> None:
         """Post to the inbox, or raise ConnectionError."""
@@ -135,7 +137,7 @@ class Demo:
 def update(chunk: str) -> str | Awaitable[str | None] | None:
     """The update hook."""
     if FAILING in chunk:
-        raise RuntimeError("the update hook fails at this mark")
+        raise InvocationFailed("the update hook fails at this mark")
     if REPLACED_LATER in chunk:
         return later(lambda: marked(chunk))
     return marked(chunk)
