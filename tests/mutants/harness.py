@@ -56,6 +56,7 @@ def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any)
         "backend_url": upstream.url,
         "tool_parser": "hermes",
         "file_search": FILES,
+        "deployment": "reference_gateway.examples.demo:deployment",
         **(sabotage.config if sabotage else {}),
         **config,
     }
