@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 
 UPSTREAM_PORT = 8765
+NAMES = ("reference", "reference-sglang", "fixture")
+"""What `--gateway` takes."""
 
 FLAGS: tuple[tuple[str, str, str], ...] = (
-    ("--gateway", "NAME", "Target of the shipped suite: reference (started for the run) or fixture (from conftest.py)"),
+    (
+        "--gateway",
+        "NAME",
+        "Target of the shipped suite: reference or reference-sglang (started for the run, on either dialect of the "
+        "upstream) or fixture (from conftest.py)",
+    ),
     ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),
     ("--gateway-api-key", "KEY", "Admin key of the gateway; prefer the environment variable GATEWAY_API_KEY"),
@@ -71,9 +78,9 @@ class Settings:
         gateway, url = value("gateway"), value("gateway_url")
         if gateway is not None and url is not None:
             raise pytest.UsageError("--gateway and --gateway-url name two targets: give one")
-        if gateway not in (None, "reference", "fixture"):
+        if gateway not in (None, *NAMES):
             raise pytest.UsageError(
-                f"--gateway takes reference or fixture, not {gateway!r}; a URL goes to --gateway-url"
+                f"--gateway takes {', '.join(NAMES[:-1])} or {NAMES[-1]}, not {gateway!r}; a URL goes to --gateway-url"
             )
         if url is not None and not url.startswith(("http://", "https://")):
             raise pytest.UsageError(f"--gateway-url takes a URL such as http://127.0.0.1:8000, not {url!r}")

@@ -19,7 +19,7 @@ from conformance.gateway import Capability, Declaration, Driver, Gateway
 from conformance.options import Settings
 from conformance.pinned import KIT_SHAPES
 from conformance.requirements import FROZEN_SET, Catalogue
-from conformance.target import ReferenceGateway, Target, connect, preflight, start_upstream
+from conformance.target import REFERENCES, ReferenceGateway, Target, connect, preflight, start_upstream
 from conformance.upstream.client import Upstream
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
@@ -94,7 +94,9 @@ class Run:
         if self.settings.url is not None:
             url = self.settings.url
         else:
-            self.reference = ReferenceGateway.start(self.upstream, self.settings.tokenizer or fixture_path("chatml"))
+            self.reference = ReferenceGateway.start(
+                self.upstream, self.settings.tokenizer or fixture_path("chatml"), self.settings.gateway or "reference"
+            )
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
         target = connect(self.gateway, self.upstream, self.settings, self.drivers())
@@ -162,7 +164,7 @@ class Run:
     @property
     def snapshots(self) -> Path | None:
         """Where the shapes of the gateway under test are pinned; the kit ships those of the reference gateway."""
-        if self.settings.snapshots is None and self.settings.gateway == "reference":
+        if self.settings.snapshots is None and self.settings.gateway in REFERENCES:
             return KIT_SHAPES
         return self.settings.snapshots
 

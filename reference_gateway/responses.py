@@ -74,7 +74,7 @@ class Responses:
         if session.phase is not Phase.ACTIVE:
             raise SessionClosed(session.session_id, session.phase.value)
         kept = session.conversations
-        items, metadata = read_conversation(body, kept.known)
+        items, metadata = read_conversation(body, kept.known, self._policy.media)
         conversation = kept.create(int(self._clock()), metadata)
         if items:
             kept.append(None, kept.identified(items), (), lower(items, kept.known), conversation=conversation)

@@ -120,4 +120,4 @@ def test_chat_envelope_stays_away_from_a_token_upstream(session, upstream, check
     session.chat("Hi", stream=streamed, **fields)
 
     [call] = calls_made(upstream)
-    expect([name for name in ENVELOPE if name in call.body]).equals([], "fields of the chat envelope at the upstream")
+    expect([name for name in ENVELOPE if name in call.fields]).equals([], "fields of the chat envelope at the upstream")

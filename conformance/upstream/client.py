@@ -27,7 +27,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from conformance.tokenizer import Tokenizer
-from conformance.upstream import ledger, script
+from conformance.upstream import ledger, pictures, script
 from conformance.upstream.dialect import KIT
 from conformance.upstream.inbox import Post
 from conformance.upstream.ledger import Call
@@ -216,6 +216,12 @@ class Upstream:
         self._say([step])
         return step
 
+    def repeats(self, text: str, times: int) -> Step:
+        """The same generation, up to so many times."""
+        step = _spoken(text, {})
+        self._say([step] * times)
+        return step
+
     def holds(self, text: str | None = None, **fields: Any) -> Hold:
         """Like `says`, but the call is answered only after `release()`."""
         step = _spoken(text, {**fields, "hold": True})
@@ -308,6 +314,17 @@ class Upstream:
     def release_posts(self) -> None:
         """Let every held post be answered."""
         self._link.request("POST", self._path("/posts/release"), {})
+
+    # Pictures
+
+    def picture(self, name: str) -> str:
+        """The URL of a picture that this server has, for the test that is open."""
+        return self.url + pictures.PATH.format(nonce=self.nonce.strip("#"), name=name)
+
+    @property
+    def fetched(self) -> list[str]:
+        """The names of the pictures of this test that somebody asked for, each as often as it was."""
+        return list(self._link.request("GET", self._path("/fetched"))["fetched"])
 
     # The wire
 

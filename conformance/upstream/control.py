@@ -69,6 +69,9 @@ def routes(engine: Engine) -> list[web.RouteDef]:
         found = await engine.posts(_nonce(request), request.query.get("when"), least, _timeout(request))
         return _json({"reached": len(found) >= least, "posts": [post.to_json() for post in found]})
 
+    async def fetched(request: web.Request) -> web.Response:
+        return _json({"fetched": engine.fetched(_nonce(request))})
+
     async def drop(request: web.Request) -> web.Response:
         return _json({"unused": [step.to_json() for step in engine.drop(_nonce(request))]})
 
@@ -84,6 +87,7 @@ def routes(engine: Engine) -> list[web.RouteDef]:
         web.post("/_kit/{nonce}/posts", answer_posts),
         web.post("/_kit/{nonce}/posts/release", release_posts),
         web.get("/_kit/{nonce}/posts", posts),
+        web.get("/_kit/{nonce}/fetched", fetched),
         web.delete("/_kit/{nonce}", drop),
     ]
 

@@ -83,6 +83,7 @@ class _Conversation:
     taken: dict[int, _Waiting] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     inbox: Inbox = field(default_factory=Inbox)
+    fetched: list[str] = field(default_factory=list)
     open: bool = True
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -188,6 +189,10 @@ class Engine:
                 await conversation.until(lambda: len(conversation.inbox.with_text(when)) >= least)
         return conversation.inbox.with_text(when)
 
+    def fetched(self, nonce: str) -> list[str]:
+        """The names of the pictures that were asked for, in order and as often as they were."""
+        return self._conversation(nonce).fetched
+
     def _conversation(self, nonce: str) -> _Conversation:
         conversation = self._conversations.get(nonce)
         if conversation is None:
@@ -196,6 +201,13 @@ class Engine:
         return conversation
 
     # The data plane
+
+    def fetch(self, nonce: str, name: str) -> bool:
+        """Record that somebody asks for a picture. False for one that belongs to no test that is open."""
+        conversation = self._conversations.get(nonce)
+        if conversation is not None:
+            conversation.fetched.append(name)
+        return conversation is not None
 
     async def post(self, text: str, body: dict[str, Any]) -> int | None:
         """Record what the gateway sent by itself, `text` being its `body`. Returns the status that answers it, once it

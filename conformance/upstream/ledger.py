@@ -6,9 +6,10 @@ replaced before a call is recorded.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,11 +66,14 @@ class Call:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The request's fields that say how to sample: the body less `model`, `tools` and what shapes the answer; where
-        a dialect keeps them together (`sampling_params`), they stand beside the others."""
+        """The request's fields that say how to sample: all less `model`, `tools` and what shapes the answer."""
+        return {key: value for key, value in self.fields.items() if key not in _NOT_SAMPLING}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the body, those that a dialect keeps in `sampling_params` beside the others."""
         nested = self.body.get("sampling_params")
-        given = {**self.body, **nested} if isinstance(nested, dict) else self.body
-        return {key: value for key, value in given.items() if key not in _NOT_SAMPLING}
+        return {**self.body, **nested} if isinstance(nested, dict) else self.body
 
     @property
     def max_tokens(self) -> Any:
@@ -79,7 +83,7 @@ class Call:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but `text`, which the reader decodes from `context`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "text"}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "text"}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], text: str) -> Call:

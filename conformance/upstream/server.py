@@ -22,7 +22,7 @@ from typing import Any
 from aiohttp import web
 
 from conformance.tokenizer import Tokenizer, TokenizerError
-from conformance.upstream import control, inbox, ledger
+from conformance.upstream import control, inbox, ledger, pictures
 from conformance.upstream.chat import Chat
 from conformance.upstream.completions import Completions
 from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, openai_error, token_ids
@@ -49,6 +49,7 @@ def application(tokenizer: Tokenizer, closed: Callable[[Call], None] | None = No
     app.router.add_post("/tokenize", _tokenize(tokenizer))
     app.router.add_post("/detokenize", _detokenize(tokenizer))
     app.router.add_post(inbox.PATH, _post(engine))
+    app.router.add_get(pictures.PATH, _picture(engine))
     app.add_routes(control.routes(engine))
 
     async def close(_: web.Application) -> None:
@@ -284,6 +285,16 @@ def _post(engine: Engine) -> Handler:
         if status is None:
             return _json(openai_error(404, "no test that is open has its nonce in this post"), 404)
         return _json({} if status < 400 else openai_error(status, "refused, as the test says"), status)
+
+    return handle
+
+
+def _picture(engine: Engine) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if not engine.fetch(f"#{request.match_info['nonce']}#", name):
+            raise web.HTTPNotFound
+        return web.Response(body=pictures.png(pictures.shade_of(name)), content_type="image/png")
 
     return handle
 

@@ -13,11 +13,11 @@ from typing import Any
 from reference_gateway.arguments import parse_arguments
 from reference_gateway.types import Message
 from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.media import media_url
 
 _TEXT = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """Type of a content part -> its field with the text."""
 _MEDIA = ("image_url", "video_url")
-_SCHEMES = ("http://", "https://", "data:")
 
 
 def read_messages(messages: Any, media: bool = False) -> list[Message]:
@@ -96,11 +96,7 @@ def _reference(found: Any, where: str) -> dict[str, Any]:
     reference = {"url": found} if isinstance(found, str) else found
     if not isinstance(reference, dict):
         raise RequestRefused(f"{where} must be an object with a url")
-    url = reference.get("url")
-    if not isinstance(url, str) or not url.startswith(_SCHEMES):
-        raise RequestRefused(f"{where}.url must be an http, https or data URL")
-    if url.startswith("data:") and "," not in url:
-        raise RequestRefused(f"{where}.url is a data URL without data")
+    media_url(reference.get("url"), f"{where}.url")
     return {name: value for name, value in reference.items() if value is not None}
 
 

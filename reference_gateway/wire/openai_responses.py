@@ -74,7 +74,7 @@ def parse(
     given = body.get("input")
     if given is None and conversation is None and previous is None:
         raise RequestRefused("input must be given where there is neither conversation nor previous_response_id")
-    items = read_input([] if given is None else given, known)
+    items = read_input([] if given is None else given, known, policy.media)
     instructions = _text(body, "instructions")
     if not items and instructions is None and conversation is None and previous is None:
         raise RequestRefused("input must not be empty where there is neither conversation nor previous_response_id")
@@ -141,12 +141,12 @@ def body_of(
     }
 
 
-def read_conversation(body: Mapping[str, Any], known: Known) -> tuple[list[Item], dict[str, Any]]:
+def read_conversation(body: Mapping[str, Any], known: Known, media: bool = False) -> tuple[list[Item], dict[str, Any]]:
     """The items and the metadata that a conversation is created with. Raises `RequestRefused` naming the field."""
     items = body.get("items")
     if not isinstance(items, list | None):
         raise RequestRefused("items must be a list")
-    return read_input(items or [], known), _metadata(body)
+    return read_input(items or [], known, media, "items"), _metadata(body)
 
 
 def error(status: int, message: str) -> bytes:
@@ -185,7 +185,7 @@ def _conversation(body: Mapping[str, Any]) -> str | None:
 
 def _sampling(body: Mapping[str, Any], policy: Policy) -> Sampling:
     limit = body.get("max_output_tokens")
-    if limit is not None and (type(limit) is not int or limit <= 0):
+    if limit is not None and (type(limit) is not int or limit <= 0):  # also where it does not reach the engine
         raise RequestRefused("max_output_tokens must be a positive integer")
     return sampling_of(body, policy.sampling, limit)
 

@@ -18,23 +18,26 @@ from reference_gateway.arguments import dump_arguments, parse_arguments
 from reference_gateway.session.conversations import Item, Kept, Known, item_id
 from reference_gateway.types import Message
 from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.media import media_url
 
 ROLES = ("user", "assistant", "system", "developer")
 SERVER_CALLS = ("file_search_call", "mcp_call")
 _TEXT = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 """Type of a content part -> its field with the text."""
+_IMAGE = "input_image"
 
 
-def read_input(given: Any, known: Known) -> list[Item]:
-    """The items of a request's `input`, in full form. Raises `RequestRefused` naming the field."""
+def read_input(given: Any, known: Known, media: bool = False, field: str = "input") -> list[Item]:
+    """The items of a request's `input`, or other `field`, in full form, which may have images where `media` says so.
+    Raises `RequestRefused` naming the field."""
     if isinstance(given, str):
         return [_spoken("user", [{"type": "input_text", "text": given}])]
     if not isinstance(given, list):
-        raise RequestRefused("input must be a string or a list of items")
-    return [_item(item, f"input[{place}]", known) for place, item in enumerate(given)]
+        raise RequestRefused(f"{field} must be a string or a list of items")
+    return [_item(item, f"{field}[{place}]", known, media) for place, item in enumerate(given)]
 
 
-def _item(item: Any, where: str, known: Known) -> Item:
+def _item(item: Any, where: str, known: Known, media: bool) -> Item:
     if not isinstance(item, dict):
         raise RequestRefused(f"{where} must be an object")
     kind = item.get("type", "message" if "role" in item else None)
@@ -43,16 +46,15 @@ def _item(item: Any, where: str, known: Known) -> Item:
         if kept is None:
             raise RequestRefused(f"{where}.id must be the id of an item of this session")
         return dict(kept.item)
-    read = _READERS.get(kind) if isinstance(kind, str) else None
-    if read is None:
+    if not isinstance(kind, str) or kind not in _READERS:
         raise RequestRefused(f"{where}.type is not supported: expected one of {', '.join(_READERS)}")
     given = item.get("id")
     if given is not None and not isinstance(given, str):
         raise RequestRefused(f"{where}.id must be a string")
-    return {**({"id": given} if given else {}), **read(item, where)}
+    return {**({"id": given} if given else {}), **_READERS[kind](item, where, media)}
 
 
-def _message(item: Item, where: str) -> Item:
+def _message(item: Item, where: str, media: bool) -> Item:
     role, content = item.get("role"), item.get("content")
     if role not in ROLES:
         raise RequestRefused(f"{where}.role must be one of {', '.join(ROLES)}")
@@ -61,23 +63,38 @@ def _message(item: Item, where: str) -> Item:
         content = [{"type": kind, "text": content}]
     elif not isinstance(content, list):
         raise RequestRefused(f"{where}.content must be a string or a list of parts")
-    return _spoken(role, [_part(part, f"{where}.content[{place}]") for place, part in enumerate(content)])
+    media = media and role != "assistant"
+    return _spoken(role, [_part(part, f"{where}.content[{place}]", media) for place, part in enumerate(content)])
 
 
-def _part(part: Any, where: str) -> Item:
+def _part(part: Any, where: str, media: bool) -> Item:
     if not isinstance(part, dict):
         raise RequestRefused(f"{where} must be an object with a type")
     kind = part.get("type")
+    if media and kind == _IMAGE:
+        return _image(part, where)
     name = _TEXT.get(kind) if isinstance(kind, str) else None
     if name is None:
-        raise RequestRefused(f"{where}.type is not supported: this gateway takes text parts")
+        takes = f"text and {_IMAGE} parts" if media else "text parts"
+        raise RequestRefused(f"{where}.type is not supported: this gateway takes {takes}")
     if not isinstance(part.get(name), str):
         raise RequestRefused(f"{where}.{name} must be a string")
     annotations: Item = {"annotations": []} if kind == "output_text" else {}
     return {"type": kind, name: part[name], **annotations}
 
 
-def _call(item: Item, where: str) -> Item:
+def _image(part: Item, where: str) -> Item:
+    detail = part.get("detail")
+    if not isinstance(detail, str | None):
+        raise RequestRefused(f"{where}.detail must be a string")
+    return {
+        "type": _IMAGE,
+        "image_url": media_url(part.get("image_url"), f"{where}.image_url"),
+        "detail": detail or "auto",
+    }
+
+
+def _call(item: Item, where: str, _: bool) -> Item:
     for name in ("call_id", "name"):
         if not isinstance(item.get(name), str) or not item[name]:
             raise RequestRefused(f"{where}.{name} must be a non-empty string")
@@ -87,18 +104,18 @@ def _call(item: Item, where: str) -> Item:
     return {"type": "function_call", "status": "completed", **fields}
 
 
-def _output(item: Item, where: str) -> Item:
+def _output(item: Item, where: str, media: bool) -> Item:
     call_id, output = item.get("call_id"), item.get("output")
     if not isinstance(call_id, str) or not call_id:
         raise RequestRefused(f"{where}.call_id must be a non-empty string")
     if isinstance(output, list):
-        output = [_part(part, f"{where}.output[{place}]") for place, part in enumerate(output)]
+        output = [_part(part, f"{where}.output[{place}]", media) for place, part in enumerate(output)]
     elif not isinstance(output, str):
         raise RequestRefused(f"{where}.output must be a string or a list of parts")
     return {"type": "function_call_output", "status": "completed", "call_id": call_id, "output": output}
 
 
-def _reasoning(item: Item, where: str) -> Item:
+def _reasoning(item: Item, where: str, _: bool) -> Item:
     read: Item = {"type": "reasoning"}
     for name in ("summary", "content"):
         parts = item.get(name)
@@ -111,7 +128,7 @@ def _reasoning(item: Item, where: str) -> Item:
     return read
 
 
-def _server_call(item: Item, where: str) -> Item:
+def _server_call(item: Item, where: str, _: bool) -> Item:
     if item["type"] == "mcp_call":
         for name in ("name", "arguments"):
             if not isinstance(item.get(name), str) or not item[name]:
@@ -121,7 +138,7 @@ def _server_call(item: Item, where: str) -> Item:
     return {name: value for name, value in item.items() if name != "id"}
 
 
-_READERS: Mapping[str, Callable[[Item, str], Item]] = {
+_READERS: Mapping[str, Callable[[Item, str, bool], Item]] = {
     "message": _message,
     "function_call": _call,
     "function_call_output": _output,
@@ -169,10 +186,10 @@ class _Lowering:
             self._close()
             if kind == "function_call_output":
                 output = item["output"]
-                content = output if isinstance(output, str) else _text(output)
+                content = output if isinstance(output, str) else _content(output)
                 self._messages.append({"role": "tool", "content": content, "tool_call_id": item["call_id"]})
             else:
-                self._messages.append({"role": item["role"], "content": _text(item["content"])})
+                self._messages.append({"role": item["role"], "content": _content(item["content"])})
 
     def end(self) -> list[Message]:
         self._close()
@@ -278,6 +295,19 @@ def _spoken(role: str, content: list[Item], status: str = "completed") -> Item:
 
 def _chat_call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _content(parts: Sequence[Item]) -> str | list[dict[str, Any]]:
+    """Texts as one string; with an image among them, a list of parts as a chat message has it."""
+    if all(part["type"] in _TEXT for part in parts):
+        return _text(parts)
+    return [_chat_image(part) if part["type"] == _IMAGE else {"type": "text", "text": _text([part])} for part in parts]
+
+
+def _chat_image(part: Item) -> dict[str, Any]:
+    # What is not said there is written out here.
+    detail = {} if part["detail"] == "auto" else {"detail": part["detail"]}
+    return {"type": "image_url", "image_url": {"url": part["image_url"], **detail}}
 
 
 def _text(parts: Sequence[Item]) -> str:

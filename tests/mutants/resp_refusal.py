@@ -27,9 +27,9 @@ def wrong_item_is_an_internal_error(gateway: Sabotage) -> None:
     """An item of the input is read without a look at what it is."""
 
     @gateway.wrap(responses_items, "_item")
-    def item(original: Any, given: Any, where: str, known: Any) -> Any:
+    def item(original: Any, given: Any, *about: Any) -> Any:
         given.get("type")
-        return original(given, where, known)
+        return original(given, *about)
 
 
 @mutant("RESP-041")

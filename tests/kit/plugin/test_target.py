@@ -37,7 +37,7 @@ def test_two_targets(kit: Kit) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--gateway", "mine"], "--gateway takes reference or fixture, not 'mine'"),
+        (["--gateway", "mine"], "--gateway takes reference, reference-sglang or fixture, not 'mine'"),
         (["--gateway-url", "localhost:8000"], "--gateway-url takes a URL such as http://127.0.0.1:8000"),
         (
             [*NOWHERE, "--gateway-level", "SHALL"],

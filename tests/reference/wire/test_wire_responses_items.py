@@ -175,3 +175,41 @@ def test_bad_input_is_refused_by_name(given, named):
     with pytest.raises(RequestRefused) as refusal:
         read_input(given, unknown)
     assert named in str(refusal.value)
+
+
+def test_images_keep_their_place():
+    picture = {"type": "input_image", "image_url": "http://h/a.png"}
+    given = [
+        {"role": "user", "content": [{"type": "input_text", "text": "See "}, picture, {**picture, "detail": "low"}]},
+        {"type": "function_call_output", "call_id": "c", "output": [{**picture, "detail": "auto"}]},
+    ]
+    items = read_input(given, unknown, media=True)
+    assert items[0]["content"][1] == {**picture, "detail": "auto"}
+    part = {"type": "image_url", "image_url": {"url": "http://h/a.png"}}
+    low = {"type": "image_url", "image_url": {"url": "http://h/a.png", "detail": "low"}}
+    assert lower(items, unknown) == [
+        {"role": "user", "content": [{"type": "text", "text": "See "}, part, low]},
+        {"role": "tool", "content": [part], "tool_call_id": "c"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [
+        ({"type": "input_image"}, "input[0].content[0].image_url must be an http, https or data URL"),
+        ({"type": "input_image", "file_id": "f"}, "input[0].content[0].image_url must be"),
+        ({"type": "input_image", "image_url": "file:///etc/passwd"}, "input[0].content[0].image_url must be"),
+        ({"type": "input_image", "image_url": "http://h", "detail": 5}, "input[0].content[0].detail must be a string"),
+        ({"type": "input_file"}, "input[0].content[0].type is not supported: this gateway takes text and input_image"),
+    ],
+)
+def test_a_bad_image_is_refused_by_its_name(part, complaint):
+    with pytest.raises(RequestRefused) as refused:
+        read_input([{"role": "user", "content": [part]}], unknown, media=True)
+    assert str(refused.value).startswith(complaint)
+
+
+def test_the_assistant_has_no_images():
+    part = {"type": "input_image", "image_url": "http://h/a.png"}
+    with pytest.raises(RequestRefused, match="takes text parts"):
+        read_input([{"role": "assistant", "content": [part]}], unknown, media=True)
