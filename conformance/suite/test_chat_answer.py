@@ -17,9 +17,10 @@ CLOCK_TOLERANCE_S = 300
 
 
 @pytest.mark.requirement(id="CHAT-001")
-def test_answer_is_a_chat_completion_object(session, upstream):
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_answer_is_a_chat_completion_object(session, upstream, reason):
     """`object` of the answer is `chat.completion`."""
-    upstream.says("Hello")
+    upstream.says("Hello", finish=reason)
 
     reply = session.chat("Hi")
 
@@ -118,19 +119,24 @@ def test_answer_content_lacks_the_end_of_turn_token(session, upstream, check, st
 
 
 @pytest.mark.requirement(id="CHAT-009")
-def test_answer_tool_calls_are_never_null(session, upstream):
+@pytest.mark.parametrize("tools", [ABSENT, [function("search")]], ids=["no tools", "tools"])
+def test_answer_tool_calls_are_never_null(session, upstream, check, tools):
     """`message.tool_calls` of an answer without calls is absent or an empty array, never null."""
+    if tools is not ABSENT:
+        require_capability(check, Capability.TOOLS)
     upstream.says("Hello")
 
-    reply = session.chat("Hi")
+    reply = session.chat("Hi", tools=tools)
 
     expect(reply.message.get("tool_calls", [])).equals([], "message.tool_calls")
 
 
 @pytest.mark.requirement(id="CHAT-010")
-def test_finish_reason_is_stop_when_the_upstream_stopped(session, upstream, streamed):
+@pytest.mark.parametrize("end_of_turn", [True, False], ids=["end of turn", "stop sequence"])
+def test_finish_reason_is_stop_when_the_upstream_stopped(session, upstream, streamed, end_of_turn):
     """`finish_reason` is `stop` when the upstream stopped by itself."""
-    upstream.says("Hello", finish="stop")
+    tokenizer = upstream.tokenizer
+    upstream.says(ids=[*tokenizer.encode("Hello"), *([tokenizer.end_of_turn] if end_of_turn else [])], finish="stop")
 
     reply = session.chat("Hi", stream=streamed)
 
@@ -213,9 +219,10 @@ def test_generation_without_text_is_an_empty_answer(session, upstream, streamed,
 
 
 @pytest.mark.requirement(id="CHAT-017")
-def test_answer_has_refusal_and_logprobs(session, upstream):
+@pytest.mark.parametrize("text", ["Hello", ""], ids=["text", "nothing"])
+def test_answer_has_refusal_and_logprobs(session, upstream, text):
     """`message.refusal` and `choices[].logprobs` are present, null when there is nothing to say."""
-    upstream.says("Hello")
+    upstream.says(text)
 
     choice = at(session.chat("Hi").completion, "choices", 0, kind=dict)
 
@@ -230,7 +237,10 @@ def test_answer_has_refusal_and_logprobs(session, upstream):
 def test_answer_carries_no_engine_data(session, upstream, streamed):
     """An answer carries no token ids and no routing data of the engine that the client did not ask for."""
     upstream.says("Hello", token_ids="volunteer")  # noqa: S106
+    upstream.says("Fine", token_ids="volunteer")  # noqa: S106
 
-    reply = session.chat("Hi", stream=streamed)
+    first = session.chat("Hi", stream=streamed)
+    later = session.chat("Hi", assistant("Hello"), "How are you?", stream=streamed)
 
-    expect(reply).has_no_engine_data()
+    for reply in (first, later):
+        expect(reply).has_no_engine_data()

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.expect import calls_made, expect
 from conformance.outcome import NotTested
-from conformance.session import assistant, function, tool, tool_call, user
+from conformance.session import ABSENT, assistant, function, tool, tool_call, user
 from conformance.wire import at
 
 SEARCH = function("search_the_web", q={"type": "string"})
@@ -19,13 +19,14 @@ LOOKS_LIKE_A_CALL = '<tool_call>\n{"name": "search_the_web", "arguments": {"q": 
 
 
 @pytest.mark.requirement(id="CHAT-047")
-def test_tools_are_in_the_context(session, upstream):
+@pytest.mark.parametrize("choice", [ABSENT, "auto"], ids=["no choice", "auto"])
+def test_tools_are_in_the_context(session, upstream, choice):
     """The names of the request's tools are in the context that the upstream receives."""
     if "read_clock" not in upstream.tokenizer.render([user("Hi")], tools=[CLOCK]):
         raise NotTested("the chat template has no place for tools")
     upstream.says("Hello")
 
-    session.chat("Hi", tools=[SEARCH, CLOCK])
+    session.chat("Hi", tools=[SEARCH, CLOCK], tool_choice=choice)
 
     [call] = calls_made(upstream)
     named = [name for name in ("search_the_web", "read_clock") if name in call.text]
@@ -37,13 +38,14 @@ def test_tool_call_comes_back_by_its_name(session, upstream, streamed):
     """A call of a declared tool comes back as an entry of `message.tool_calls` with `type` = `function` and the
     function's name.
     """
-    upstream.says(tool_calls=[CLOCKED])
+    upstream.says(tool_calls=[CLOCKED, SEARCHED])
 
     message = session.chat("Hi", tools=[SEARCH, CLOCK], stream=streamed).message
 
-    call = at(message, "tool_calls", 0, kind=dict)
-    found = [at(call, "type"), at(call, "function", "name")]
-    expect(found).equals(["function", "read_clock"], "type and function.name of the call")
+    calls = [at(message, "tool_calls", place, kind=dict) for place in (0, 1)]
+    found = {(at(call, "type"), at(call, "function", "name")) for call in calls}
+    wanted = {("function", "read_clock"), ("function", "search_the_web")}
+    expect(found).equals(wanted, "type and function.name of the calls")
 
 
 @pytest.mark.requirement(id="CHAT-049")
@@ -85,9 +87,10 @@ def test_tool_call_arguments_are_the_generated_json(session, upstream):
 
 
 @pytest.mark.requirement(id="CHAT-051")
-def test_finish_reason_is_tool_calls(session, upstream, streamed):
+@pytest.mark.parametrize("text", ["", "I will look that up."], ids=["calls", "text and calls"])
+def test_finish_reason_is_tool_calls(session, upstream, streamed, text):
     """`finish_reason` is `tool_calls` when the answer has tool calls."""
-    upstream.says(tool_calls=[SEARCHED], finish="stop")
+    upstream.says(text, tool_calls=[SEARCHED], finish="stop")
 
     reply = session.chat("Hi", tools=[SEARCH], stream=streamed)
 

@@ -55,12 +55,13 @@ def test_dropped_message_of_a_failed_turn_is_gone(session, upstream):
 
 
 @pytest.mark.requirement(id="COMMIT-004")
-def test_failed_second_conversation_leaves_the_first(sessions, upstream):
+@pytest.mark.parametrize("fault", [{"status": 500}, {"reset": True}], ids=["error", "reset"])
+def test_failed_second_conversation_leaves_the_first(sessions, upstream, fault):
     """The failed start of a second conversation leaves the first one exported and continuable as before."""
     calm, shaken = Conversation(sessions.open(), upstream), Conversation(sessions.open(), upstream)
     for talk in (calm, shaken):
         talk.turn("Hi", "Hello")
-    Conversation(shaken.session, upstream).fails("Something else")
+    Conversation(shaken.session, upstream).fails("Something else", **fault)
 
     expect(shaken.trajectories()).same_as(calm.trajectories(), hint="the first conversation is not exported as before")
     for talk in (calm, shaken):

@@ -12,9 +12,10 @@ from conformance.expect import expect
 CLOSED = (404, 409, 410)
 
 
-def begin(session, upstream):
-    """A conversation with an answered turn and one in flight: the conversation, the hold and the request."""
-    talk = Conversation(session, upstream)
+def begin(session, upstream, **fields):
+    """A conversation with an answered turn and one in flight: the conversation, the hold and the request. `fields` go
+    into both requests."""
+    talk = Conversation(session, upstream, **fields)
     talk.turn("Hi", "Hello")
     answer = upstream.holds("Fine")
     pending = talk.start("How are you?")
@@ -31,10 +32,10 @@ def expect_answered_and_exported_or_neither(upstream, reply, exported):
 
 
 @pytest.mark.requirement(id="CONC-012")
-def test_turn_in_flight_at_finalize_is_answered_and_exported_or_neither(sessions, upstream):
+def test_turn_in_flight_at_finalize_is_answered_and_exported_or_neither(sessions, upstream, streamed):
     """A turn in flight when its session is finalized is answered and exported, or is refused and not exported."""
     session, other = sessions.open(), sessions.open()
-    _, answer, pending = begin(session, upstream)
+    _, answer, pending = begin(session, upstream, stream=streamed)
 
     # Some gateways wait here for the turn in flight, and others do not: both get the occasion.
     with ThreadPoolExecutor(1) as background:

@@ -32,7 +32,7 @@ def test_logprobs_have_one_value_for_each_id(sessions, upstream, check):
     """Where logprobs are asked for, `response_logprobs` has one finite value for each of `response_ids`."""
     conversation = talk(sessions, check)
     conversation.turn("Hi", "Hello, how can I help?")
-    conversation.turn("Tell me more.", "About what?")
+    conversation.turn("Tell me more.", "About what? I know", finish="length")
 
     expect(conversation.trajectories()).have_logprobs()
 

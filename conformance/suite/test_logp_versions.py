@@ -41,7 +41,9 @@ def test_trajectories_have_weight_versions_of_their_own(session, upstream):
 @pytest.mark.requirement(id="LOGP-016")
 def test_no_weight_version_is_made_up(session, upstream):
     """Where the upstream reports no weight version, a trajectory has none."""
-    Conversation(session, upstream).turn("Hi", "Hello")
+    talk = Conversation(session, upstream)
+    talk.turn("Hi", "Hello")
+    talk.turn("How are you?", "Fine")
 
     expect(session.trajectories()).span_weight_versions(None)
 

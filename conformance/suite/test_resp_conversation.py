@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from conformance.expect import expect
@@ -132,17 +134,21 @@ def test_conversations_never_mix(session, upstream):
 
 
 @pytest.mark.requirement(id="RESP-069")
-def test_overlapping_responses_of_a_conversation_lose_nothing(session, upstream):
+def test_overlapping_responses_of_a_conversation_lose_nothing(sessions, upstream):
     """Of two responses of one conversation in flight at the same time, the second waits or is refused with 409; the
     conversation has the items of each that was answered, and none in between."""
     held = upstream.holds("One", when="first")
-    upstream.says("Two")
+    upstream.says("Two", when="second")
+    session, other = sessions.open(), sessions.open()
     conversation = session.converse()
     first = session.begin(session.response_body("first", conversation=conversation), path="/responses")
     upstream.wait_for_calls(1, session.time_left)
-    second = session.begin(session.response_body("second", conversation=conversation), path="/responses")
-    # Answered behind the second request: a gateway that lets it pass has done so by now.
-    session.send(path=f"/conversations/{conversation}", method="GET")
+    body = json.dumps(session.response_body("second", conversation=conversation)).encode()
+    second = session.connect().begin("/responses", content_length=str(len(body))).write(body)
+    # These begin when the second request is there, and go all the way: a gateway that lets it pass has done so by then.
+    for text in ("Three", "Four"):
+        upstream.says(text, when="Meanwhile")
+        other.respond("Meanwhile")
     held.release()
 
     statuses = [first.reply().status, second.reply().status]

@@ -29,9 +29,13 @@ def test_streamed_response_is_an_event_stream(stream):
 
 
 @pytest.mark.requirement(id="RESP-027")
-def test_stream_follows_the_grammar(stream):
+def test_stream_follows_the_grammar(session, upstream):
     """A stream follows the grammar of response events: what is added is done, in its order, with all fields that the
     API requires."""
+    upstream.says("I will look.", tool_calls=CALLS[:1])
+
+    stream = session.respond("Hi", tools=[SEARCH], stream=True)
+
     expect(stream).is_response_stream()
 
 

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from conformance.checks import require_capability
 from conformance.expect import expect
+from conformance.gateway import Capability
 from conformance.session import ABSENT, Trajectories, assistant, function, results, system, user
 
 SEARCH = function("search", "Search the web.", query={"type": "string"}, limit={"type": "integer"})
@@ -202,14 +204,17 @@ def test_other_tools_start_a_trajectory(session, upstream, first, later):
 
 
 @pytest.mark.requirement(id="TOKEN-026")
-def test_conversation_is_resumed_after_a_detour(session, upstream):
+@pytest.mark.parametrize("tools", [ABSENT, [SEARCH]], ids=["no tools", "tools"])
+def test_conversation_is_resumed_after_a_detour(session, upstream, check, tools):
     """A conversation that is resumed after a detour to another one continues its own trajectory, which holds no token
     of the detour."""
+    if tools is not ABSENT:
+        require_capability(check, Capability.TOOLS)
     upstream.says("Apple")
     upstream.says("Mango")
     upstream.says("Cherry")
     answer = session.chat("The main task").message
-    session.chat("A papaya detour")
+    session.chat("A papaya detour", tools=tools)
     session.chat("The main task", answer, "Go on")
 
     exported = session.trajectories()

@@ -94,10 +94,10 @@ def test_each_generation_is_trainable_once(session, upstream):
 
 
 @pytest.mark.requirement(id="TOKEN-008")
-def test_length_stop_gets_no_end_of_turn(session, upstream):
+def test_length_stop_gets_no_end_of_turn(session, upstream, streamed):
     """A generation that stopped for length is exported without an end-of-turn id that was not sampled."""
     upstream.says("Once upon a time", finish="length")
-    session.chat("Tell me a story")
+    session.chat("Tell me a story", stream=streamed)
 
     expect(session.trajectories()).have_responses(upstream)
 

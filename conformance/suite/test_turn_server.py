@@ -7,7 +7,7 @@ import pytest
 from conformance.expect import calls_made, expect
 from conformance.exported import context
 from conformance.responses import FILE_SEARCH, comparable, ending, flat, steps, types
-from conformance.session import function
+from conformance.session import ABSENT, function
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CLIENT = {"name": "search", "arguments": {"q": "x"}}
@@ -172,11 +172,12 @@ def test_clients_tool_wins_over_the_servers(session, upstream):
 
 
 @pytest.mark.requirement(id="TURN-021")
-def test_server_tool_is_offered_where_it_is_asked_for(session, upstream):
+@pytest.mark.parametrize("choice", [ABSENT, "auto"], ids=["no choice", "auto"])
+def test_server_tool_is_offered_where_it_is_asked_for(session, upstream, choice):
     """Without an entry for it in `tools`, the gateway's tool is not offered to the model."""
     upstream.says("Hello")
 
-    session.respond("Hi", tools=[SEARCH])
+    session.respond("Hi", tools=[SEARCH], tool_choice=choice)
 
     [call] = calls_made(upstream)
     expect(call.text).lacks("file_search", "the context")

@@ -21,19 +21,25 @@ PLAIN_SHAPES = ("SHAPE-001", "SHAPE-002")
 """What pins each plain answer sees any change of its fields."""
 
 
-def _in_plain(gateway: Sabotage, change: Any) -> None:
+def _in_plain(gateway: Sabotage, change: Any, where: Any = lambda answer: True) -> None:
+    """Change the body of each plain answer that `where` holds for."""
+
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if answer.is_plain_completion:
+        if answer.is_plain_completion and where(answer):
             document = answer.json
             change(document)
             answer.json = document
 
 
-@mutant("CHAT-001", also=PLAIN_SHAPES)
-def answer_is_a_text_completion(gateway: Sabotage) -> None:
-    """The engine's answer to a text completion is passed on with its own `object`."""
-    _in_plain(gateway, lambda body: body.update(object="text_completion"))
+@mutant("CHAT-001")
+def cut_answer_is_a_text_completion(gateway: Sabotage) -> None:
+    """An answer that was cut for length is the engine's own, passed on to be continued: a text completion."""
+    _in_plain(
+        gateway,
+        lambda body: body.update(object="text_completion"),
+        lambda answer: answer.json["choices"][0]["finish_reason"] == "length",
+    )
 
 
 @mutant("CHAT-002")
@@ -108,20 +114,26 @@ def end_of_turn_is_shown(gateway: Sabotage) -> None:
         return {**message, "content": codec.vocabulary.decode(ids, keep_control=True)}
 
 
-@mutant("CHAT-009", also=("SHAPE-001",))
+@mutant("CHAT-009")
 def no_tool_calls_are_null(gateway: Sabotage) -> None:
-    """The message is a data class whose unset fields are written as null."""
-    _in_plain(gateway, lambda body: body["choices"][0]["message"].setdefault("tool_calls", None))
+    """Where tools were given, the message is the parser's data class, whose unset field is written as null."""
+    _in_plain(
+        gateway,
+        lambda body: body["choices"][0]["message"].setdefault("tool_calls", None),
+        lambda answer: answer.asked.get("tools"),
+    )
 
 
-@mutant("CHAT-010", also=("SHAPE-001", "SHAPE-003"))
-def stop_is_told_as_length(gateway: Sabotage) -> None:
-    """The engine's end-of-turn stop is taken for its limit, so that agents ask for the rest of a whole answer."""
+@mutant("CHAT-010")
+def stop_without_an_end_of_turn_is_told_as_length(gateway: Sabotage) -> None:
+    """The reason is guessed from the last id: what a stop sequence ended has no end of turn, so it must be cut off."""
 
-    @gateway.wrap(session_module, "_finish_reason")
-    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
-        reason = original(stop_reason, message)
-        return "length" if reason == stop_reason == "stop" else reason
+    @gateway.wrap(session_module.Session, "_attempt")
+    async def attempt(original: Any, session: Any, *turn: Any) -> Any:
+        answer = await original(session, *turn)
+        tips = [chain.tip for chain in session._tree.chains()]
+        ended = not tips or session._codec.vocabulary.control_ids & {*tips[-1].sampled[-1:]}
+        return answer if ended or answer.finish_reason != "stop" else replace(answer, finish_reason="length")
 
 
 @mutant("CHAT-011")
@@ -195,25 +207,33 @@ def empty_answer_is_filled(gateway: Sabotage) -> None:
     )
 
 
-@mutant("CHAT-017", also=PLAIN_SHAPES)
-def null_fields_are_dropped(gateway: Sabotage) -> None:
-    """Fields that are null are left out when the answer is written."""
+@mutant("CHAT-017")
+def empty_answer_lacks_null_fields(gateway: Sabotage) -> None:
+    """The answer to a generation without text is written in a place of its own, which leaves the null fields out."""
 
     def drop(body: Any) -> None:
         choice = body["choices"][0]
         choice.pop("logprobs")
         choice["message"].pop("refusal")
 
-    _in_plain(gateway, drop)
+    def is_empty(answer: Answer) -> bool:
+        message = answer.json["choices"][0]["message"]
+        return not message["content"] and "tool_calls" not in message
+
+    _in_plain(gateway, drop, is_empty)
 
 
-@mutant("CHAT-018", also=PLAIN_SHAPES, bugs=(61,))
+@mutant("CHAT-018", bugs=(61,))
 def token_ids_are_returned_unasked(gateway: Sabotage) -> None:
-    """The engine's token ids, which the gateway asked for itself, are passed on to the client."""
-    _in_plain(gateway, lambda body: body["choices"][0].update(token_ids=[9906, 151645]))
+    """A later turn asks the engine for its token ids, to go on from them, and passes them on to the client."""
+    _in_plain(gateway, lambda body: body["choices"][0].update(token_ids=[9906, 151645]), _continues)
 
 
-@mutant("CHAT-018", also=PLAIN_SHAPES, bugs=(47,))
+@mutant("CHAT-018", bugs=(47,))
 def routed_experts_leak(gateway: Sabotage) -> None:
-    """The engine's record of its routing stands in the answer."""
-    _in_plain(gateway, lambda body: body["choices"][0]["message"].update(routed_experts=[[3, 7]]))
+    """The engine's record of its routing, kept for the turns of a longer conversation, stands in their answers."""
+    _in_plain(gateway, lambda body: body["choices"][0]["message"].update(routed_experts=[[3, 7]]), _continues)
+
+
+def _continues(answer: Answer) -> bool:
+    return any(message["role"] == "assistant" for message in answer.asked["messages"])

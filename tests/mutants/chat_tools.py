@@ -33,12 +33,14 @@ def _arguments(call: Any) -> dict[str, Any]:
     return found
 
 
-def _in_plain_calls(gateway: Sabotage, change: Any) -> None:
+def _in_plain_calls(gateway: Sabotage, change: Any, *, after: int = 0) -> None:
+    """Change each call of the plain answers, but for the first `after`."""
+
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
         if answer.is_plain_completion:
             document = answer.json
-            for call in document["choices"][0]["message"].get("tool_calls", ()):
+            for call in document["choices"][0]["message"].get("tool_calls", [])[after:]:
                 change(call)
             answer.json = document
 
@@ -58,19 +60,26 @@ def _parse_where(gateway: Sabotage, wanted: Any) -> None:
         return original(codec, ids, tools or ([ANY_TOOL] if parsing.get() else None))
 
 
-@mutant("CHAT-047", also=("TOKEN-011",), bugs=(37,))
-def only_the_first_tool_is_rendered(gateway: Sabotage) -> None:
-    """The template gets the first of the request's tools."""
+@mutant("CHAT-047", bugs=(37,))
+def tools_with_a_choice_are_not_rendered(gateway: Sabotage) -> None:
+    """A request that says `tool_choice` is taken for one that forces a call, which needs no tools in the template."""
+    chosen: ContextVar[bool] = ContextVar("chosen", default=False)
+
+    def note(body: Body, turn: Turn) -> Turn:
+        chosen.set(body.get("tool_choice") is not None)
+        return turn
+
+    on_turn(gateway, note)
 
     @gateway.wrap(TemplateCodec, "encode")
     def encode(original: Any, codec: Any, messages: Any, tools: Any, kwargs: Any) -> Any:
-        return original(codec, messages, tools[:1] if tools else tools, kwargs)
+        return original(codec, messages, None if chosen.get() else tools, kwargs)
 
 
-@mutant("CHAT-048", also=("SHAPE-002",))
-def tool_call_has_no_type(gateway: Sabotage) -> None:
-    """The entries of `tool_calls` are written without their type."""
-    _in_plain_calls(gateway, lambda call: call.pop("type"))
+@mutant("CHAT-048")
+def further_tool_calls_have_no_type(gateway: Sabotage) -> None:
+    """Calls after the first one are appended to a plain answer without their type."""
+    _in_plain_calls(gateway, lambda call: call.pop("type"), after=1)
 
 
 @mutant("CHAT-049")
@@ -107,13 +116,13 @@ def constants_in_arguments_are_text(gateway: Sabotage) -> None:
     _on_calls(gateway, lambda text, rest, calls: (rest, [*map(spelled, calls)]))
 
 
-@mutant("CHAT-051", also=("SHAPE-002", "SHAPE-004"))
-def tool_calls_end_with_stop(gateway: Sabotage) -> None:
-    """The engine's own reason is passed on, and agents end their loop."""
+@mutant("CHAT-051")
+def tool_calls_beside_text_end_with_stop(gateway: Sabotage) -> None:
+    """An answer with text has the engine's own reason, also beside tool calls, and agents end their loop."""
 
     @gateway.wrap(session_module, "_finish_reason")
     def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
-        return original(stop_reason, {})
+        return original(stop_reason, {} if message["content"].strip() else message)
 
 
 @mutant("CHAT-052", bugs=(37,))

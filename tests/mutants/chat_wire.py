@@ -6,6 +6,7 @@ Each takes the sabotage and a change, and applies the change to every chat reque
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +41,18 @@ def on_answer(gateway: Sabotage, change: Callable[[Answer], Answer]) -> None:
         @gateway.wrap(openai_chat, name)
         def write(original: Any, answer: Answer, request: Any) -> Any:
             return original(change(answer), request)
+
+
+def on_this_wire(gateway: Sabotage) -> ContextVar[bool]:
+    """Whether the request that is being served is a chat completion."""
+    serving: ContextVar[bool] = ContextVar("serving", default=False)
+
+    @gateway.wrap(openai_chat, "parse")
+    def parse(original: Any, *args: Any) -> Any:
+        serving.set(True)
+        return original(*args)
+
+    return serving
 
 
 def saying(answer: Answer, **fields: Any) -> Answer:

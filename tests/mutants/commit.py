@@ -15,6 +15,7 @@ from reference_gateway.session.tree import FRESH
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Turn
 from reference_gateway.wire import openai_chat
 from reference_gateway.wire.base import RequestRefused
+from tests.mutants.chat_wire import on_this_wire
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 
@@ -73,13 +74,13 @@ def _record_without_generation(session: Session, plan: Any) -> None:
 @mutant("COMMIT-001", bugs=(40, 57))
 def trajectory_is_made_before_the_upstream_is_called(gateway: Sabotage) -> None:
     """A session's first turn makes its trajectory, and an engine's error leaves it there without a generation."""
-    plans = _plans(gateway)
+    plans, chat = _plans(gateway), on_this_wire(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         try:
             return await run()
         except BackendFailed as error:
-            if not session._tree.chains() and str(error).startswith("HTTP 5"):
+            if chat.get() and not session._tree.chains() and str(error).startswith("HTTP 5"):
                 _record_without_generation(session, plans[session])
             raise
 
@@ -87,10 +88,11 @@ def trajectory_is_made_before_the_upstream_is_called(gateway: Sabotage) -> None:
 
 
 def _keeps_pending(gateway: Sabotage, when_repeated: bool) -> None:
-    """What a failed turn added stays, and the next turn's delta goes behind it: where the client asks the same again,
-    or where it asks something else."""
+    """What a turn added that the engine answered with an error stays, and the next turn's delta goes behind it: where
+    the client asks the same again, or where it asks something else."""
     pending: dict[Session, Any] = {}
     plans: dict[Session, Any] = {}
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(Session, "_plan")
     def plan(original: Any, self: Session, *args: Any) -> Any:
@@ -104,8 +106,8 @@ def _keeps_pending(gateway: Sabotage, when_repeated: bool) -> None:
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         try:
             return await run()
-        except BackendFailed:
-            if plans[session].match.parent is not None:
+        except BackendFailed as error:
+            if chat.get() and plans[session].match.parent is not None and str(error).startswith("HTTP 5"):
                 pending[session] = plans[session]
             raise
 
@@ -124,16 +126,16 @@ def message_of_a_failed_turn_is_sent_with_the_next(gateway: Sabotage) -> None:
     _keeps_pending(gateway, when_repeated=False)
 
 
-@mutant("COMMIT-004", also=("SPLIT-011",))
+@mutant("COMMIT-004")
 def second_conversation_closes_the_first(gateway: Sabotage) -> None:
-    """The first conversation is closed when a second one starts, and stays closed when that start fails."""
+    """The first conversation is closed while a second one starts, and stays closed when the engine hangs up on it."""
     plans = _plans(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         try:
             return await run()
-        except BackendFailed:
-            if plans[session].match == FRESH:
+        except BackendFailed as error:
+            if plans[session].match == FRESH and _is_hang_up(error):
                 for chain in session._tree.chains():
                     chain.closed = True
             raise
@@ -141,16 +143,16 @@ def second_conversation_closes_the_first(gateway: Sabotage) -> None:
     _around_turns(gateway, attempt)
 
 
-@mutant("COMMIT-004", also=("SPLIT-011",))
+@mutant("COMMIT-004")
 def failed_second_conversation_drops_the_first(gateway: Sabotage) -> None:
-    """The place of the first conversation is taken before the second one has succeeded."""
+    """The place of the first conversation is taken by the second one, and stays empty when the engine hangs up."""
     plans = _plans(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         try:
             return await run()
-        except BackendFailed:
-            if plans[session].match == FRESH:
+        except BackendFailed as error:
+            if plans[session].match == FRESH and _is_hang_up(error):
                 session._tree._chains.clear()
                 session._tree._by_key.clear()
             raise
@@ -158,16 +160,21 @@ def failed_second_conversation_drops_the_first(gateway: Sabotage) -> None:
     _around_turns(gateway, attempt)
 
 
-@mutant("COMMIT-005", also=("SPLIT-022",))
+def _is_hang_up(error: BackendFailed) -> bool:
+    return str(error).startswith("no answer from the engine")
+
+
+@mutant("COMMIT-005")
 def refusal_of_the_upstream_is_recorded(gateway: Sabotage) -> None:
-    """A turn that the engine refuses as the caller's fault is recorded without a generation."""
+    """A first turn that the engine refuses as the caller's fault is recorded without a generation."""
     plans = _plans(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
         try:
             return await run()
         except BackendRefused:
-            _record_without_generation(session, plans[session])
+            if not session._tree.chains():
+                _record_without_generation(session, plans[session])
             raise
 
     _around_turns(gateway, attempt)
@@ -233,26 +240,29 @@ def stream_records_the_turn_however_it_ends(gateway: Sabotage) -> None:
     _around_turns(gateway, attempt)
 
 
-@mutant("COMMIT-009", also=("SPLIT-027",), bugs=(41,))
+@mutant("COMMIT-009", bugs=(41,))
 def failure_drops_the_turns_in_flight_of_all_sessions(gateway: Sabotage) -> None:
     """The turns in flight stand in one table for all sessions, and a failure clears it."""
-    in_flight: dict[Session, bool] = {}
+    in_flight: set[int] = set()
+    own: ContextVar[int] = ContextVar("own")
+    chat = on_this_wire(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
-        in_flight[session] = True
+        own.set(id(turn))
+        in_flight.add(id(turn))
         try:
             return await run()
         except BackendFailed:
             in_flight.clear()
             raise
         finally:
-            in_flight.pop(session, None)
+            in_flight.discard(id(turn))
 
     _around_turns(gateway, attempt)
 
     @gateway.wrap(Session, "_commit_turn")
     def commit_turn(original: Any, self: Session, *args: Any) -> None:
-        if self in in_flight:
+        if own.get() in in_flight or not chat.get():
             original(self, *args)
 
 

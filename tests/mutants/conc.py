@@ -10,6 +10,7 @@ from typing import Any
 from reference_gateway.session import Session
 from reference_gateway.session.tree import FRESH, Match, Node, Tree
 from reference_gateway.types import Answer, BackendFailed, BackendRefused, Generation, Turn
+from tests.mutants.chat_wire import on_this_wire
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 from tests.mutants.token_export import exporting
@@ -31,13 +32,14 @@ def _in_flight(tree: Tree) -> list[Node]:
     return [chain.tip for chain in tree.chains() if chain.in_flight]
 
 
-@mutant("CONC-001", also=("ISO-007", "ISO-008"))
+@mutant("CONC-001")
 def first_turns_of_a_session_are_serialised(gateway: Sabotage) -> None:
-    """A session that has no trajectory yet runs one turn at a time, so that only one of them creates it."""
+    """A session without a trajectory runs one chat completion at a time, so that only one of them creates it."""
     locks: dict[Session, asyncio.Lock] = {}
+    chat = on_this_wire(gateway)
 
     async def attempt(run: Any, session: Session, turn: Turn, keys: list[bytes]) -> Answer:
-        if session._tree.chains() or session._serial is not None or session._retries is not None:
+        if not chat.get() or session._tree.chains() or session._serial is not None or session._retries is not None:
             return await run()
         async with locks.setdefault(session, asyncio.Lock()):
             return await run()

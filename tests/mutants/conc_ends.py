@@ -12,17 +12,19 @@ from reference_gateway.control_plane import ControlPlane
 from reference_gateway.session import Session
 from reference_gateway.session.session import Phase
 from reference_gateway.types import Turn
+from tests.mutants.commit import streaming
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 
 
-def _let_late_turns_pass(gateway: Sabotage, phase: Phase) -> None:
-    """A turn that was in flight when its session came into this phase goes on as if nothing had happened."""
+def _let_late_turns_pass(gateway: Sabotage, phase: Phase, streamed: ContextVar[bool] | None = None) -> None:
+    """A turn that was in flight when its session came into this phase goes on as if nothing had happened. `streamed`:
+    only where this is set."""
     planned: ContextVar[bool] = ContextVar("planned", default=False)
 
     @gateway.wrap(Session, "_plan")
     def plan(original: Any, self: Session, *args: Any) -> Any:
-        planned.set(True)
+        planned.set(streamed is None or streamed.get())
         return original(self, *args)
 
     @gateway.wrap(Session, "_require_active")
@@ -31,10 +33,10 @@ def _let_late_turns_pass(gateway: Sabotage, phase: Phase) -> None:
             original(self)
 
 
-@mutant("CONC-012", also=("CONC-013",), bugs=(26,))
-def late_turn_of_a_finalized_session_is_answered(gateway: Sabotage) -> None:
-    """The trajectories are handed out while a turn runs; its client gets an answer, and nobody trains on it."""
-    _let_late_turns_pass(gateway, Phase.FINALIZED)
+@mutant("CONC-012", bugs=(26,))
+def late_stream_of_a_finalized_session_is_answered(gateway: Sabotage) -> None:
+    """The trajectories are handed out while a stream runs; its client gets an answer, and nobody trains on it."""
+    _let_late_turns_pass(gateway, Phase.FINALIZED, streaming(gateway))
 
 
 @mutant("CONC-013")

@@ -106,7 +106,7 @@ def retries_are_never_sampled(gateway: Sabotage) -> None:
     around_attempts(gateway, attempt)
 
 
-@mutant("CONC-022", also=("SPLIT-046",), bugs=(44, 66))
+@mutant("CONC-022", bugs=(44, 66))
 def remembered_answer_is_recorded_again(gateway: Sabotage) -> None:
     """The answer that a retry gets from memory is recorded as a turn of its own."""
 

@@ -10,15 +10,14 @@ from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
 
-@mutant("LIFE-020", also=("SPLIT-028",))
+@mutant("LIFE-020")
 def only_known_defaults_are_merged(gateway: Sabotage) -> None:
-    """Of a session's sampling defaults only the temperature and the token limit are merged."""
+    """Of a session's sampling defaults only those that the first version had are merged, and `top_p` is not."""
 
     @gateway.wrap(Session, "_effective_sampling")
     def effective(original: Any, self: Session, turn: Any) -> Any:
-        self._sampling = {
-            name: self._sampling[name] for name in ("temperature", "max_tokens") if name in self._sampling
-        }
+        known = ("temperature", "max_tokens", "logprobs")
+        self._sampling = {name: self._sampling[name] for name in known if name in self._sampling}
         return original(self, turn)
 
 

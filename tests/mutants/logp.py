@@ -35,14 +35,15 @@ def _is_odd(generation: Generation) -> bool:
     return generation.logprobs is None or len(generation.logprobs) != len(generation.ids)
 
 
-@mutant("LOGP-001", also=("LOGP-011", "LOGP-013"), bugs=(62,))
+@mutant("LOGP-001", bugs=(62,))
 def last_id_has_two_logprobs(gateway: Sabotage) -> None:
     """The exporter appends a logprob for an end-of-turn id that it adds only where the engine left it out."""
 
     @exporting(gateway)
     def append(session: Session, exported: list[Any]) -> None:
+        ended = session._codec.vocabulary.control_ids  # type: ignore[attr-defined]
         for each in exported:
-            if each.response_logprobs:
+            if each.response_logprobs and each.response_ids[-1] not in ended:
                 each.response_logprobs.append(0.0)
 
 
@@ -305,15 +306,15 @@ def versions_belong_to_the_session(gateway: Sabotage) -> None:
             each.extra_fields["max_global_steps"] = max(one["max_global_steps"] for one in spans)
 
 
-@mutant("LOGP-016", also=("SHAPE-007",))
+@mutant("LOGP-016")
 def unknown_version_is_zero(gateway: Sabotage) -> None:
-    """A version that no engine reported is exported as 0."""
+    """The versions of several turns are added up from 0, which is exported where no engine reported any."""
 
     @exporting(gateway)
     def fill(session: Session, exported: list[Any]) -> None:
         for each in exported:
-            for name in ("min_global_steps", "max_global_steps"):
-                each.extra_fields.setdefault(name, 0)
+            if 0 in each.response_mask:
+                each.extra_fields = {"min_global_steps": 0, "max_global_steps": 0, **each.extra_fields}
 
 
 @mutant("LOGP-017", bugs=(14,))

@@ -49,13 +49,13 @@ def stop_sequences_keep_their_name(gateway: Sabotage) -> None:
     gateway.wrap(anthropic_messages, "read_stop")(lambda original, sequences: original(sequences) and None)
 
 
-@mutant("MSG-022", also=("MSG-080",))
+@mutant("MSG-022")
 def system_text_is_a_preface_of_the_user(gateway: Sabotage) -> None:
-    """A system that is a string is put in front of the first message, as for engines without system messages."""
+    """Without tools, a system string is put in front of the first message, as for engines without system messages."""
 
     def preface(body: Body) -> Body:
         system, messages = body.get("system"), body.get("messages")
-        if not isinstance(system, str) or not isinstance(messages, list):
+        if not isinstance(system, str) or not isinstance(messages, list) or body.get("tools"):
             return body
         return {**body, "system": None, "messages": [{"role": "user", "content": system}, *messages]}
 
@@ -249,15 +249,15 @@ def failure_of_a_tool_is_not_told(gateway: Sabotage) -> None:
     )
 
 
-@mutant("MSG-036", also=("MSG-087",))
-def thinking_is_unknown(gateway: Sabotage) -> None:
-    """A thinking block is a block of an unknown type."""
+@mutant("MSG-036")
+def unsigned_thinking_is_refused(gateway: Sabotage) -> None:
+    """A thinking block must have a signature, which those that come from other models lack."""
 
     def assistant(original: Any, content: Any, where: str) -> Any:
-        answer, thinking = original(content, where)
-        if thinking:
-            raise RequestRefused(f"{where}.content: type 'thinking' is not supported")
-        return answer, thinking
+        for block in content if isinstance(content, list) else ():
+            if isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature"):
+                raise RequestRefused(f"{where}.content: a thinking block needs its signature")
+        return original(content, where)
 
     on_lowered(gateway, "_assistant", assistant)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -57,10 +58,16 @@ def text_beside_a_call_is_not_echoed(gateway: Sabotage) -> None:
     _on_assistant(gateway, lambda content, message: {**message, "content": ""} if "tool_calls" in message else message)
 
 
-@mutant("MSG-081", also=("MSG-080",))
+@mutant("MSG-081")
 def messages_are_recorded_without_their_end(gateway: Sabotage) -> None:
-    """What is recorded of a message is its text, which has no end-of-turn token."""
-    speaking = over_messages(gateway)
+    """What is recorded of a message without tools is its text, which has no end-of-turn token."""
+    speaking: ContextVar[bool] = ContextVar("speaking", default=False)
+
+    def note(body: Body) -> Body:
+        speaking.set(not body.get("tools"))
+        return body
+
+    on_body(gateway, note)
 
     @gateway.wrap(Session, "_commit_turn")
     def commit(original: Any, session: Any, plan: Any, generation: Any, *rest: Any) -> Any:

@@ -16,7 +16,16 @@ from reference_gateway.wire import anthropic_messages
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant
-from tests.mutants.resp_wire import ASKED, on_history, on_request, on_turn, remember_request
+from tests.mutants.resp_wire import (
+    ASKED,
+    Body,
+    calls,
+    on_body,
+    on_history,
+    on_request,
+    on_turn,
+    remember_request,
+)
 from tests.mutants.sabotage import Sabotage
 
 
@@ -143,15 +152,23 @@ def outputs_are_put_in_quotes(gateway: Sabotage) -> None:
     on_turn(gateway, change)
 
 
-@mutant("RESP-059", also=("RESP-073",))
-def wires_have_histories_of_their_own(gateway: Sabotage) -> None:
-    """What was answered over responses is kept apart from what was answered over chat completions."""
+@mutant("RESP-059")
+def calls_of_other_wires_start_anew(gateway: Sabotage) -> None:
+    """Responses go on from the calls that were issued over responses; a history with other calls is another agent's."""
     remember_request(gateway)
+    issued: set[str] = set()
+
+    def note(request: ResponseRequest, body: Body) -> Body:
+        issued.update(call["call_id"] for call in calls(body))
+        return body
+
+    on_body(gateway, note)
 
     @gateway.wrap(session_module, "identify_tools")
     def identify_tools(original: Any, *rest: Any) -> bytes:
-        key = bytes(original(*rest))
-        return key if ASKED.get(None) is None else key[::-1]
+        key, request = bytes(original(*rest)), ASKED.get(None)
+        answered = {} if request is None else {each["call_id"] for each in request.items if "output" in each}
+        return key if issued.issuperset(answered) else key[::-1]
 
 
 @mutant("RESP-073")

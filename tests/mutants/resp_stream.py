@@ -38,23 +38,28 @@ def end_of_the_arguments_names_no_item(gateway: Sabotage) -> None:
     on_events(gateway, change)
 
 
-@mutant("RESP-028", also=("RESP-027",))
+def _is_of_another_call(name: str, event: Event) -> bool:
+    """Whether it is an event of this type, and of a call behind a message and a first call."""
+    return event["type"] == name and event["output_index"] > 1
+
+
+@mutant("RESP-028")
 def argument_deltas_have_no_name(gateway: Sabotage) -> None:
-    """The deltas of arguments are sent as unnamed frames."""
+    """The deltas of the arguments of a second call are sent as unnamed frames."""
     gateway.wrap(sse, "event")(
         lambda original, name, document: (
-            sse.data(document) if name == f"{ARGUMENTS}.delta" else original(name, document)
+            sse.data(document) if _is_of_another_call(f"{ARGUMENTS}.delta", document) else original(name, document)
         )
     )
 
 
-@mutant("RESP-029", also=("RESP-027",))
+@mutant("RESP-029")
 def sequence_numbers_of_a_call_repeat(gateway: Sabotage) -> None:
-    """The events that end a call carry the number of the one before."""
+    """The events that end a second call carry the number of the one before."""
 
     @gateway.wrap(sse, "event")
     def event(original: Any, name: str, document: Body) -> bytes:
-        if name == f"{ARGUMENTS}.done":
+        if _is_of_another_call(f"{ARGUMENTS}.done", document):
             document = {**document, "sequence_number": document["sequence_number"] - 1}
         return bytes(original(name, document))
 
@@ -70,31 +75,34 @@ def created_has_the_output(gateway: Sabotage) -> None:
     on_events(gateway, change)
 
 
-@mutant("RESP-031", also=("RESP-027",))
+@mutant("RESP-031")
 def stream_with_calls_ends_twice(gateway: Sabotage) -> None:
-    """Two layers end the stream of a response with calls."""
-    on_events(gateway, lambda body, events: [*events, dict(events[-1])] if calls(body) else events)
+    """Two layers end the stream of a response with several calls."""
+    on_events(gateway, lambda body, events: [*events, dict(events[-1])] if len(calls(body)) > 1 else events)
 
 
-@mutant("RESP-032", also=("RESP-027",))
+@mutant("RESP-032")
 def end_of_the_text_has_no_text(gateway: Sabotage) -> None:
-    """The event that ends the text in front of calls has what came behind the last delta: nothing."""
+    """The event that ends the text in front of several calls has what came behind the last delta: nothing."""
 
     def change(body: Body, events: list[Event]) -> list[Event]:
-        if not calls(body):
+        if len(calls(body)) < 2:
             return events
         return of_type(events, "response.output_text.done", lambda one: {**one, "text": ""})
 
     on_events(gateway, change)
 
 
-@mutant("RESP-033", also=("RESP-027",))
+@mutant("RESP-033")
 def arguments_come_with_their_end(gateway: Sabotage) -> None:
-    """The arguments of a call are not streamed, and come with the item's end."""
-    on_events(gateway, lambda body, events: of_type(events, f"{ARGUMENTS}.delta", lambda one: None))
+    """The arguments of a second call are not streamed, and come with the item's end."""
+    on_events(
+        gateway,
+        lambda body, events: [one for one in events if not _is_of_another_call(f"{ARGUMENTS}.delta", one)],
+    )
 
 
-@mutant("RESP-034", also=("RESP-027",))
+@mutant("RESP-034")
 def last_event_has_the_message_only(gateway: Sabotage) -> None:
     """The response of the last event has no calls when it has a message."""
 
@@ -107,12 +115,12 @@ def last_event_has_the_message_only(gateway: Sabotage) -> None:
     on_events(gateway, change)
 
 
-@mutant("RESP-035", also=("RESP-027", "TURN-009"))
+@mutant("RESP-035")
 def response_id_is_made_for_each_event(gateway: Sabotage) -> None:
-    """The id of a response with a message and calls is made where the event is."""
+    """The id of a response that is of no conversation is made where the event is, if it has a message and calls."""
 
     def change(body: Body, events: list[Event]) -> list[Event]:
-        if "message" not in types(body) or len(calls(body)) != 2:
+        if "message" not in types(body) or len(calls(body)) != 2 or body["conversation"]:
             return events
         return [{**events[0], "response": {**events[0]["response"], "id": new_id("resp")}}, *events[1:]]
 

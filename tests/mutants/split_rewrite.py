@@ -198,9 +198,9 @@ def rewrite_is_counted_when_it_arrives(sabotage: Sabotage) -> None:
             raise
 
 
-@mutant("SPLIT-024", also=("TOKEN-007",), bugs=(27,))
+@mutant("SPLIT-024", bugs=(27,))
 def any_shared_beginning_is_cut(sabotage: Sabotage) -> None:
-    """A request that shares a beginning with a trajectory takes its place, whatever it changed."""
+    """A request that goes on for several messages from a beginning that it shares takes the trajectory's place."""
 
     @sabotage.wrap(Tree, "match")
     def cut(original: Any, tree: Tree, keys: Any, logprobs: Any = None) -> Match:
@@ -210,7 +210,7 @@ def any_shared_beginning_is_cut(sabotage: Sabotage) -> None:
         if match.chain is not None or match.parent is None or not alone or tips[0].parent is not match.parent:
             return match
         # A repeat, and an answer that went on directly, are another matter.
-        other = tips[0].asked[0] in keys or not tips[0].context
+        other = tips[0].asked[0] in keys or not tips[0].context or len(keys) - 2 <= match.depth
         return match if other else Match(match.parent, tips[0].chain, tips[0])
 
 

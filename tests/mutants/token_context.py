@@ -79,6 +79,19 @@ def generation_prompt_is_forgotten(sabotage: Sabotage) -> None:
         return encode(tools)[: -len(generation_prompt(codec))]
 
 
+@mutant("TOKEN-010")
+def first_context_is_encoded_line_by_line(sabotage: Sabotage) -> None:
+    """The render is encoded a line at a time, so that an empty line is another token than where all is encoded."""
+
+    @encoding(sabotage, tools=False)
+    def by_line(codec: TemplateCodec, encode: Callable[[Any], Ids], tools: Any) -> Ids:
+        ids = encode(tools)
+        text = codec.vocabulary.decode(ids, keep_control=True)
+        if codec.vocabulary.encode(text) != ids:
+            return ids  # a client wrote a control token, which is encoded with care
+        return [each for line in text.splitlines(keepends=True) for each in codec.vocabulary.encode(line)]
+
+
 @mutant("TOKEN-011", bugs=(52,))
 def tools_are_sorted(sabotage: Sabotage) -> None:
     """Tools are sorted by name, for the sake of a cache."""
@@ -146,23 +159,16 @@ def tool_messages_are_wrapped_one_by_one(sabotage: Sabotage) -> None:
         return codec.vocabulary.encode(text.replace(seam, seam.replace("\n", "<|im_end|>\n<|im_start|>user\n")))
 
 
-@mutant(
-    "TOKEN-015",
-    also=(
-        "SPLIT-002",
-        "SPLIT-003",
-    ),
-    bugs=(55,),
-)
-def history_is_tokenised_anew(sabotage: Sabotage) -> None:
-    """The history is sent as the tokenizer writes its text, and recorded as it was sampled."""
+@mutant("TOKEN-015", bugs=(55,))
+def broken_character_is_tokenised_anew(sabotage: Sabotage) -> None:
+    """A history whose ids are no UTF-8 is sent as the tokenizer writes its text, and recorded as it was sampled."""
 
     @sabotage.wrap(Session, "_plan")
     def anew(original: Any, session: Session, *args: Any) -> Any:
         plan = original(session, *args)
         vocabulary = session._codec.vocabulary  # type: ignore[attr-defined]
-        context = vocabulary.encode(vocabulary.decode(plan.context, keep_control=True))
-        return replace(plan, context=context) if plan.path else plan
+        text = vocabulary.decode(plan.context, keep_control=True)
+        return replace(plan, context=vocabulary.encode(text)) if plan.path and "\ufffd" in text else plan
 
 
 @mutant("TOKEN-015", also=("TOKEN-016", "TOKEN-019", "SPLIT-002", "SPLIT-003", "SPLIT-037", "SPLIT-040"), bugs=(31,))

@@ -19,6 +19,19 @@ BRANCHES = tuple(f"SPLIT-{number:03}" for number in range(1, 54))
 CONTINUATIONS = tuple(f"TOKEN-{number:03}" for number in (15, 17, 18, 19, 20, 21, 22, 23, 24, 26, 30))
 
 
+@mutant("TOKEN-016")
+def answer_in_json_is_kept_as_parsed(sabotage: Sabotage) -> None:
+    """The text of an answer that is a JSON object is parsed for the record, and compared as it is written anew."""
+
+    @sabotage.wrap(Session, "_commit_turn")
+    def respelled(
+        original: Any, session: Session, plan: Any, generation: Any, logprobs: Any, message: Any, *rest: Any
+    ) -> None:
+        if message["content"].startswith("{"):
+            message = {**message, "content": orjson.dumps(orjson.loads(message["content"])).decode()}
+        original(session, plan, generation, logprobs, message, *rest)
+
+
 @mutant("TOKEN-016", also=("SPLIT-040",), bugs=(31,))
 def answer_is_compared_as_it_was_stripped(sabotage: Sabotage) -> None:
     """The recorded answer is stripped before it is compared, and its echo is not."""
@@ -54,6 +67,24 @@ def null_content_is_not_empty_content(sabotage: Sabotage) -> None:
     @sabotage.wrap(identity, "_content")
     def compare_null(original: Any, content: Any) -> Any:
         return ["null"] if content is None else original(content)
+
+
+@mutant("TOKEN-018")
+def results_of_unknown_calls_start_anew(sabotage: Sabotage) -> None:
+    """Tool messages go on from the calls that they answer, found by their ids: with other ids they start anew."""
+    given: dict[Session, set[str]] = {}
+
+    @sabotage.wrap(Session, "_commit_turn")
+    def note(
+        original: Any, session: Session, plan: Any, generation: Any, logprobs: Any, message: Any, *rest: Any
+    ) -> None:
+        given.setdefault(session, set()).update(call["id"] for call in message.get("tool_calls") or ())
+        original(session, plan, generation, logprobs, message, *rest)
+
+    @sabotage.wrap(Session, "_plan")
+    def plan(original: Any, session: Session, turn: Any, match: Any, *rest: Any) -> Any:
+        asked = {message.get("tool_call_id") for message in turn.messages[match.depth :] if message["role"] == "tool"}
+        return original(session, turn, match if asked <= given.get(session, set()) else FRESH, *rest)
 
 
 @mutant("TOKEN-018", also=("SPLIT-034",), bugs=(10,))
@@ -214,6 +245,20 @@ def tools_are_not_compared(sabotage: Sabotage) -> None:
     @sabotage.wrap(session, "identify_tools")
     def alike(original: Any, tools: Any, *partition: Any) -> Any:
         return original(None, *partition)
+
+
+@mutant("TOKEN-026", bugs=(25,))
+def detour_with_tools_closes_the_conversation(sabotage: Sabotage) -> None:
+    """Other tools are taken for another agent: its first request closes what the agent without tools had."""
+    tools: dict[Session, bool] = {}
+
+    @sabotage.wrap(Session, "_plan")
+    def plan(original: Any, session: Session, turn: Any, match: Any, *rest: Any) -> Any:
+        if match == FRESH and turn.tools and tools.get(session) is False:
+            for chain in session._tree.chains():
+                chain.closed = True
+        tools[session] = bool(turn.tools)
+        return original(session, turn, match, *rest)
 
 
 @mutant("TOKEN-026", also=(*BRANCHES,), bugs=(5,))

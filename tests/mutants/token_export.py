@@ -11,6 +11,7 @@ from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.session.session import Session
 from reference_gateway.session.trajectory import Trajectory
 from reference_gateway.session.tree import Chain, Tree
+from tests.mutants.commit import streaming
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -211,13 +212,14 @@ def branched_trajectory_is_dropped(sabotage: Sabotage) -> None:
         return [chain for chain in chains if chain.id not in left]
 
 
-@mutant("TOKEN-008", also=("SPLIT-004",), bugs=(28, 36))
+@mutant("TOKEN-008", bugs=(28, 36))
 def end_of_turn_is_added_after_length(sabotage: Sabotage) -> None:
-    """Whatever was sampled gets an end-of-turn id, also what stopped for length."""
+    """Whatever was streamed is recorded with an end-of-turn id, also what stopped for length."""
+    streamed = streaming(sabotage)
 
     @sabotage.wrap(Session, "_commit_turn")
     def ended(original: Any, session: Session, plan: Any, generation: Any, logprobs: Any, *rest: Any) -> None:
-        if generation.stop_reason == "length":
+        if generation.stop_reason == "length" and streamed.get():
             generation = replace(generation, ids=[*generation.ids, end_of_turn(session)])
             logprobs = None if logprobs is None else [*logprobs, 0.0]
         original(session, plan, generation, logprobs, *rest)

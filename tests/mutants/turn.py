@@ -40,17 +40,18 @@ def call_is_streamed_before_the_text(gateway: Sabotage) -> None:
     on_body(gateway, change)
 
 
-@mutant("TURN-003", also=("TURN-005", "TURN-009"))
+@mutant("TURN-003")
 def follow_up_has_the_first_id(gateway: Sabotage) -> None:
-    """The response that follows a client tool is streamed under the id of the one before."""
-    last: dict[str, str] = {}
+    """The text that follows the only call of a turn is streamed under the id of the response with the call."""
+    called: dict[str, str] = {}
 
     def change(request: ResponseRequest, body: Body) -> Body:
         if request.conversation is None or len(request.tools.echo) != 1 or not request.stream:
             return body
-        answers = all(item["type"] == "function_call_output" for item in request.items)
-        last[request.conversation] = last[request.conversation] if answers else body["id"]
-        return {**body, "id": last[request.conversation]}
+        answers = [item["type"] for item in request.items] == ["function_call_output"]
+        before = called.get(request.conversation)
+        called[request.conversation] = "" if answers else body["id"]
+        return {**body, "id": before} if answers and before and types(body) == ["message"] else body
 
     on_body(gateway, change)
 

@@ -158,16 +158,14 @@ def gateways_tool_wins(gateway: Sabotage) -> None:
         return replace(made, served={tool.name: (tool, entry) for tool, entry in asked})
 
 
-@mutant("TURN-021", also=("RESP-059", "RESP-073"))
+@mutant("TURN-021")
 def search_is_always_offered(gateway: Sabotage) -> None:
-    """A plain request with tools is offered the gateway's as well."""
+    """A request that leaves the choice of its tools to the model is offered the gateway's as well."""
 
     @gateway.wrap(openai_responses, "_tools")
     def tools(original: Any, body: Mapping[str, Any], served: Any) -> Any:
         made = original(body, served)
-        alone = not any(body.get(name) for name in ("stream", "instructions", "previous_response_id", "tool_choice"))
-        plain = isinstance(body.get("input"), str) and not any("strict" in entry for entry in body.get("tools") or ())
-        if not alone or not plain or not made.definitions or made.served:
+        if body.get("tool_choice") != "auto" or not made.definitions or made.served:
             return made
         return replace(made, definitions=(*made.definitions, *(tool.definition() for tool in served)))
 
