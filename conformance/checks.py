@@ -20,6 +20,8 @@ from conformance.target import Target
 
 SUITE = "conformance.suite"
 REQUIREMENT: pytest.StashKey[Requirement] = pytest.StashKey()
+UNSERVED: pytest.StashKey[list[Violation]] = pytest.StashKey()
+"""What the control of a check's profile found wrong."""
 
 
 def is_shipped(item: pytest.Item) -> bool:
@@ -131,6 +133,13 @@ def require_applicable(requirement: Requirement, target: Target, catalogue: Cata
 def require_capability(target: Target, capability: Capability) -> None:
     if capability not in target.declaration.capabilities:
         raise NotApplicable(f"the capability {capability} is not declared")
+
+
+def require_served(item: pytest.Item) -> None:
+    """A check that found nothing wrong says something only of a gateway that serves what is right."""
+    unserved = item.stash.get(UNSERVED, [])
+    if unserved:
+        raise ConformanceFailure(unserved)
 
 
 @dataclass(frozen=True, slots=True)

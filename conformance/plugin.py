@@ -13,6 +13,7 @@ pytest.register_assert_rewrite("conformance.suite")
 
 from conformance import checks, hookspec, options, verdict  # noqa: E402
 from conformance.checks import REQUIREMENT  # noqa: E402
+from conformance.control import Controls  # noqa: E402
 from conformance.gateway import Capability, Gateway  # noqa: E402
 from conformance.outcome import NotTested  # noqa: E402
 from conformance.pinned import pinned_in  # noqa: E402
@@ -80,6 +81,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    result = yield
+    checks.require_served(pyfuncitem)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -137,11 +145,22 @@ def judged(request: pytest.FixtureRequest, gateway_target: Target, option_value:
     return checks.about(request.node.stash[REQUIREMENT], option_value, gateway_target)
 
 
+@pytest.fixture(scope="session")
+def gateway_controls(gateway_target: Target) -> Iterator[Controls]:
+    """What this worker found when it asked the gateway for what is right."""
+    controls = Controls(gateway_target)
+    yield controls
+    controls.close()
+
+
 @pytest.fixture
-def check(request: pytest.FixtureRequest, gateway_target: Target, judged: Requirement) -> Iterator[Target]:
+def check(
+    request: pytest.FixtureRequest, gateway_target: Target, gateway_controls: Controls, judged: Requirement
+) -> Iterator[Target]:
     """Starts a check: decides whether it applies, and clears the record of exchanges and calls."""
     run, requirement = request.config.stash[RUN], judged
     checks.require_applicable(requirement, gateway_target, run.catalogue, run.settings.profiles)
+    request.node.stash[checks.UNSERVED] = gateway_controls.of(requirement.profile)
     gateway_target.recorder.begin()
     gateway_target.upstream.begin()
     request.node.stash[verdict.TARGET] = gateway_target
