@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -83,7 +84,8 @@ def results_of_unknown_calls_start_anew(sabotage: Sabotage) -> None:
 
     @sabotage.wrap(Session, "_plan")
     def plan(original: Any, session: Session, turn: Any, match: Any, *rest: Any) -> Any:
-        asked = {message.get("tool_call_id") for message in turn.messages[match.depth :] if message["role"] == "tool"}
+        results = takewhile(lambda message: message["role"] == "tool", turn.messages[match.depth :])
+        asked = {message.get("tool_call_id") for message in results}
         return original(session, turn, match if asked <= given.get(session, set()) else FRESH, *rest)
 
 
