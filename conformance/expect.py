@@ -226,7 +226,6 @@ class ReplyExpectation:
     def is_completion(self, *, strict: bool = False) -> Self:
         """A whole `chat.completion`: plain, or what the chunks of a stream amount to."""
         __tracebackhide__ = True
-        self.status(200)
         _hold(chat.completion(self.reply.completion, strict=strict))
         return self
 
@@ -287,11 +286,10 @@ class ReplyExpectation:
     def ends_with_error_frame(self) -> Self:
         """A stream under status 200 whose last event is an error in OpenAI's envelope, and says so once."""
         __tracebackhide__ = True
-        self.status(200)
         errors = [place for place, chunk in enumerate(self.reply.chunks) if "error" in chunk]
         last = len(self.reply.events) - 1
         if errors != [last]:
-            end = describe(self.reply.events[-1].data, 120) if self.reply.events else "an empty body"
+            end = describe(self.reply.events[-1].data, 120)
             _hold([Violation("end of the stream", "one `error` frame, the last event", f"the stream ends with {end}")])
         _hold(envelope.openai_error(self.reply.chunks[last]))
         return self
@@ -299,14 +297,12 @@ class ReplyExpectation:
     def is_response(self, conversation: str | None = None) -> Self:
         """A whole response: plain, or what the events of a stream amount to. `conversation` must be echoed."""
         __tracebackhide__ = True
-        self.status(200)
         _hold(responses.response(self.reply.completion, conversation))
         return self
 
     def has_output(self) -> Self:
         """Served: status 200 with an item in the output, whatever it says."""
         __tracebackhide__ = True
-        self.status(200)
         output = at(self.reply.completion, "output", kind=list)
         _hold([] if output else [Violation("output", "at least one item", "none")])
         return self

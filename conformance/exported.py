@@ -78,12 +78,12 @@ class TokenExpectation:
         return self
 
     def begin_with_context(self, upstream: Upstream, number: int) -> Self:
-        """The prompt of each is as long as what the upstream received with call `number` of the check."""
+        """The prompt of each is no longer than what the upstream received with call `number` of the check."""
         __tracebackhide__ = True
         size = len(context(upstream, number).context)
         _hold(
             [
-                Violation(f"trajectory {place}, prompt_ids", f"the {size} of call {number}", f"{len(each.prompt_ids)}")
+                Violation(f"trajectory {place}, prompt_ids", f"at most the {size} of call {number}", f"{len(each.prompt_ids)}")
                 for place, each in enumerate(self._any())
                 if len(each.prompt_ids) > size
             ]
