@@ -37,6 +37,9 @@ WIRES = {
     "openai-responses": "a request for a response",
     "invocations": "an invocation",
     "isolation": "an invocation",
+    "hooks": "an invocation",
+    "delivery": "an invocation",
+    "background-tasks": "an invocation",
 }
 """What is asked for by profile; a chat request for the others."""
 
