@@ -11,7 +11,7 @@ last frame, and nothing was committed; put together, the frames are the plain an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from starlette.types import Send
@@ -28,6 +28,33 @@ class Text(Protocol):
     def feed(self, ids: Sequence[int]) -> str: ...
 
 
+class Outbox:
+    """Frames on their way to a client. To iterate is to wait for them; those that wait already go out together."""
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self._closed = False
+        self._news = asyncio.Event()
+
+    def put(self, *frames: bytes) -> None:
+        self._frames += frames
+        self._news.set()
+
+    def close(self) -> None:
+        """No more will come."""
+        self._closed = True
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self._frames or not self._closed:
+            await self._news.wait()
+            self._news.clear()
+            if self._frames:
+                frames = b"".join(self._frames)
+                self._frames.clear()
+                yield frames
+
+
 class Relay:
     """The `types.Progress` of a turn whose client reads along."""
 
@@ -35,7 +62,7 @@ class Relay:
         self._frames, self._text = frames, text
         self._prompt_tokens = 0
         self._shown: list[str] = []
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._outbox = Outbox()
         self._open = False
 
     @property
@@ -51,7 +78,7 @@ class Relay:
         if text:
             opening = b"" if self._shown else self._frames.opening(self._prompt_tokens)
             self._shown.append(text)
-            self._queue.put_nowait(opening + self._frames.text(text))
+            self._outbox.put(opening + self._frames.text(text))
 
     async def follow(
         self, turn: Awaitable[Answer], send: Send, headers: RawHeaders, problem: Callable[[Exception], tuple[int, str]]
@@ -60,7 +87,7 @@ class Relay:
         then; a failure before that is raised. `problem` gives a failure's status and message."""
         running = asyncio.ensure_future(self._ended(turn))
         try:
-            while (frames := await self._queue.get()) is not None:
+            async for frames in self._outbox:
                 await self._send(send, headers, frames)
             answer = await running
             closing = self._end(answer)
@@ -78,7 +105,7 @@ class Relay:
         try:
             return await turn
         finally:
-            self._queue.put_nowait(None)
+            self._outbox.close()
 
     def _end(self, answer: Answer) -> bytes:
         content, shown = answer.message["content"], "".join(self._shown)

@@ -18,7 +18,7 @@ from starlette.types import Send
 
 from reference_gateway.codec.live import TextChanged
 from reference_gateway.http import RawHeaders
-from reference_gateway.live import Text
+from reference_gateway.live import Outbox, Text
 from reference_gateway.session.conversations import Item, item_id
 from reference_gateway.types import Tool
 from reference_gateway.wire.responses_body import Event, ending, frame, of_item, opening
@@ -51,7 +51,7 @@ class LiveResponse:
     def __init__(self, texts: LiveTexts) -> None:
         self._texts = texts
         self._body: dict[str, Any] = {}
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._outbox = Outbox()
         self._sent = 0
         self._items = 0
         self._said: _Said | None = None
@@ -75,10 +75,10 @@ class LiveResponse:
 
     def say(self, said: _Said, piece: str) -> None:
         """Show a piece of the text."""
-        part = {"type": "output_text", "text": "", "annotations": []}
-        item = {"id": said.id, "type": "message", "status": "in_progress", "role": "assistant", "content": [part]}
-        begun, added, *_ = of_item(item, said.index)
         if not said.shown:
+            part = {"type": "output_text", "text": "", "annotations": []}
+            item = {"id": said.id, "type": "message", "status": "in_progress", "role": "assistant", "content": [part]}
+            begun, added, *_ = of_item(item, said.index)
             self._put(begun, added)
         place = {"item_id": said.id, "output_index": said.index, "content_index": 0}
         self._put({"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []})
@@ -96,7 +96,7 @@ class LiveResponse:
 
     def _put(self, *events: Event) -> None:
         for event in events if self._sent else (*opening(self._body), *events):
-            self._queue.put_nowait(frame(event, self._sent))
+            self._outbox.put(frame(event, self._sent))
             self._sent += 1
 
     # the way to the client
@@ -109,7 +109,7 @@ class LiveResponse:
         running = asyncio.ensure_future(self._ended(making))
         opened = False
         try:
-            while (frames := await self._queue.get()) is not None:
+            async for frames in self._outbox:
                 if not opened:
                     opened = True
                     await send({"type": "http.response.start", "status": 200, "headers": [*headers]})
@@ -130,7 +130,7 @@ class LiveResponse:
         try:
             return await making
         finally:
-            self._queue.put_nowait(None)
+            self._outbox.close()
 
 
 def _rest(events: list[Event], item: Item, shown: str) -> list[Event]:

@@ -103,6 +103,8 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
 
 def versions_of(found: Any) -> tuple[int, int] | None:
     """A version that is a number, or a pair of them (the first and the last that took part)."""
+    if found is None:
+        return None
     pair = found if isinstance(found, list) and len(found) == 2 else [found, found]
     try:
         first, last = (int(version) for version in pair)

@@ -9,6 +9,7 @@ content of the whole answer, and what is missing comes with that.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from tokenizers import Tokenizer
@@ -35,6 +36,7 @@ class LiveText:
     def __init__(self, tokenizer: Tokenizer, openings: Sequence[str], shown: Callable[[str], str]) -> None:
         self._tokenizer = tokenizer
         self._openings = tuple(openings)
+        self._opening = _opening(openings) if openings else None
         self._shown = shown
         self._stream = DecodeStream(skip_special_tokens=not openings)
         self._held = ""
@@ -44,17 +46,16 @@ class LiveText:
         """What may be shown now that these ids were sampled too; "" when that is nothing."""
         if self._calling:
             return ""
-        self._held += "".join(self._stream.step(self._tokenizer, token) or "" for token in ids)
-        place = self._opening()
-        self._calling = self._held.startswith(self._openings, place) if self._openings else False
-        text = self._held[:place].rstrip()
+        self._held += "".join([self._stream.step(self._tokenizer, token) or "" for token in ids])
+        found = self._opening.search(self._held) if self._opening is not None else None
+        self._calling = found is not None and found[0] in self._openings
+        text = (self._held if found is None else self._held[: found.start()]).rstrip()
         self._held = self._held[len(text) :]
         return self._shown(text)
 
-    def _opening(self) -> int:
-        """Where in what is held a call begins, or may begin when more is known; its length when nowhere."""
-        for place in range(len(self._held)):
-            rest = self._held[place:]
-            if any(rest.startswith(opening) or opening.startswith(rest) for opening in self._openings):
-                return place
-        return len(self._held)
+
+def _opening(openings: Sequence[str]) -> re.Pattern[str]:
+    """Finds where a call begins, or may begin when more is known."""
+    whole = [re.escape(opening) for opening in openings]
+    begun = [re.escape(opening[:end]) + r"\Z" for opening in openings for end in range(len(opening) - 1, 0, -1)]
+    return re.compile("|".join([*whole, *begun]))

@@ -33,8 +33,7 @@ def frames(body: dict[str, Any]) -> Iterator[bytes]:
 def frame(event: Event, number: int) -> bytes:
     """One event as it is sent."""
     kind = event["type"]
-    rest = {name: value for name, value in event.items() if name != "type"}
-    return sse.event(kind, {"type": kind, "sequence_number": number, **rest})
+    return sse.event(kind, {"type": kind, "sequence_number": number, **event})
 
 
 def events(body: dict[str, Any]) -> Iterator[Event]:

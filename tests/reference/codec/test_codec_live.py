@@ -1,0 +1,73 @@
+"""The text of a generation on its way: whatever is shown, and whenever, the whole answer begins with it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from reference_gateway.codec.bytes import byte_files
+from reference_gateway.codec.template import TemplateCodec
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+
+
+def ids_of(codec, text):
+    return [*codec.vocabulary.encode(text), codec.vocabulary.token_id("<|im_end|>")]
+
+
+def shown(codec, ids, tools, size):
+    live = codec.live(tools)
+    return [live.feed(ids[place : place + size]) for place in range(0, len(ids), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 1000])
+@pytest.mark.parametrize("tools", [None, TOOLS], ids=["plain", "tools"])
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("Two words", "Two words"),
+        ("größer 日本語 🙂", "größer 日本語 🙂"),
+        ("a <tool or b < c", "a <tool or b < c"),
+        ("", ""),
+    ],
+)
+def test_an_answer_in_words_is_shown(text, seen, tools, size):
+    codec = TemplateCodec(byte_files(), tool_parser="hermes")
+    assert "".join(shown(codec, ids_of(codec, text), tools, size)) == seen
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 1000])
+@pytest.mark.parametrize(
+    ("text", "seen"), [(CALL, ""), (f"So: {CALL}", "So:"), (f"So: {CALL} and {CALL}", "So:"), ("x <tool_cal", "x")]
+)
+def test_a_call_is_withheld_from_where_it_may_begin(text, seen, size):
+    codec = TemplateCodec(byte_files(), tool_parser="hermes")
+    pieces = codec.live(TOOLS)
+    ids = codec.vocabulary.encode(text)
+    assert "".join(pieces.feed(ids[place : place + size]) for place in range(0, len(ids), size)) == seen
+
+
+def test_space_at_the_end_is_held_back():
+    codec = TemplateCodec(byte_files())
+    live = codec.live(None)
+    assert [live.feed(codec.vocabulary.encode(text)) for text in ("a \n", " ", "b ")] == ["a", "", " \n b"]
+
+
+def test_half_a_character_is_held_back():
+    codec = TemplateCodec(byte_files())
+    live = codec.live(None)
+    first, *rest = codec.vocabulary.encode("🙂")
+    assert [live.feed([first]), live.feed(rest[:2]), live.feed(rest[2:])] == ["", "", "🙂"]
+
+
+def test_what_is_shown_begins_the_answer_whatever_was_sampled():
+    dice = random.Random(0)
+    codec = TemplateCodec(byte_files(), tool_parser="hermes")
+    alphabet = [*codec.vocabulary.encode("<tool_call> é🙂\n"), 0xFF]
+    for _ in range(300):
+        ids = [*dice.choices(alphabet, k=dice.randrange(40)), codec.vocabulary.token_id("<|im_end|>")]
+        for tools in (None, TOOLS):
+            said = "".join(shown(codec, ids, tools, dice.randint(1, 5)))
+            assert codec.decode(ids, tools)["content"].startswith(said)
