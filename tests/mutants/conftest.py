@@ -1,52 +1,46 @@
-"""Gathers the kills of a whole run, from all workers, and publishes the matrix."""
+"""What a run of the mutants shows on its way and at its end."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import time
 
 import pytest
 
-from tests.mutants import matrix
-from tests.mutants.registry import MUTANTS, load_all
+from tests.mutants.judging import Finding
 
-load_all()
+PUBLISHED: pytest.StashKey[str] = pytest.StashKey()
+"""The score, once a matrix was made."""
 
 
-class Gathered:
-    """Mutant -> the requirements that failed; published when the run judged every mutant by all areas."""
+class Progress:
+    """A line on the terminal for every twentieth of the mutants."""
 
-    def __init__(self, whole: bool) -> None:
-        self.whole = whole
-        self.failed: dict[str, list[str]] = {}
-        self.lines: list[str] = []
+    def __init__(self, config: pytest.Config, total: int) -> None:
+        self._terminal = config.pluginmanager.get_plugin("terminalreporter")
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._total, self._judged, self._began = total, 0, time.monotonic()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        properties = dict(report.user_properties)
-        if report.when == "call" and "mutant" in properties:
-            self.failed[str(properties["mutant"])] = str(properties["failed"]).split()
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if not self.whole or "MUTANT_ONLY" in os.environ or self.failed.keys() != MUTANTS.keys():
-            return
-        found = matrix.document(self.failed)
-        stale = matrix.publish(found)
-        self.lines = [
-            matrix.score(found),
-            *(f"stale, and made again: {path.relative_to(matrix.ROOT)}" for path in stale),
-        ]
-        if stale and exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for line in self.lines:
-            terminalreporter.write_line(line)
+    def tell(self, finding: Finding) -> None:
+        self._judged += 1
+        steps = self._judged * 20 // self._total != (self._judged - 1) * 20 // self._total
+        if self._terminal is not None and self._capture is not None and (steps or self._total <= 20):
+            with self._capture.global_and_fixture_disabled():
+                spent = time.monotonic() - self._began
+                self._terminal.write_line(f" {self._judged}/{self._total} judged in {spent:.0f} s ({finding.name})")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--whole", action="store_true", help="Judge each mutant by all areas, and publish the matrix")
+    parser.addoption(
+        "--mutant-jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="Mutants that are judged at the same time; by default as many as there are processors",
+    )
+    parser.addoption("--whole", action="store_true", help=argparse.SUPPRESS)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Gathered(config.getoption("whole")), "kill-matrix")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if PUBLISHED in config.stash:
+        terminalreporter.write_line(config.stash[PUBLISHED])

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fastapi import FastAPI
 
 from conformance.fixtures import FILES, fixture_path
 from conformance.outcome import Outcome
@@ -18,7 +19,7 @@ from conformance.upstream.client import Upstream
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
 from reference_gateway.server import serving as served
-from tests.mutants.sabotage import Sabotage
+from tests.mutants.sabotage import App, Sabotage
 
 
 @dataclass(eq=False)
@@ -47,9 +48,8 @@ class Verdicts:
             self.texts.setdefault(str(properties["requirement"]), []).append(str(report.longrepr))
 
 
-@contextmanager
-def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -> Iterator[str]:
-    """The reference gateway in a thread of this process, sabotaged if asked."""
+def build(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -> tuple[FastAPI, App]:
+    """The reference gateway as an app, and as one that is sabotaged if asked."""
     settings = {
         "tokenizer": fixture_path("chatml"),
         "backend": "vllm",
@@ -60,10 +60,14 @@ def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any)
         **(sabotage.config if sabotage else {}),
         **config,
     }
-    app: Any = create_app(Config(**settings))
-    if sabotage is not None:
-        app = sabotage.around(app)
-    with served(app) as url:
+    app = create_app(Config(**settings))
+    return app, sabotage.around(cast(App, app)) if sabotage else cast(App, app)
+
+
+@contextmanager
+def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -> Iterator[str]:
+    """The reference gateway in a thread of this process, sabotaged if asked."""
+    with served(cast(Any, build(upstream, sabotage, **config)[1])) as url:
         yield url
 
 

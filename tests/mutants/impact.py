@@ -1,17 +1,23 @@
 """Which checks can a mutant reach at all? The others would do what they did against the unharmed gateway.
 
-One run of the whole suite against the reference records, per check, which functions of the gateway ran and what it
-answered. A mutant that replaces a function reaches the checks in which that function ran; one that rewrites answers,
-those in which an answer comes out otherwise. What cannot be told this way (a setting, a middleware, something that is
-no plain function, code that runs at start-up) reaches them all.
+One run of the suite against the unharmed gateway records, per check, which functions of the gateway ran and a tape of
+all requests, answers and calls of the engine. A mutant that replaces a function can only reach the checks in which that
+function ran; one that rewrites answers, those in which an answer comes out otherwise; and of what is left, those whose
+tape does not come out the same when it is played to the mutant.
+
+What cannot be told this way is reached: checks whose tape does not even repeat itself, and mutants of the server below
+the gateway.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,101 +27,114 @@ from typing import Any
 import pytest
 
 import reference_gateway
-from conformance.requirements import Requirement
-from conformance.upstream.client import Upstream
-from tests.mutants.harness import run_suite, serving
 from tests.mutants.registry import Mutant
-from tests.mutants.sabotage import Answer, Sabotage
+from tests.mutants.sabotage import Answer, App, Sabotage
+from tests.mutants.tape import Engine, Recorder
 
 PACKAGE = str(Path(reference_gateway.__file__).parent)
-START = ""
-"""Stands for the check that is running before there is one."""
+BELOW = ("reference_gateway.server", "uvicorn")
+"""Modules of the server: what they do to a connection is on no tape."""
+
+Build = Callable[[Sabotage], tuple[Any, App]]
+"""Makes a gateway: the app, and the same with what the sabotage puts around it."""
 
 
 @dataclass(eq=False)
 class Baseline:
     """What the unharmed gateway did, by check: `test_file.py::test_name[case]`."""
 
+    recorder: Recorder = field(default_factory=Recorder)
     ran: dict[str, set[CodeType]] = field(default_factory=dict)
-    answers: list[tuple[str, Answer]] = field(default_factory=list)
-    checks: dict[str, set[str]] = field(default_factory=dict)
-    """Requirement -> its checks."""
-    current: str = START
+    at_start: set[CodeType] = field(default_factory=set)
+    unsteady: set[str] = field(default_factory=set)
+    """Checks whose tape differs from itself."""
+    _running: set[CodeType] | None = None
 
-    @classmethod
-    def record(cls, upstream: Upstream, folder: Path) -> Baseline:
-        baseline = cls()
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            sabotage = Sabotage(monkeypatch)
-            sabotage.rewrite(baseline._answered)
-            threading.setprofile(baseline._profile)
-            sys.setprofile(baseline._profile)
-            try:
-                with serving(upstream, sabotage) as url:
-                    sys.setprofile(None)
-                    threading.setprofile(None)  # type: ignore[arg-type]
-                    verdicts = run_suite(url, upstream, folder, "--gateway-timeout-scale", "3", plugins=[baseline])
-                    assert verdicts.exit_code == 0, f"the reference fails {sorted(verdicts.failed | verdicts.broken)}"
-            finally:
-                sys.setprofile(None)
-                threading.setprofile(None)  # type: ignore[arg-type]
-        return baseline
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """The gateway is made while the block runs; its threads are watched ever after."""
+        self._running = self.at_start
+        threading.setprofile(self._profile)
+        sys.setprofile(self._profile)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)  # type: ignore[arg-type]
+            self._running = None
 
-    def reached(self, mutant: Mutant) -> set[str] | None:
-        """The checks that the mutant can reach; None when that may be all."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        name = name_of(item)
+        self._running = self.ran.setdefault(name, set())
+        self.recorder.begin(name)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._running = None
+        self.recorder.end()
+
+    def settle(self, build: Build) -> None:
+        """Once all was recorded: find the checks whose tape cannot be relied on."""
+        self.unsteady = self._otherwise(build, set(self.ran))
+
+    def reached(self, mutant: Mutant, build: Build) -> set[str]:
+        """The checks that the mutant can reach."""
         with pytest.MonkeyPatch.context() as monkeypatch:
             sabotage = Sabotage(monkeypatch)
             mutant.apply(sabotage)
+            touched = self._touched(sabotage)
+            if not touched or any(one.startswith(BELOW) for one in sabotage.modules):
+                return touched | self._rewritten(sabotage)
+            if sabotage.rewrites:
+                touched |= self._rewritten(sabotage)
+            return self._otherwise(build, touched - self.unsteady, sabotage) | (touched & self.unsteady)
+
+    def _touched(self, sabotage: Sabotage) -> set[str]:
+        """The checks in which something ran that is replaced."""
+        everywhere = set(self.ran)
         if sabotage.config or sabotage.wraps:
-            return None
-        found = set(self.checks[mutant.kills])
+            return everywhere
+        found: set[str] = set()
         for original in sabotage.replaced:
             codes = set(_codes(original))
-            if not codes or codes & self.ran.get(START, set()):
-                return None
+            if not codes or codes & self.at_start:
+                return everywhere
             found |= {check for check, ran in self.ran.items() if codes & ran}
-        if sabotage.rewrites:
-            found |= {check for check, answer in self.answers if check and _changes(sabotage, answer)}
         return found
 
-    def near(self, mutant: Mutant) -> set[str]:
-        """The checks of the areas in which the requirements that the mutant names stand."""
-        areas = {area_of(one) for one in (mutant.kills, *mutant.also)}
-        return {check for one, checks in self.checks.items() if area_of(one) in areas for check in checks}
+    def _rewritten(self, sabotage: Sabotage) -> set[str]:
+        """The checks that get another answer."""
+        return {
+            name
+            for name, tape in self.recorder.tapes.items()
+            if any(_changes(sabotage, answer) for answer in tape.answers)
+        }
+
+    def _otherwise(self, build: Build, names: set[str], sabotage: Sabotage | None = None) -> set[str]:
+        """The checks whose tape does not come out the same."""
+        engine, tapes = Engine(), self.recorder.tapes
+
+        async def play() -> set[str]:
+            gateway, app = build(sabotage)
+            async with gateway.router.lifespan_context(gateway):
+                return {
+                    name
+                    for name in tapes
+                    if name in names and not await tapes[name].same(app, engine, bool(sabotage and sabotage.rewrites))
+                }
+
+        logging.disable()
+        try:
+            with engine.playing():
+                return asyncio.run(play())
+        finally:
+            logging.disable(logging.NOTSET)
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        code = frame.f_code
-        if event == "call" and code.co_filename.startswith(PACKAGE):
-            self.ran.setdefault(self.current, set()).add(code)
-
-    def _answered(self, answer: Answer) -> None:
-        self.answers.append((self.current, copy(answer)))
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        self.current = name_of(item)
-
-    def pytest_gateway_check_finished(self, requirement: Requirement) -> None:
-        self.checks.setdefault(requirement.id, set()).add(self.current)
-
-
-class Selection:
-    """Leaves the suite those checks only."""
-
-    def __init__(self, checks: set[str]) -> None:
-        self.checks = checks
-
-    @property
-    def files(self) -> list[str]:
-        return sorted({check.partition("::")[0] for check in self.checks})
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if name_of(item) in self.checks]
-
-
-def area_of(requirement: str) -> str:
-    return requirement.partition("-")[0]
+        running = self._running
+        if running is not None and event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+            running.add(frame.f_code)
 
 
 def name_of(item: pytest.Item) -> str:

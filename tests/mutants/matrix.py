@@ -1,57 +1,73 @@
 """The kill matrix: which requirement is proven by which mutant, as data and as a page.
 
-    python -m tests.mutants.matrix        # renders the page again from reports/mutants.json
+    python -m tests.mutants.matrix        # renders the pages again from reports/mutants.json
 
-`tox -e mutants-whole` writes both, and fails when what was committed is stale.
+`tox -e mutants` writes the data and the page, and fails when what was committed is stale.
 """
 
 from __future__ import annotations
 
 import json
-import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conformance.requirements import FROZEN_SET, Catalogue, Requirement
+from conformance.outcome import Outcome
+from conformance.requirements import FROZEN_SET, LEVELS, Catalogue, Requirement
+from tests.mutants import bugs
+from tests.mutants.harness import Verdicts
 from tests.mutants.registry import MUTANTS, Mutant, load_all
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "reports" / "mutants.json"
 PAGE = ROOT / "docs" / "kill-matrix.md"
 README = ROOT / "README.md"
-BUGS = ROOT / "tests" / "known_bugs.toml"
 SCORE = ("<!-- score -->", "<!-- /score -->")
 
+STATES = {
+    "proven": "a mutant, the reference gateway broken in one way, turns it red",
+    "tested but unproven": "its checks pass, and no mutant turns them red",
+    "untested": "no check of it has run against the reference gateway, and no mutant turns it red",
+    "excluded": "there is no check, for the reason given",
+}
 
-def document(failed: Mapping[str, list[str]]) -> dict[str, Any]:
-    """The matrix of one run: mutant -> the requirements that failed, with what was claimed beforehand."""
+
+def document(failed: Mapping[str, list[str]], unharmed: Verdicts) -> dict[str, Any]:
+    """The matrix of one run: mutant -> the requirements that failed, with what was claimed beforehand; and what that
+    makes of each requirement."""
     mutants = {
-        name: {"kills": mutant.kills, "also": sorted(mutant.also), "failed": sorted(failed[name])}
+        name: {"kills": mutant.kills, "also": sorted(mutant.also), "failed": failed[name]}
         for name, mutant in sorted(MUTANTS.items())
         if name in failed
     }
-    requirements = {one.id: status(one, mutants) for one in Catalogue.load().requirements.values()}
+    passed = {one for one, outcomes in unharmed.outcomes.items() if Outcome.PASSED in outcomes}
+    requirements = {
+        one.id: {"state": _state(one, mutants, passed), "alone": _alone(one, mutants)}
+        for one in Catalogue.load().requirements.values()
+    }
     return {"requirement_set": FROZEN_SET, "requirements": requirements, "mutants": mutants}
 
 
-def status(requirement: Requirement, mutants: Mapping[str, Mapping[str, Any]]) -> str:
-    """`proven`: a mutant breaks only it. `consequence`: a mutant kills it, and each also breaks others. `unproven`:
-    checked, but no mutant kills it. `excluded`: there is no check, and the catalogue says why."""
+def _state(requirement: Requirement, mutants: Mapping[str, Mapping[str, Any]], passed: set[str]) -> str:
     if requirement.excluded:
         return "excluded"
-    kills = [one["failed"] for one in mutants.values() if one["kills"] == requirement.id]
-    if any(failed == [requirement.id] for failed in kills):
+    if any(one["kills"] == requirement.id and requirement.id in one["failed"] for one in mutants.values()):
         return "proven"
-    return "consequence" if kills else "unproven"
+    return "tested but unproven" if requirement.id in passed else "untested"
+
+
+def _alone(requirement: Requirement, mutants: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Does a mutant turn exactly this requirement red, and nothing else in the suite?"""
+    return any(one["failed"] == [requirement.id] for one in mutants.values() if one["kills"] == requirement.id)
 
 
 def score(matrix: Mapping[str, Any]) -> str:
     """One sentence for the README."""
-    catalogue = Catalogue.load()
-    musts = [one.id for one in catalogue.select(level="MUST") if not one.excluded]
-    proven = sum(matrix["requirements"].get(one) in ("proven", "consequence") for one in musts)
-    alone = sum(matrix["requirements"].get(one) == "proven" for one in musts)
+    musts = [one.id for one in Catalogue.load().select(level="MUST") if not one.excluded]
+    found = [matrix["requirements"].get(one, {}) for one in musts]
+    proven = sum(one.get("state") == "proven" for one in found)
+    alone = sum(one.get("alone", False) for one in found)
     return (
         f"{proven} of {len(musts)} MUSTs are proven by a gateway that breaks them, {alone} of them by one that breaks "
         f"nothing else; {len(matrix['mutants'])} mutants in all ([the matrix](docs/kill-matrix.md))."
@@ -60,33 +76,58 @@ def score(matrix: Mapping[str, Any]) -> str:
 
 def page(matrix: Mapping[str, Any]) -> str:
     """The matrix for people: each requirement, the real defects that it stands against, and who breaks it."""
-    rows = tomllib.loads(BUGS.read_text("utf-8"))
+    catalogue = Catalogue.load()
     lines = [
         "# Kill matrix",
         "",
-        "Made by `tox -e mutants-whole`; do not edit. Each mutant is the reference gateway with one thing broken, as",
-        "someone could have shipped it; the suite runs against it. **Proven**: a mutant turns exactly this one red.",
+        "Made by `tox -e mutants`; do not edit. Each mutant is the reference gateway with one thing broken, as someone",
+        "could have shipped it; the whole suite runs against it. The defects of real gateways that requirements stand",
+        "against are listed in [known-bugs.md](known-bugs.md).",
+        "",
+        *(f"- **{state}**: {what}." for state, what in STATES.items()),
+        "",
+        "`alone` says that a mutant turns exactly this one red, and nothing else in the suite. Where a mutant turns",
+        "others red too, they are named behind it.",
         "",
         f"{score(matrix).partition(' ([')[0]}.",
         "",
+        *_table(catalogue, matrix),
     ]
-    catalogue = Catalogue.load()
     for area in catalogue.areas.values():
-        lines += [f"## {area.name}: {area.title}", ""]
+        lines += ["", f"## {area.name}: {area.title}", ""]
         for requirement in catalogue.by_area(area.name):
-            lines += _entry(requirement, matrix, rows)
-        lines.append("")
+            lines += _entry(requirement, matrix)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _entry(requirement: Requirement, matrix: Mapping[str, Any], rows: Mapping[str, Any]) -> list[str]:
-    state = matrix["requirements"].get(requirement.id, "unproven")
+def _table(catalogue: Catalogue, matrix: Mapping[str, Any]) -> list[str]:
+    lines = ["| level | requirements | proven | alone | tested but unproven | untested | excluded |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for level in LEVELS:
+        found = [
+            matrix["requirements"].get(one.id, {}) for one in catalogue.requirements.values() if one.level == level
+        ]
+        states = Counter(one.get("state") for one in found)
+        alone = sum(one.get("alone", False) for one in found)
+        numbers = (
+            states["proven"],
+            alone,
+            *(states[state] for state in ("tested but unproven", "untested", "excluded")),
+        )
+        lines.append(f"| {level} | {len(found)} | {' | '.join(map(str, numbers))} |")
+    return lines
+
+
+def _entry(requirement: Requirement, matrix: Mapping[str, Any]) -> list[str]:
+    found = matrix["requirements"].get(requirement.id, {"state": "tested but unproven", "alone": False})
+    state = found["state"] + (" alone" if found["alone"] else "")
     lines = [f"- **{requirement.id}** {requirement.level}, {state}: {requirement.text}"]
     if requirement.excluded:
         return [*lines, f"  - no check: {requirement.excluded}"]
     mutants = [MUTANTS[name] for name, one in matrix["mutants"].items() if one["kills"] == requirement.id]
-    bugs = sorted({*requirement.bugs, *(bug for mutant in mutants for bug in mutant.bugs)})
-    lines += [f"  - stands against {rows[str(bug)]['reference']}: {rows[str(bug)]['what']}" for bug in bugs]
+    rows = bugs.load()
+    against = sorted({*requirement.bugs, *(bug for mutant in mutants for bug in mutant.bugs)})
+    lines += [f"  - stands against {rows[bug].reference}: {rows[bug].what}" for bug in against]
     lines += [f"  - {_story(mutant, matrix['mutants'][mutant.name]['failed'])}" for mutant in mutants]
     return lines
 
@@ -96,24 +137,53 @@ def _story(mutant: Mutant, failed: list[str]) -> str:
     return f"`{mutant.name}`: {mutant.story}" + (f" (with it {', '.join(others)})" if others else "")
 
 
-def publish(matrix: Mapping[str, Any]) -> list[Path]:
-    """Write data, page and score; returns the files that were stale."""
+def publish(matrix: Mapping[str, Any]) -> list[str]:
+    """Write data, pages and score. Returns what was stale, in words."""
+    before = json.loads(DATA.read_text("utf-8"))["mutants"] if DATA.exists() else {}
+    after: Mapping[str, Mapping[str, Any]] = matrix["mutants"]
+    changes = []
+    for name in sorted({*before, *after}):
+        then, now = (set(one.get(name, {}).get("failed", ())) for one in (before, after))
+        if name not in before or name not in after:
+            changes.append(f"{name}: {'new' if name in after else 'gone'}")
+        elif then != now:
+            said = [f"now {', '.join(sorted(now - then))}"] if now - then else []
+            said += [f"no more {', '.join(sorted(then - now))}"] if then - now else []
+            changes.append(f"{name}: {'; '.join(said)}")
+    return changes + [str(path.relative_to(ROOT)) for path in _write(matrix)]
+
+
+def _write(matrix: Mapping[str, Any]) -> list[Path]:
     readme = README.read_text("utf-8")
     before, _, rest = readme.partition(SCORE[0])
     after = rest.partition(SCORE[1])[2]
     wanted = {
-        DATA: json.dumps(matrix, indent=1, ensure_ascii=False) + "\n",
+        DATA: _lines(matrix),
         PAGE: page(matrix),
+        bugs.PAGE: bugs.page(),
         README: f"{before}{SCORE[0]}{score(matrix)}{SCORE[1]}{after}" if rest else readme,
     }
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
-        path.parent.mkdir(exist_ok=True)
         path.write_text(wanted[path], "utf-8")
     return stale
 
 
+def _lines(matrix: Mapping[str, Any]) -> str:
+    """JSON with one line for each requirement and each mutant: a difference shows what changed."""
+    parts = [f' "requirement_set": {json.dumps(matrix["requirement_set"])}']
+    for kind in ("requirements", "mutants"):
+        entries = [f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in matrix[kind].items()]
+        parts.append(f' "{kind}": {{\n' + ",\n".join(entries) + "\n }")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
 if __name__ == "__main__":
     load_all()
-    for changed in publish(json.loads(DATA.read_text("utf-8"))):
-        print(changed.relative_to(ROOT))
+    if DATA.exists():
+        published = json.loads(DATA.read_text("utf-8"))
+        published["mutants"] = {name: one for name, one in published["mutants"].items() if name in MUTANTS}
+        for changed in _write(published):
+            print(changed.relative_to(ROOT))
+    else:
+        bugs.PAGE.write_text(bugs.page(), "utf-8")

@@ -13,7 +13,8 @@ from tests.mutants.sabotage import Sabotage
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """`kills` is the requirement that must fail. `also` names others that may fail as its consequence; any other
-    failure in the areas of these is a defect of the suite. `story` says in one line what someone could have shipped."""
+    failure in the areas of these is a defect of the suite, and one elsewhere stands in the published matrix. `story`
+    says in one line what someone could have shipped."""
 
     name: str
     kills: str
@@ -29,7 +30,21 @@ SWEEPS = frozenset(f"SPLIT-{number:03}" for number in (39, 42, 48, 49, 50, 51, 5
 """Requirements that judge whole conversations by all that token truth is. Whatever breaks it may turn them red, so they
 need not be named in `also`; each still has a mutant of its own."""
 
-_MECHANISM = frozenset({"__init__", "conftest", "harness", "impact", "matrix", "registry", "sabotage", "test_mutants"})
+_MECHANISM = frozenset(
+    {
+        "__init__",
+        "bugs",
+        "conftest",
+        "harness",
+        "impact",
+        "judging",
+        "matrix",
+        "registry",
+        "sabotage",
+        "tape",
+        "test_mutants",
+    }
+)
 
 
 def load_all() -> None:
@@ -37,6 +52,10 @@ def load_all() -> None:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem not in _MECHANISM:
             importlib.import_module(f"tests.mutants.{path.stem}")
+
+
+def area_of(requirement: str) -> str:
+    return requirement.partition("-")[0]
 
 
 def mutant(

@@ -4,13 +4,17 @@ what it exports. Everything is undone after the run."""
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 Scope = dict[str, Any]
-App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Answer:
@@ -21,6 +25,14 @@ class Answer:
     ) -> None:
         self.method, self.path, self.request = method, path, request
         self.status, self.headers, self.body = status, headers, body
+
+    @classmethod
+    def of(cls, scope: Scope, request: bytes, sent: Sequence[Message]) -> Answer:
+        """The answer that these messages of a server to its client are."""
+        start, *rest = sent
+        headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+        body = b"".join(message.get("body", b"") for message in rest)
+        return cls(scope["method"], scope["path"], request, start["status"], headers, body)
 
     @property
     def is_chat(self) -> bool:
@@ -72,11 +84,14 @@ class Sabotage:
         self.config: dict[str, Any] = {}
         self.replaced: list[Any] = []
         """What `patch` and `wrap` replaced."""
+        self.modules: list[str] = []
+        """Where that was."""
 
     def patch(self, place: Any, name: str, replacement: Any) -> Any:
         """Replace an attribute of a module or class of the reference gateway; returns the original."""
         original = getattr(place, name)
         self.replaced.append(original)
+        self.modules.append(place.__name__ if isinstance(place, ModuleType) else str(getattr(place, "__module__", "")))
         self._monkeypatch.setattr(place, name, replacement)
         return original
 
@@ -117,8 +132,7 @@ def _rewriting(app: App, changes: list[Callable[[Answer], None]]) -> App:
             await app(scope, receive, send)
             return
         request: list[bytes] = []
-        start: dict[str, Any] = {}
-        body: list[bytes] = []
+        sent: list[Message] = []
 
         async def listen() -> Any:
             message = await receive()
@@ -126,17 +140,13 @@ def _rewriting(app: App, changes: list[Callable[[Answer], None]]) -> App:
                 request.append(message.get("body", b""))
             return message
 
-        async def collect(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                start.update(message)
-            elif message["type"] == "http.response.body":
-                body.append(message.get("body", b""))
-                if not message.get("more_body"):
-                    await finish()
+        async def collect(message: Message) -> None:
+            sent.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                await finish()
 
         async def finish() -> None:
-            headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-            answer = Answer(scope["method"], scope["path"], b"".join(request), start["status"], headers, b"".join(body))
+            answer = Answer.of(scope, b"".join(request), sent)
             for change in changes:
                 change(answer)
             if "content-length" in answer.headers:

@@ -1,23 +1,22 @@
 """Each mutant is killed by the requirement that it names, by a failed assertion, and by nothing unnamed in its areas.
 
-What it turns red in other areas, where whole conversations are judged by all that token truth is, stands in the matrix.
+What it turns red in other areas is published, and a run of all mutants fails where that is not what was published
+before: a new consequence is looked at in the difference, and named or mended.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
-from conformance.pinned import KIT_SHAPES
 from conformance.requirements import Catalogue
 from conformance.upstream.client import Upstream
-from tests.mutants.harness import Verdicts, run_suite, serving
-from tests.mutants.impact import Baseline, Selection, area_of
-from tests.mutants.registry import MUTANTS, SWEEPS, Mutant, load_all
-from tests.mutants.sabotage import Sabotage
+from tests.mutants import matrix
+from tests.mutants.conftest import PUBLISHED, Progress
+from tests.mutants.judging import Finding, Judging
+from tests.mutants.registry import MUTANTS, SWEEPS, area_of, load_all
 
 load_all()
 
@@ -27,63 +26,45 @@ pytestmark = pytest.mark.mutants
 ONLY = ["--gateway-only", os.environ["MUTANT_ONLY"]] if "MUTANT_ONLY" in os.environ else []
 
 
-def test_the_reference_passes(shared_upstream: Upstream, tmp_path: Path) -> None:
-    with serving(shared_upstream) as url:
-        verdicts = run_suite(url, shared_upstream, tmp_path, *ONLY)
+@pytest.fixture(scope="session")
+def judged(
+    shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Judging, Mapping[str, Finding]]:
+    """All mutants that were asked for, judged beside each other."""
+    if hasattr(request.config, "workerinput"):
+        pytest.exit("mutants are judged beside each other by themselves: run them without -n", returncode=4)
+    asked = {item.callspec.params["name"] for item in request.session.items if hasattr(item, "callspec")}
+    names = [name for name in MUTANTS if name in asked]
+    findings: dict[str, Finding] = {}
+    progress = Progress(request.config, len(names))
+
+    def heard(finding: Finding) -> None:
+        findings[finding.name] = finding
+        progress.tell(finding)
+
+    judging = Judging(shared_upstream, names, heard, request.config.getoption("mutant_jobs"))
+    judging.run(tmp_path_factory.mktemp("suite"), *ONLY)
+    return judging, findings
+
+
+def test_the_reference_passes(judged: tuple[Judging, Mapping[str, Finding]]) -> None:
+    verdicts = judged[0].unharmed
     assert not verdicts.failed, "\n\n".join(text for texts in verdicts.texts.values() for text in texts)
     assert not verdicts.broken
-    assert verdicts.exit_code == 0
-
-
-@pytest.fixture(scope="session")
-def baseline(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Baseline | None:
-    """What the unharmed gateway did; None when a developer chose the checks."""
-    if ONLY:
-        return None
-    return Baseline.record(shared_upstream, tmp_path_factory.mktemp("baseline"))
-
-
-def chosen(baseline: Baseline, mutant: Mutant, whole: bool) -> set[str]:
-    """The checks to run against a mutant: those that it can reach, in its areas or, if `whole`, anywhere."""
-    reached = baseline.reached(mutant)
-    if whole:
-        return set().union(*baseline.checks.values()) if reached is None else reached
-    near = baseline.near(mutant)
-    return near if reached is None else near & reached
-
-
-def judged(url: str, upstream: Upstream, folder: Path, checks: set[str] | None) -> Verdicts:
-    """The verdicts of these checks; None = those that a developer chose."""
-    if checks is None:
-        return run_suite(url, upstream, folder, *ONLY)
-    selection = Selection(checks)
-    files = [str(KIT_SHAPES.parent / file) for file in selection.files]
-    return run_suite(url, upstream, folder, *files, plugins=[selection])
+    assert verdicts.outcomes, "no check ran"
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_killed(
-    name: str,
-    shared_upstream: Upstream,
-    baseline: Baseline | None,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-    record_property: Callable[[str, object], None],
-) -> None:
-    mutant = MUTANTS[name]
-    checks = chosen(baseline, mutant, request.config.getoption("whole")) if baseline else None
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        sabotage = Sabotage(monkeypatch)
-        mutant.apply(sabotage)
-        with serving(shared_upstream, sabotage) as url:
-            verdicts = judged(url, shared_upstream, tmp_path, checks)
-    record_property("mutant", name)
-    record_property("failed", " ".join(sorted(verdicts.failed)))
-    assert mutant.kills in verdicts.failed, f"survived: {mutant.story} (failed instead: {sorted(verdicts.failed)})"
-    assert not verdicts.broken, f"checks broke, which is no verdict: {sorted(verdicts.broken)}"
+def test_mutant_is_killed(name: str, judged: tuple[Judging, Mapping[str, Finding]]) -> None:
+    mutant, finding = MUTANTS[name], judged[1].get(name)
+    assert finding is not None, "not judged: the reference does not pass"
+    assert not finding.crash, finding.crash
+    assert mutant.kills in finding.failed, f"survived: {mutant.story} (failed instead: {sorted(finding.failed)})"
+    assert finding.failed[mutant.kills], f"{mutant.kills} failed without a message"
+    assert not finding.broken, f"checks broke, which is no verdict: {finding.broken}"
     areas = {area_of(mutant.kills), *map(area_of, mutant.also)}
-    extra = {one for one in verdicts.failed if area_of(one) in areas} - {mutant.kills} - mutant.also - SWEEPS
-    assert not extra, "\n\n".join(f"not named: {one}\n{verdicts.texts[one][0]}" for one in sorted(extra))
+    extra = {one for one in finding.failed if area_of(one) in areas} - {mutant.kills} - mutant.also - SWEEPS
+    assert not extra, "\n\n".join(f"not named: {one}\n{finding.failed[one]}" for one in sorted(extra))
 
 
 def test_each_requirement_has_a_mutant() -> None:
@@ -91,3 +72,15 @@ def test_each_requirement_has_a_mutant() -> None:
     killed = {mutant.kills for mutant in MUTANTS.values()}
     assert not wanted - killed, "no mutant breaks these"
     assert not killed - wanted, "mutants name what is not in the catalogue"
+
+
+def test_the_published_matrix_is_this_run(
+    judged: tuple[Judging, Mapping[str, Finding]], request: pytest.FixtureRequest
+) -> None:
+    judging, findings = judged
+    if ONLY or findings.keys() != MUTANTS.keys() or any(finding.crash for finding in findings.values()):
+        pytest.skip("not every mutant was judged by the whole suite: nothing is published")
+    found = matrix.document({name: sorted(finding.failed) for name, finding in findings.items()}, judging.unharmed)
+    changes = matrix.publish(found)
+    request.config.stash[PUBLISHED] = matrix.score(found)
+    assert not changes, "what was published is stale, and made again; look at the difference:\n" + "\n".join(changes)

@@ -1,0 +1,246 @@
+"""Judges mutants: the suite is collected once and run once against the unharmed gateway, which is recorded; then each
+mutant is judged in a process forked from there, by the checks that it can reach.
+
+In a forked process the checks run as pytest runs them, against a gateway that really serves. The requirement that the
+mutant names is judged first; the checks of a requirement that has failed are not run again.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import selectors
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import pytest
+
+from conformance import checks
+from conformance.checks import REQUIREMENT
+from conformance.gateway import Declaration, Gateway
+from conformance.requirements import Requirement
+from conformance.run import RUN, Run
+from conformance.target import Target, connect
+from conformance.upstream.client import Upstream
+from reference_gateway.server import serving as served
+from tests.mutants import tape
+from tests.mutants.harness import Verdicts, build, run_suite
+from tests.mutants.impact import Baseline, name_of
+from tests.mutants.registry import MUTANTS, Mutant
+from tests.mutants.sabotage import Sabotage
+
+LIMIT = 180.0
+"""Seconds after which a mutant is given up: it hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the suite said of one mutant. `failed`: requirement -> the text of its first failure. `broken`: those whose
+    check broke, which is a defect of the suite. `crash`: why there is no more to say."""
+
+    name: str
+    failed: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    checks: int = 0
+    seconds: float = 0.0
+    crash: str = ""
+
+
+class Judging:
+    """A pytest plug-in that takes the place of the loop over the suite's checks."""
+
+    def __init__(self, upstream: Upstream, names: Sequence[str], heard: Callable[[Finding], None], jobs: int) -> None:
+        self.baseline = Baseline()
+        self.unharmed = Verdicts()
+        self._upstream, self._names, self._heard, self._jobs = upstream, names, heard, jobs
+        self._gateway = ExitStack()
+
+    def run(self, folder: Path, *arguments: str) -> None:
+        """Judge the unharmed gateway, and if it passes, the mutants; `heard` is told of each as it is judged."""
+        tape.install()
+        logging.disable()  # a log line asks for the time as well
+        with self._gateway:
+            self._gateway.callback(logging.disable, logging.NOTSET)
+            self._gateway.enter_context(self.baseline.recorder.engine())
+            with self.baseline.starting():
+                _, app = build(self._upstream)
+                url = self._gateway.enter_context(served(self.baseline.recorder.around(app)))
+            quiet = ("-p", "no:logging", "-p", "no:warnings", "--gateway-timeout-scale", "3")
+            run_suite(url, self._upstream, folder, *quiet, *arguments, plugins=[self])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        with _hearing(session.config, self.unharmed, self.baseline):
+            for place, item in enumerate(session.items):
+                following = session.items[place + 1] if place + 1 < len(session.items) else None
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        self._gateway.close()  # only the thread that forks may be left
+        if not self.unharmed.failed | self.unharmed.broken:
+            self.baseline.settle(lambda sabotage: build(self._upstream, sabotage))
+            self._judge(session)
+        return True
+
+    def _judge(self, session: pytest.Session) -> None:
+        gc.freeze()  # what is there is shared by all processes, unless a collection touches it
+        waiting = list(self._names)
+        with selectors.PollSelector() as running:
+            while waiting or running.get_map():
+                while waiting and len(running.get_map()) < self._jobs:
+                    judged = _Judged.begin(waiting.pop(0), lambda mutant: self._finding(session, mutant))
+                    running.register(judged.pipe, selectors.EVENT_READ, judged)
+                for key, _ in running.select(timeout=1.0):
+                    if key.data.read():
+                        running.unregister(key.fileobj)
+                        self._heard(key.data.finding())
+                for key in list(running.get_map().values()):
+                    key.data.give_up_if_late()
+
+    def _finding(self, session: pytest.Session, mutant: Mutant) -> Finding:
+        """In the forked process: what the suite says of this mutant."""
+        began = time.perf_counter()
+        run = session.config.stash[RUN]
+        unharmed = run.declaration
+        run.upstream = Upstream(self._upstream.url, self._upstream.tokenizer)
+        reached = self.baseline.reached(mutant, lambda sabotage: build(self._upstream, sabotage))
+        verdicts = Verdicts()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            sabotage = Sabotage(monkeypatch)
+            mutant.apply(sabotage)
+            with served(cast(Any, build(self._upstream, sabotage)[1])) as url:
+                run.gateway = Gateway(url, driver="http")
+                target = connect(run.gateway, run.upstream, run.settings)
+                chosen = [
+                    item
+                    for item in session.items
+                    if name_of(item) in reached
+                    or _requirement(item).id == mutant.kills
+                    or _stands_otherwise(item, run, unharmed, target)
+                ]
+                chosen.sort(key=lambda item: _requirement(item).id != mutant.kills)
+                with _hearing(session.config, verdicts):
+                    count = _run(chosen, session.items, verdicts)
+        texts = {one: texts[0] for one, texts in verdicts.texts.items()}
+        return Finding(
+            mutant.name,
+            {one: texts.get(one, "") for one in sorted(verdicts.failed)},
+            {one: texts.get(one, "") for one in sorted(verdicts.broken)},
+            count,
+            round(time.perf_counter() - began, 3),
+        )
+
+
+@dataclass(eq=False)
+class _Judged:
+    """A mutant in a process of its own, as its parent sees it."""
+
+    name: str
+    process: int
+    pipe: int
+    began: float
+    heard: bytes = b""
+    late: bool = False
+
+    @classmethod
+    def begin(cls, name: str, find: Callable[[Mutant], Finding]) -> _Judged:
+        ours, theirs = os.pipe()
+        process = os.fork()
+        if process == 0:
+            os.close(ours)
+            _tell(theirs, MUTANTS[name], find)
+        os.close(theirs)
+        return cls(name, process, ours, time.monotonic())
+
+    def read(self) -> bool:
+        """Take what the process has written. Has it ended?"""
+        piece = os.read(self.pipe, 1 << 16)
+        self.heard += piece
+        return not piece
+
+    def finding(self) -> Finding:
+        """What was found, once the process has ended."""
+        os.close(self.pipe)
+        os.waitpid(self.process, 0)
+        if not self.heard:
+            return Finding(
+                self.name, crash=f"no end in {LIMIT:g} s" if self.late else "the process ended without a word"
+            )
+        return Finding(**json.loads(self.heard))
+
+    def give_up_if_late(self) -> None:
+        if not self.late and time.monotonic() > self.began + LIMIT:
+            self.late = True
+            os.kill(self.process, signal.SIGKILL)
+
+
+def _tell(pipe: int, mutant: Mutant, find: Callable[[Mutant], Finding]) -> NoReturn:
+    """In the forked process: write the finding, and end without a trace of what the parent had begun."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        try:
+            found = find(mutant)
+        except BaseException:
+            found = Finding(mutant.name, crash=traceback.format_exc())
+        with open(pipe, "wb") as told:
+            told.write(json.dumps(asdict(found)).encode())
+    finally:
+        os._exit(0)
+
+
+@contextmanager
+def _hearing(config: pytest.Config, *plugins: object) -> Iterator[None]:
+    for plugin in plugins:
+        config.pluginmanager.register(plugin)
+    try:
+        yield
+    finally:
+        for plugin in plugins:
+            config.pluginmanager.unregister(plugin)
+
+
+def _run(chosen: Sequence[pytest.Item], suite: Sequence[pytest.Item], verdicts: Verdicts) -> int:
+    """Run these checks, but none of a requirement that has failed. Returns how many ran."""
+    count = 0
+    anchors = [suite[0], next((item for item in suite if item.path != suite[0].path), suite[0])]
+    for item in chosen:
+        if _requirement(item).id in verdicts.failed:
+            continue
+        item.user_properties.clear()
+        # Which check follows is not known yet. Any of another module makes pytest leave this one's.
+        following = anchors[0] if item.path != anchors[0].path else anchors[1]
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        count += 1
+    return count
+
+
+def _requirement(item: pytest.Item) -> Requirement:
+    return item.stash[REQUIREMENT]
+
+
+def _stands_otherwise(item: pytest.Item, run: Run, unharmed: Declaration | None, target: Target) -> bool:
+    """Is this check another one because of what the gateway declares?"""
+    now = target.declaration
+    if unharmed is None or (now.capabilities, now.options) == (unharmed.capabilities, unharmed.options):
+        return False
+    fixtures = set(getattr(item, "fixturenames", ()))
+    function = getattr(item, "function", None)
+    if "streamed" in fixtures or "declaration" in getattr(getattr(function, "__code__", None), "co_names", ()):
+        return True
+    requirement = _requirement(item)
+    before = replace(target, declaration=unharmed)
+
+    def standing(at: Target) -> tuple[str | None, dict[str, str]]:
+        declared = at.declaration
+        applies = run.catalogue.not_applicable(requirement, declared.capabilities, declared.options)
+        return applies, checks.chosen_options(requirement, at)
+
+    return standing(before) != standing(target)
