@@ -27,6 +27,7 @@ from conformance.media import (
 )
 from conformance.outcome import NotApplicable
 from conformance.session import assistant, function, results, tool, tool_call, user
+from conformance.spelling import respelled
 
 KINDS = [pytest.param(image(DARK), DARK, id="image"), pytest.param(video(FILM), FILM, id="video")]
 
@@ -44,15 +45,15 @@ def test_media_are_refused_or_handed_on(session, upstream, part, url):
 
 
 @pytest.mark.requirement(id="MEDIA-002")
-@pytest.mark.parametrize(("part", "url"), KINDS)
-def test_refusal_names_the_media(session, upstream, part, url):
+@pytest.mark.parametrize("part", [image(DARK), video(FILM)], ids=["image", "video"])
+def test_refusal_names_the_media(session, upstream, part):
     """The refusal of an image or a video names what is refused: the part's type, or `content`."""
     upstream.says("Hello")
 
     reply = session.chat(user([text("See"), part]))
 
-    if not refused_or_handed_on(reply, upstream, url):
-        raise NotApplicable("images and videos are handed on")
+    if reply.status not in REFUSED:
+        raise NotApplicable("images and videos are not refused")
     said = reply.body.decode("utf-8", "replace").lower()
     names = [name for name in ("content", "image", "video") if name in said]
     expect(names).satisfies(bool, f"content, image or video in {describe(said)}", "what the refusal names")
@@ -182,20 +183,22 @@ def test_images_in_tool_results_reach_the_upstream(session, upstream):
 
 @pytest.mark.requirement(id="MEDIA-012")
 @pytest.mark.parametrize(
-    ("calls", "new"),
+    ("called", "new"),
     [
         pytest.param(False, [look("And this", GREY)], id="user"),
         pytest.param(True, [tool(look("Taken", GREY)["content"])], id="tool"),
         pytest.param(True, [tool(look("Taken", GREY)["content"]), look("And mine", LIGHT)], id="tool-user"),
     ],
 )
-def test_new_images_are_appended_to_the_context(session, upstream, calls, new):
+def test_new_images_are_appended_to_the_context(session, upstream, called, new):
     """The context of a turn with new images begins with the context before and the ids that were sampled, and goes on
     as the chat template writes the new messages."""
-    tools = [function("camera")]
-    said = {"tool_calls": [{"name": "camera", "arguments": {}}]} if calls else {"answer": "One"}
+    tools, tokenizer = [function("camera")], upstream.tokenizer
+    spelled = {"ids": [*respelled(tokenizer, "Hello there"), tokenizer.end_of_turn]}
     conversation = Conversation(session, upstream, tools=tools)
-    conversation.turn(look("See", DARK), **said)
+    conversation.turn(
+        look("See", DARK), **({"tool_calls": [{"name": "camera", "arguments": {}}]} if called else spelled)
+    )
     conversation.turn(new, "Two")
 
     messages = placed(session.messages(*conversation.messages[:-1]))

@@ -126,3 +126,17 @@ def test_control_tokens_in_text_stay_text(session, upstream, role):
 
     plain, odd = (context(upstream, place) for place in (0, 1))
     odd.ends_as_many_turns_as(plain)
+
+
+@pytest.mark.requirement(id="TOKEN-034")
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+def test_control_tokens_in_text_are_parsed(session, upstream, role):
+    """Message text that spells a control token of the chat template reaches the context as that token, where the
+    gateway declares so: the context is the render of the messages, encoded as one string."""
+    control = control_token(upstream.tokenizer)
+    upstream.says("Hello")
+    say = {"user": user, "system": system, "tool": tool}[role]
+    messages = ("Hi", say(f"a {control} sign"), "Go on")
+    session.chat(*messages)
+
+    context(upstream, 0).is_rendered(session.messages(*messages))
