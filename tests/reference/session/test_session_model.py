@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from session_doubles import Backend, CharCodec, ids, render
-from session_model import History, Model, Plan
+from tests.second_gateway.model import History, Model, Plan
 
 from reference_gateway.session import Session, SessionClosed, Settings
 from reference_gateway.types import Answer, Generation, Message, Tool, Turn
