@@ -194,3 +194,28 @@ def empty_turn_is_not_recorded(sabotage: Sabotage) -> None:
 def text_can_end_a_turn(sabotage: Sabotage) -> None:
     """The rendered conversation is encoded as one string: a user who writes the end-of-turn token ends the turn."""
     sabotage.patch(TemplateCodec, "_guard", lambda codec, said: said)
+
+
+@mutant("TOKEN-034")
+def control_tokens_stay_text_where_they_are_declared(sabotage: Sabotage) -> None:
+    """It is declared that control tokens in text are read, and the switch for it turns nothing."""
+    sabotage.configure(control_tokens_in_text="parsed")
+
+    @sabotage.wrap(TemplateCodec, "__init__")
+    def init(original: Any, codec: TemplateCodec, *files: Any, **how: Any) -> None:
+        original(codec, *files, **{**how, "parse_control": False})
+
+
+@mutant("TOKEN-034")
+def control_tokens_are_read_in_what_users_say(sabotage: Sabotage) -> None:
+    """It is declared that control tokens in text are read, and those of system messages are left out."""
+    sabotage.configure(control_tokens_in_text="parsed")
+
+    @sabotage.wrap(TemplateCodec, "encode")
+    def encode(original: Any, codec: TemplateCodec, messages: Any, *rest: Any) -> Ids:
+        codec._parse_control = not any(each["role"] == "system" for each in messages)
+        try:
+            ids: Ids = original(codec, messages, *rest)
+            return ids
+        finally:
+            codec._parse_control = True
