@@ -9,6 +9,7 @@ import pytest
 from conformance.conversation import Conversation
 from conformance.expect import expect, fail
 from conformance.exported import context
+from conformance.outcome import NotApplicable
 from conformance.session import Trajectories, assistant, function, results, system, tool, tool_call, user
 from conformance.spelling import respelled
 
@@ -180,24 +181,24 @@ def test_one_open_trajectory_is_closed_by_the_next(session, upstream):
 
 @pytest.mark.requirement(id="SPLIT-011")
 def test_chain_ids_count_from_one(session, upstream):
-    """`active_chain_ids` of the session's state number its conversations from 1 in the order of their first answer; one
-    that failed takes no number."""
+    """`active_chain_ids` of the session's state, where it has them, number its conversations from 1 in the order of
+    their first answer; one that failed takes no number."""
     seen = []
     talk = Conversation(session, upstream)
     talk.turn("The main task", "Apple")
-    seen.append(session.state().get("active_chain_ids"))
+    seen.append(in_state(session, "active_chain_ids"))
     Conversation(session, upstream).fails("A detour that fails")
-    seen.append(session.state().get("active_chain_ids"))
+    seen.append(in_state(session, "active_chain_ids"))
     Conversation(session, upstream).turn("A detour", "Cherry")
-    seen.append(session.state().get("active_chain_ids"))
+    seen.append(in_state(session, "active_chain_ids"))
 
     expect(seen).equals([[1], [1], [1, 2]], "`active_chain_ids` after each conversation")
 
 
 @pytest.mark.requirement(id="SPLIT-012")
 def test_tip_hashes_change_with_their_own_turns(session, upstream):
-    """`active_chain_tip_hashes` of the session's state are 64 lower-case hexadecimal digits each, and a conversation's
-    changes with its own turns and no other."""
+    """`active_chain_tip_hashes` of the session's state, where it has them, are 64 lower-case hexadecimal digits each,
+    and a conversation's changes with its own turns and no other."""
     talk = Conversation(session, upstream)
     talk.turn("The main task", "Apple")
     first = tips(session, 1)
@@ -264,9 +265,17 @@ def holding(exported, upstream, *texts):
     )
 
 
+def in_state(session, name):
+    """A field of the session's state that a gateway may leave out."""
+    state = session.state()
+    if name not in state:
+        raise NotApplicable(f"the state has no {name}")
+    return state[name]
+
+
 def tips(session, count):
     """The tip hashes of the session's state; a failure when there are not that many."""
-    found = session.state().get("active_chain_tip_hashes")
+    found = in_state(session, "active_chain_tip_hashes")
     if not isinstance(found, list) or len(found) != count or not all(isinstance(each, str) for each in found):
         fail("`active_chain_tip_hashes`", f"{count} texts", found)
     return found
