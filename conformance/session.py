@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import closing, suppress
@@ -127,6 +127,10 @@ class Session(OverResponses):
         """Seconds until the check's deadline."""
         return self._recorder.left
 
+    def trace_only(self, replies: Sequence[Reply]) -> None:
+        """Of all that was exchanged, let a failure show only these."""
+        self._recorder.exchanges[:] = [reply.exchange for reply in replies]
+
     def chat(self, *messages: str | Message, stream: bool = False, **fields: Any) -> Reply:
         """Send a chat request with these messages (a str is a user message) and return whatever came back."""
         return self.send(self.body(*messages, stream=stream, **fields))
@@ -138,6 +142,10 @@ class Session(OverResponses):
             body["stream"] = True
         body.update(fields)
         return {name: value for name, value in body.items() if value is not ABSENT}
+
+    def is_told(self, body: Any) -> bool:
+        """Whether a body carries the nonce, by which the upstream knows this check."""
+        return self._nonce in json.dumps(body)
 
     def messages(self, *messages: str | Message) -> list[Message]:
         """The messages as they are sent: in full form, the nonce in front of the first one's text."""
@@ -200,10 +208,21 @@ class Session(OverResponses):
         headers: Mapping[str, str] | None = None,
     ) -> MessageReply:
         """Send any request to the session's Anthropic base URL, as an Anthropic client does."""
-        base = self.handle.anthropic_base_url or self.handle.base_url.removesuffix("/v1")
         head = {"authorization": ABSENT, "x-api-key": self.handle.api_key, "anthropic-version": VERSION}
-        reply = self.send_to(base + path, body, method=method, content=content, headers={**head, **(headers or {})})
+        reply = self.send_to(
+            self.anthropic_url + path, body, method=method, content=content, headers={**head, **(headers or {})}
+        )
         return MessageReply(reply.exchange)
+
+    @property
+    def anthropic_url(self) -> str:
+        """What an Anthropic client is pointed at; it adds `/v1/messages`."""
+        return self.handle.anthropic_base_url or self.handle.base_url.removesuffix("/v1")
+
+    @property
+    def invocations_url(self) -> str:
+        """Where the session takes invocations."""
+        return self.handle.invocations_url or f"{self.handle.base_url}/invocations"
 
     def invoke(
         self,
@@ -231,8 +250,7 @@ class Session(OverResponses):
         self, body: Any = None, keys: Mapping[str, str] = MappingProxyType({}), *, under: str = "", **how: Any
     ) -> InvocationReply:
         """Send any request to where the session takes invocations, or to a path `under` it."""
-        url = self.handle.invocations_url or f"{self.handle.base_url}/invocations"
-        return InvocationReply(self.send_to(url + under, body, headers=keys, **how).exchange)
+        return InvocationReply(self.send_to(self.invocations_url + under, body, headers=keys, **how).exchange)
 
     def start_invocation(self, message: Any, session_id: Any = ABSENT, **how: Any) -> Pending:
         """The same as `invoke`, in the background."""
@@ -249,12 +267,12 @@ class Session(OverResponses):
 
     @property
     def invocations_path(self) -> str:
-        """Where the session takes invocations, below its base URL."""
-        return (self.handle.invocations_url or "/invocations").removeprefix(self.handle.base_url)
+        """The same below its base URL."""
+        return self.invocations_url.removeprefix(self.handle.base_url)
 
-    def connect(self) -> RawConnection:
-        """A connection to the session's base URL, for exchanges that no HTTP client would make."""
-        return RawConnection(self._recorder, self.handle.base_url, self.handle.api_key)
+    def connect(self, url: str | None = None) -> RawConnection:
+        """A connection to the session's base URL, or to this one, for exchanges that no HTTP client would make."""
+        return RawConnection(self._recorder, url or self.handle.base_url, self.handle.api_key)
 
     def start(self, *messages: str | Message, **fields: Any) -> Pending:
         """The same as `chat`, in the background."""

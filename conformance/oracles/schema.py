@@ -127,7 +127,8 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _is_integer(_: object, value: object) -> bool:
+def is_integer(_: object, value: object) -> bool:
+    """What counts as an integer here, for a validator's type checker."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -137,7 +138,7 @@ def _validator(name: str) -> Validator:
     schema = _read(file)
     if part:
         schema = {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]}
-    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
     made: Validator = extend(Draft202012Validator, type_checker=types)(schema)  # type: ignore[no-untyped-call]
     return made
 

@@ -338,7 +338,7 @@ def _conservation(
 
 
 def _whereabouts(evidence: Evidence, call: Call, owners: Mapping[str, Call]) -> str:
-    """Where a generation stands that is nowhere trainable. `owners`: the place of each mask 1 that counts for a call."""
+    """Where a generation stands that is nowhere trainable. `owners`: places of mask 1 -> for which call each counts."""
     start, size = count(call.context), count(call.generation)
     found = [track.place(start, start + size) for track in evidence.tracks if track.holds(call)]
     counted_for = [f"the mask 1 at {place} counts for {owners[place]}" for place in found if place in owners]

@@ -7,7 +7,7 @@ bytes; it never sees a session, a socket or a token.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -107,19 +107,47 @@ class Sampling:
     max_tokens: int | None = None
 
 
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_stop(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+
+
+_FORMS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    **dict.fromkeys(
+        ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty"), (_is_number, "a number")
+    ),
+    **dict.fromkeys(("top_k", "seed"), (_is_integer, "an integer")),
+    "stop": (_is_stop, "a string or a list of strings"),
+}
+"""Sampling parameters whose form is the same for every engine."""
+
+
 def retry_of(headers: Mapping[str, str]) -> Retry:
     """From `Idempotency-Key` and the retry counter of the stock SDKs."""
     count = headers.get("x-stainless-retry-count", "")
     return Retry(headers.get("idempotency-key") or None, int(count) if _COUNT.fullmatch(count) else 0)
 
 
-def sampling_of(body: Mapping[str, Any], allowed: frozenset[str], max_tokens: Any) -> Sampling:
-    """What passes the allowlist; null is the same as absent. `max_tokens` is the value of the wire's own field."""
+def sampling_of(
+    body: Mapping[str, Any], allowed: frozenset[str], max_tokens: Any, field: str = "max_tokens"
+) -> Sampling:
+    """What passes the allowlist; null is the same as absent. `max_tokens` is the value of the wire's own `field`. The
+    JSON type of a parameter is looked at, its range is the engine's to judge. Raises `RequestRefused`."""
     parameters = {name: value for name in allowed if name != "max_tokens" and (value := body.get(name)) is not None}
+    for name, value in parameters.items():
+        if name in _FORMS and not _FORMS[name][0](value):
+            raise RequestRefused(f"{name} must be {_FORMS[name][1]}")
     if "max_tokens" not in allowed or max_tokens is None:
         return Sampling(parameters)
     if type(max_tokens) is not int or max_tokens <= 0:
-        raise RequestRefused("max_tokens must be a positive integer")
+        raise RequestRefused(f"{field} must be a positive integer")
     return Sampling(parameters, max_tokens)
 
 

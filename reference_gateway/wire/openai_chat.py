@@ -37,8 +37,8 @@ def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> W
     """See `base.Wire`."""
     _refuse_unsupported(body)
     tools = _tools(body)
-    max_tokens = body.get("max_completion_tokens")
-    sampling = sampling_of(body, policy.sampling, body.get("max_tokens") if max_tokens is None else max_tokens)
+    limit = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
+    sampling = sampling_of(body, policy.sampling, body.get(limit), limit)
     retry = retry_of(headers)
     turn = Turn(
         messages=read_messages(body.get("messages"), policy.media),

@@ -91,8 +91,6 @@ NOT_HERE = {
     "UA-RT-09": "follows from every check: all the kit sends is the base URL and a key",
     "UA-LC-03": "a rule of one implementation's start-up",
     "UA-ERR-14": "a rule for the checks",
-    "UA-VAL-04": "no client breaks on it",
-    "UA-VAL-07": "no client breaks on it",
     "UA-VAL-12": "inside one process",
     "UA-SMP-08": "configuration of one implementation",
     "UA-TC-03": "parser back-ends of one implementation",

@@ -73,7 +73,11 @@ def refusal(**body) -> str:
         ("max_tokens", True, "max_tokens must be a positive integer"),
         ("max_tokens", 1.0, "max_tokens must be a positive integer"),
         ("max_tokens", "5", "max_tokens must be a positive integer"),
-        ("max_completion_tokens", 0, "max_tokens must be a positive integer"),
+        ("max_completion_tokens", 0, "max_completion_tokens must be a positive integer"),
+        ("temperature", "hot", "temperature must be a number"),
+        ("top_p", True, "top_p must be a number"),
+        ("top_k", 1.5, "top_k must be an integer"),
+        ("stop", ["END", 7], "stop must be a string or a list of strings"),
         ("stream_options", 1, "stream_options must be an object"),
     ],
 )

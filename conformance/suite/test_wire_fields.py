@@ -1,0 +1,133 @@
+"""Area WIRE: requests in which one field is wrong, on each wire. What is wrong is generated from the wire's schema."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.expect import expect
+from conformance.refusals import (
+    CHAT,
+    CONVERSATIONS,
+    COUNT,
+    INVOCATIONS,
+    MESSAGES,
+    RESPONSES,
+    expect_refusals_by_field,
+    expect_refusals_leave_nothing,
+    expect_served_or_refused,
+    parts,
+    refused,
+)
+from conformance.responses import types
+
+
+@pytest.mark.requirement(id="WIRE-001")
+@pytest.mark.parametrize("part", parts(6))
+def test_chat_request_with_a_wrong_field(session, upstream, part):
+    """A chat request with a field of a wrong type or value is served, or refused with a 4xx status in the OpenAI error
+    envelope: never a 5xx status, and never no answer."""
+    expect_served_or_refused(CHAT, session, upstream, part)
+
+
+@pytest.mark.requirement(id="WIRE-002")
+def test_refusal_of_a_chat_request_names_the_field(session, upstream):
+    """The refusal of a chat request for one field names this field, or one that it stands in."""
+    expect_refusals_by_field(CHAT, session, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-003")
+def test_refused_chat_requests_leave_nothing(sessions, upstream):
+    """Chat requests that are refused for one field leave nothing: the session exports what it does without them."""
+    expect_refusals_leave_nothing(CHAT, sessions, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-004")
+@pytest.mark.parametrize("part", parts(5))
+def test_message_request_with_a_wrong_field(session, upstream, part):
+    """A message request, or one to count tokens, with a field of a wrong type or value is served, or refused with a 4xx
+    status in the Anthropic error envelope: never a 5xx status, and never no answer."""
+    expect_served_or_refused(MESSAGES, session, upstream, part)
+
+
+@pytest.mark.requirement(id="WIRE-004")
+@pytest.mark.parametrize("part", parts(2))
+def test_count_request_with_a_wrong_field(session, upstream, part):
+    """A message request, or one to count tokens, with a field of a wrong type or value is served, or refused with a 4xx
+    status in the Anthropic error envelope: never a 5xx status, and never no answer."""
+    expect_served_or_refused(COUNT, session, upstream, part)
+
+
+@pytest.mark.requirement(id="WIRE-005")
+def test_refusal_of_a_message_request_names_the_field(session, upstream):
+    """The refusal of a message request for one field names this field, or one that it stands in."""
+    expect_refusals_by_field(MESSAGES, session, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-006")
+def test_refused_message_requests_leave_nothing(sessions, upstream):
+    """Message requests that are refused for one field leave nothing: the session exports what it does without them."""
+    expect_refusals_leave_nothing(MESSAGES, sessions, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-007")
+@pytest.mark.parametrize("part", parts(6))
+def test_request_for_a_response_with_a_wrong_field(session, upstream, part):
+    """A request for a response with a field of a wrong type or value is served, or refused with a 4xx status in the
+    OpenAI error envelope: never a 5xx status, and never no answer."""
+    expect_served_or_refused(RESPONSES, session, upstream, part)
+
+
+@pytest.mark.requirement(id="WIRE-008")
+def test_refusal_of_a_response_names_the_field(session, upstream):
+    """The refusal of a request for a response for one field names this field, or one that it stands in."""
+    expect_refusals_by_field(RESPONSES, session, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-009")
+def test_refused_responses_leave_nothing(sessions, upstream):
+    """Requests for responses that are refused for one field leave nothing: the session exports what it does without
+    them."""
+    expect_refusals_leave_nothing(RESPONSES, sessions, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-010")
+def test_refused_responses_add_no_item(session, upstream):
+    """Requests for responses of a conversation that are refused for one field add no item to it."""
+    wrong = [each.wrong for each in refused(RESPONSES, session, upstream)]
+    upstream.repeats("Hello", 1 + len(wrong))
+    conversation = session.converse()
+    body = {**RESPONSES.right(session), "conversation": conversation}
+    expect(session.send_response(body)).status(200)
+    before = types(session.items(conversation))
+
+    RESPONSES.answers(session, wrong, body)
+
+    expect(types(session.items(conversation))).equals(before, "types of the conversation's items")
+
+
+@pytest.mark.requirement(id="WIRE-011")
+@pytest.mark.parametrize("part", parts(2))
+def test_request_for_a_conversation_with_a_wrong_field(session, upstream, part):
+    """A request for a conversation with a field of a wrong type or value is served, or refused with a 4xx status in the
+    OpenAI error envelope: never a 5xx status, and never no answer."""
+    expect_served_or_refused(CONVERSATIONS, session, upstream, part)
+
+
+@pytest.mark.requirement(id="WIRE-012")
+def test_refusal_of_a_conversation_names_the_field(session, upstream):
+    """The refusal of a request for a conversation for one field names this field, or one that it stands in."""
+    expect_refusals_by_field(CONVERSATIONS, session, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-013")
+def test_invocation_with_a_wrong_field(session, upstream):
+    """An invocation with a field of a wrong type or value is served, or refused with a 4xx status and `{"error":
+    text}`: never a 5xx status, and never no answer."""
+    expect_served_or_refused(INVOCATIONS, session, upstream, slice(None))
+
+
+@pytest.mark.requirement(id="WIRE-014")
+def test_refused_invocations_leave_nothing(sessions, upstream):
+    """Invocations that are refused for one field leave nothing: the conversation goes on, and the session exports what
+    it does, as without them."""
+    expect_refusals_leave_nothing(INVOCATIONS, sessions, upstream)

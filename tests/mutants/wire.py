@@ -1,0 +1,393 @@
+"""Mutants of area WIRE: what a gateway makes of requests that are wrong in one place, too large, cut short, or none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from reference_gateway import responses
+from reference_gateway.wire import anthropic_messages, invocations, openai_chat, openai_responses, responses_items
+from tests.mutants.registry import mutant
+from tests.mutants.sabotage import Answer, App, Sabotage, Scope
+
+CHAT, MESSAGES, COUNT = "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"
+RESPONSES, CONVERSATIONS, INVOCATIONS = "/v1/responses", "/v1/conversations", "/v1/invocations"
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+def refused_by_the_framework(gateway: Sabotage, path: str, status: int, text: str = "") -> None:
+    """Refusals with this status, and with `text` in them, come in the framework's own envelope."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        said = answer.body.decode()
+        if answer.path.endswith(path) and answer.status == status and text in said:
+            answer.json = {"detail": [{"loc": ["body"], "msg": said}]}
+
+
+def refused_in_one_sentence(gateway: Sabotage, path: str) -> None:
+    """Whatever is wrong with a request, the refusal says the same."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.path.endswith(path) and answer.status == 400:
+            document = answer.json
+            document["error"]["message"] = "invalid request"
+            answer.json = document
+
+
+def run_before_it_is_refused(gateway: Sabotage, path: str, *fields: str, only: str = "") -> None:
+    """A request is run for these of its fields, and refused then for another; where it has the field `only`."""
+
+    @gateway.middleware
+    def running(app: App) -> App:
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            if not scope.get("path", "").endswith(path) or scope["method"] != "POST":
+                await app(scope, receive, send)
+                return
+            whole, sent = await receive(), list[Any]()
+            await app(scope, once(whole, receive), keep_in(sent))
+            body = read(whole)
+            if sent and sent[0]["status"] in (400, 422) and only in ("", *body):
+                kept = json.dumps({name: body[name] for name in fields if name in body}).encode()
+                await app(scope, once({**whole, "body": kept}, receive), keep_in([]))
+            for message in sent:
+                await send(message)
+
+        return run
+
+
+def once(first: Any, then: Receive) -> Receive:
+    """Receives this message, and then what comes."""
+    waiting = [first]
+
+    async def receive() -> Any:
+        return waiting.pop() if waiting else await then()
+
+    return receive
+
+
+def keep_in(sent: list[Any]) -> Send:
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    return send
+
+
+def read(message: Any) -> dict[str, Any]:
+    try:
+        body = json.loads(message.get("body", b""))
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def limited_in_plain_text(gateway: Sabotage, path: str) -> None:
+    """What is too large is refused by a proxy in front."""
+    gateway.configure(max_body=1_000_000)
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.path.endswith(path) and answer.status == 413:
+            answer.headers["content-type"] = "text/html"
+            answer.body = b"<html><h1>413 Request Entity Too Large</h1></html>"
+
+
+def whole_when_it_ends(gateway: Sabotage, path: str) -> None:
+    """The end of a connection is taken for the end of the body."""
+
+    @gateway.middleware
+    def ending(app: App) -> App:
+        async def ended(scope: Scope, receive: Receive, send: Send) -> None:
+            if not scope.get("path", "").endswith(path):
+                await app(scope, receive, send)
+                return
+            arriving = True
+
+            async def listen() -> Any:
+                nonlocal arriving
+                message = await receive()
+                if arriving and message["type"] == "http.disconnect":
+                    arriving = False
+                    return {"type": "http.request", "body": b"", "more_body": False}
+                while message["type"] == "http.disconnect":
+                    await asyncio.Event().wait()  # nobody is told that the client is gone
+                arriving = arriving and message.get("more_body", False)
+                return message
+
+            await app(scope, listen, send)
+
+        return ended
+
+
+def takes_any_method(gateway: Sabotage, path: str, *methods: str) -> None:
+    """The route looks at the path alone."""
+
+    @gateway.middleware
+    def taking(app: App) -> App:
+        async def take(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope.get("path", "").endswith(path) and scope["method"] in methods:
+                scope = {**scope, "method": "POST"}
+            await app(scope, receive, send)
+
+        return take
+
+
+def fails_a_probe(gateway: Sabotage, path: str, method: str) -> None:
+    """A request without a body is an internal error."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.path.endswith(path) and answer.method == method:
+            answer.status = 500
+
+
+# chat completions -----------------------------------------------------------------------------------------------------
+
+
+@mutant("WIRE-001")
+def stream_options_are_read_before_their_type_is_known(gateway: Sabotage) -> None:
+    """`stream_options` that are a list are asked for a key, which is an internal error."""
+
+    @gateway.wrap(openai_chat, "parse")
+    def parse(original: Any, body: dict[str, Any], *rest: Any) -> Any:
+        (body.get("stream_options") or {}).get("include_usage")
+        return original(body, *rest)
+
+
+@mutant("WIRE-001")
+def roles_are_validated_by_the_framework(gateway: Sabotage) -> None:
+    """A message without a role is refused in the framework's envelope."""
+    refused_by_the_framework(gateway, CHAT, 400, "].role must be")
+
+
+@mutant("WIRE-001")
+def deep_metadata_closes_the_connection(gateway: Sabotage) -> None:
+    """A worker dies of nested metadata, and its connection with it."""
+
+    @gateway.middleware
+    def dying(app: App) -> App:
+        async def die(scope: Scope, receive: Receive, send: Send) -> None:
+            if not scope.get("path", "").endswith(CHAT):
+                await app(scope, receive, send)
+                return
+            whole = await receive()
+            if isinstance(read(whole).get("metadata"), list):
+                raise ConnectionAbortedError
+            await app(scope, once(whole, receive), send)
+
+        return die
+
+
+@mutant("WIRE-002")
+def refusals_of_chat_say_one_thing(gateway: Sabotage) -> None:
+    """Whatever is wrong with a chat request, the refusal says the same."""
+    refused_in_one_sentence(gateway, CHAT)
+
+
+@mutant("WIRE-003")
+def chat_is_run_before_its_tools_are_looked_at(gateway: Sabotage) -> None:
+    """A chat request is run, and then refused for another of its fields."""
+    run_before_it_is_refused(gateway, CHAT, "model", "messages")
+
+
+# messages -------------------------------------------------------------------------------------------------------------
+
+
+@mutant("WIRE-004")
+def tool_choice_of_a_message_is_read_before_its_type_is_known(gateway: Sabotage) -> None:
+    """A `tool_choice` that is a text is asked for its type, which is an internal error."""
+
+    @gateway.wrap(anthropic_messages, "parse")
+    def parse(original: Any, body: dict[str, Any], *rest: Any) -> Any:
+        (body.get("tool_choice") or {}).get("type")
+        return original(body, *rest)
+
+
+@mutant("WIRE-004")
+def counting_is_validated_by_the_framework(gateway: Sabotage) -> None:
+    """A request to count tokens is refused in the framework's envelope."""
+    refused_by_the_framework(gateway, COUNT, 400)
+
+
+@mutant("WIRE-005")
+def refusals_of_messages_say_one_thing(gateway: Sabotage) -> None:
+    """Whatever is wrong with a message request, the refusal says the same."""
+    refused_in_one_sentence(gateway, MESSAGES)
+
+
+@mutant("WIRE-006")
+def message_is_run_before_its_tools_are_looked_at(gateway: Sabotage) -> None:
+    """A message request is run, and then refused for another of its fields."""
+    run_before_it_is_refused(gateway, MESSAGES, "model", "max_tokens", "messages")
+
+
+# responses ------------------------------------------------------------------------------------------------------------
+
+
+@mutant("WIRE-007")
+def text_of_a_response_is_read_before_its_type_is_known(gateway: Sabotage) -> None:
+    """A `reasoning` that is a text is asked for its effort, which is an internal error."""
+
+    @gateway.wrap(responses, "parse")
+    def parse(original: Any, body: dict[str, Any], *rest: Any) -> Any:
+        (body.get("reasoning") or {}).get("effort")
+        return original(body, *rest)
+
+
+@mutant("WIRE-007")
+def items_are_validated_by_the_framework(gateway: Sabotage) -> None:
+    """An item without a `call_id` is refused in the framework's envelope."""
+    refused_by_the_framework(gateway, RESPONSES, 400, ".call_id must be")
+
+
+@mutant("WIRE-008")
+def refusals_of_responses_say_one_thing(gateway: Sabotage) -> None:
+    """Whatever is wrong with a request for a response, the refusal says the same."""
+    refused_in_one_sentence(gateway, RESPONSES)
+
+
+@mutant("WIRE-009")
+def response_is_made_before_its_tools_are_looked_at(gateway: Sabotage) -> None:
+    """A request for a response is run, and then refused for another of its fields."""
+    run_before_it_is_refused(gateway, RESPONSES, "model", "input", "instructions")
+
+
+@mutant("WIRE-010")
+def conversation_has_the_input_of_refused_requests(gateway: Sabotage) -> None:
+    """The input is put into the conversation before the rest of the request is looked at."""
+    run_before_it_is_refused(gateway, RESPONSES, "model", "input", "conversation", only="conversation")
+
+
+@mutant("WIRE-011")
+def metadata_of_a_conversation_is_read_before_its_type_is_known(gateway: Sabotage) -> None:
+    """The `metadata` of a conversation that is a text is asked for its items, which is an internal error."""
+
+    @gateway.wrap(openai_responses, "_metadata")
+    def metadata(original: Any, body: dict[str, Any]) -> Any:
+        if "input" not in body:
+            dict((body.get("metadata") or {}).items())
+        return original(body)
+
+
+@mutant("WIRE-012")
+def items_of_a_conversation_are_refused_as_input(gateway: Sabotage) -> None:
+    """The refusal of a conversation speaks of `input`, which the request does not have."""
+
+    @gateway.wrap(openai_responses, "read_input")
+    def read_input(original: Any, given: Any, known: Any, *rest: Any) -> Any:
+        return responses_items.read_input(given, known, *rest[:1])
+
+
+# invocations ----------------------------------------------------------------------------------------------------------
+
+
+@mutant("WIRE-013")
+def session_id_is_hashed_before_its_type_is_known(gateway: Sabotage) -> None:
+    """A `session_id` that is a list is looked up, which is an internal error."""
+
+    @gateway.wrap(invocations, "parse")
+    def parse(original: Any, content: bytes, *rest: Any) -> Any:
+        {}.get(read({"body": content}).get("session_id"))
+        return original(content, *rest)
+
+
+@mutant("WIRE-013")
+def stream_flag_is_validated_by_the_framework(gateway: Sabotage) -> None:
+    """A `stream` that is no boolean is refused in the framework's envelope."""
+    refused_by_the_framework(gateway, INVOCATIONS, 422, "'stream'")
+
+
+@mutant("WIRE-014")
+def invocation_is_run_before_its_flag_is_looked_at(gateway: Sabotage) -> None:
+    """An invocation is run, and then refused for its `stream`."""
+    run_before_it_is_refused(gateway, INVOCATIONS, "message", "session_id")
+
+
+# bodies and methods ---------------------------------------------------------------------------------------------------
+
+
+@mutant("WIRE-015")
+def large_message_is_refused_by_a_proxy(gateway: Sabotage) -> None:
+    """A message request that is too large is refused with a page."""
+    limited_in_plain_text(gateway, MESSAGES)
+
+
+@mutant("WIRE-016")
+def large_response_is_refused_by_a_proxy(gateway: Sabotage) -> None:
+    """A request for a response that is too large is refused with a page."""
+    limited_in_plain_text(gateway, RESPONSES)
+
+
+@mutant("WIRE-017")
+def large_invocation_is_refused_by_a_proxy(gateway: Sabotage) -> None:
+    """An invocation that is too large is refused with a page."""
+    limited_in_plain_text(gateway, INVOCATIONS)
+
+
+@mutant("WIRE-018")
+def half_a_message_request_is_one(gateway: Sabotage) -> None:
+    """What has arrived of a message request when its client hangs up is taken for all of it."""
+    whole_when_it_ends(gateway, MESSAGES)
+
+
+@mutant("WIRE-019")
+def half_a_request_for_a_response_is_one(gateway: Sabotage) -> None:
+    """What has arrived of a request for a response when its client hangs up is taken for all of it."""
+    whole_when_it_ends(gateway, RESPONSES)
+
+
+@mutant("WIRE-020")
+def half_an_invocation_is_one(gateway: Sabotage) -> None:
+    """What has arrived of an invocation when its client hangs up is taken for all of it."""
+    whole_when_it_ends(gateway, INVOCATIONS)
+
+
+@mutant("WIRE-021")
+def completion_is_made_by_put(gateway: Sabotage) -> None:
+    """PUT and PATCH make a chat completion, too."""
+    takes_any_method(gateway, CHAT, "PUT", "PATCH")
+
+
+@mutant("WIRE-021")
+def options_of_chat_fail(gateway: Sabotage) -> None:
+    """A browser that asks what is allowed gets an internal error."""
+    fails_a_probe(gateway, CHAT, "OPTIONS")
+
+
+@mutant("WIRE-022")
+def message_is_made_by_patch(gateway: Sabotage) -> None:
+    """PATCH makes a message, too."""
+    takes_any_method(gateway, MESSAGES, "PATCH")
+
+
+@mutant("WIRE-022")
+def head_at_the_route_of_messages_fails(gateway: Sabotage) -> None:
+    """A client that asks whether there is a server gets an internal error."""
+    fails_a_probe(gateway, MESSAGES, "HEAD")
+
+
+@mutant("WIRE-023", also=("WIRE-024",))
+def response_is_made_by_put(gateway: Sabotage) -> None:
+    """PUT makes a response, too."""
+    takes_any_method(gateway, RESPONSES, "PUT")
+
+
+@mutant("WIRE-024")
+def unknown_routes_of_responses_are_the_frameworks(gateway: Sabotage) -> None:
+    """What no route of responses takes is refused in the framework's envelope."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if RESPONSES in answer.path and answer.status in (404, 405):
+            answer.json = {"detail": "Not Found"}
+
+
+@mutant("WIRE-025")
+def head_at_the_route_of_invocations_fails(gateway: Sabotage) -> None:
+    """A client that asks whether there is a server gets an internal error."""
+    fails_a_probe(gateway, INVOCATIONS, "HEAD")
