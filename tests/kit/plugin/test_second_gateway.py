@@ -1,0 +1,47 @@
+"""A gateway that shares no code with the reference is conformant for all that it claims.
+
+Where it is not, either it is wrong, or the suite asks for our code and not for the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.fixtures import fixture_path
+
+ROOT = Path(__file__).parents[3]
+
+CONFTEST = """
+import subprocess, sys
+import pytest
+from conformance.gateway import Gateway
+
+@pytest.fixture(scope="session")
+def gateway(upstream):
+    command = [sys.executable, "-m", "tests.second_gateway", "--engine", upstream.url, "--tokenizer", {tokenizer!r}]
+    with subprocess.Popen(command, cwd={root!r}, stdout=subprocess.PIPE, text=True) as process:
+        yield Gateway(process.stdout.readline().removeprefix("listening on ").strip())
+        process.terminate()
+"""
+CLAIMED = ("openai-chat", "sessions", "trajectories")
+JUDGED = 250
+"""Requirements that must have been passed, not merely been found not to apply."""
+
+
+def test_the_second_gateway_is_conformant(
+    judge: Callable[..., tuple[pytest.RunResult, dict[str, Any]]], pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest(CONFTEST.format(tokenizer=str(fixture_path("chatml")), root=str(ROOT)))
+    shapes = ROOT / "tests" / "second_gateway" / "shapes"
+    profiles = ("--gateway-profile", ",".join(CLAIMED))
+    result, report = judge("--gateway", "fixture", *profiles, "--gateway-snapshots", str(shapes))
+    assert result.ret == 0, result.stdout.str()
+    assert report["gateway"]["name"] == "second-gateway"
+    assert {name: report["profiles"][name]["verdict"] for name in CLAIMED} == dict.fromkeys(CLAIMED, "conformant")
+    outcomes = [each["outcome"] for each in report["requirements"]]
+    assert set(outcomes) == {"passed", "not_applicable"}
+    assert outcomes.count("passed") > JUDGED
