@@ -137,11 +137,13 @@ def expect_refusals_leave_nothing(wire: Wire, sessions: Sessions, upstream: Upst
     wrong = [each.wrong for each in refused(wire, sessions.open(), upstream)]
     upstream.repeats("Hello", 4 + len(wrong))
     twin, spoiled = sessions.open(), sessions.open()
+    answers: list[Answered] = []
     for session, between in ((twin, []), (spoiled, wrong)):
         for asked in (between, []):
             body = wire.right(session)
             expect(wire.send(session, body)).status(200)
-            wire.answers(session, asked, body)
+            answers = wire.answers(session, asked, body) or answers
+    spoiled.trace_only([each.reply for each in answers[:SHOWN]])
     expect(spoiled.trajectories()).same_as(twin.trajectories(), hint="a refused request has left something")
 
 
