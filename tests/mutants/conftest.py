@@ -35,8 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mutant-jobs",
         type=int,
-        default=os.cpu_count() or 1,
-        help="Mutants that are judged at the same time; by default as many as there are processors",
+        default=(os.cpu_count() or 1) + 1,
+        help="Mutants that are judged at the same time; by default one more than there are processors: some wait",
     )
     parser.addoption("--whole", action="store_true", help=argparse.SUPPRESS)
 

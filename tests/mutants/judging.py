@@ -37,6 +37,9 @@ from tests.mutants.impact import Baseline, name_of
 from tests.mutants.registry import MUTANTS, Mutant
 from tests.mutants.sabotage import Sabotage
 
+PATIENCE = 1.5
+"""Seconds that a check may take before it fails, if it took the unharmed gateway less than a fifth of that; else five
+times what it took."""
 LIMIT = 180.0
 """Seconds after which a mutant is given up: it hangs."""
 
@@ -62,6 +65,7 @@ class Judging:
         self.unharmed = Verdicts()
         self._upstream, self._names, self._heard, self._jobs = upstream, names, heard, jobs
         self._gateway = ExitStack()
+        self._slowest = 0.0
 
     def run(self, folder: Path, *arguments: str) -> None:
         """Judge the unharmed gateway, and if it passes, the mutants; `heard` is told of each as it is judged."""
@@ -81,7 +85,9 @@ class Judging:
         with _hearing(session.config, self.unharmed, self.baseline):
             for place, item in enumerate(session.items):
                 following = session.items[place + 1] if place + 1 < len(session.items) else None
+                began = time.perf_counter()
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                self._slowest = max(self._slowest, time.perf_counter() - began)
         self._gateway.close()  # only the thread that forks may be left
         if not self.unharmed.failed | self.unharmed.broken:
             self.baseline.settle(lambda sabotage: build(self._upstream, sabotage))
@@ -108,25 +114,26 @@ class Judging:
         began = time.perf_counter()
         run = session.config.stash[RUN]
         unharmed = run.declaration
+        run.settings = replace(run.settings, timeout=max(PATIENCE, 5 * self._slowest))
         run.upstream = Upstream(self._upstream.url, self._upstream.tokenizer)
         reached = self.baseline.reached(mutant, lambda sabotage: build(self._upstream, sabotage))
         verdicts = Verdicts()
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            sabotage = Sabotage(monkeypatch)
-            mutant.apply(sabotage)
-            with served(cast(Any, build(self._upstream, sabotage)[1])) as url:
-                run.gateway = Gateway(url, driver="http")
-                target = connect(run.gateway, run.upstream, run.settings)
-                chosen = [
-                    item
-                    for item in session.items
-                    if name_of(item) in reached
-                    or _requirement(item).id == mutant.kills
-                    or _stands_otherwise(item, run, unharmed, target)
-                ]
-                chosen.sort(key=lambda item: _requirement(item).id != mutant.kills)
-                with _hearing(session.config, verdicts):
-                    count = _run(chosen, session.items, verdicts)
+        sabotage = Sabotage(pytest.MonkeyPatch())
+        mutant.apply(sabotage)
+        # Nothing is undone and the server is not stopped: this process ends with its finding.
+        server = served(cast(Any, build(self._upstream, sabotage)[1]))
+        run.gateway = Gateway(server.__enter__(), driver="http")
+        target = connect(run.gateway, run.upstream, run.settings)
+        chosen = [
+            item
+            for item in session.items
+            if name_of(item) in reached
+            or _requirement(item).id == mutant.kills
+            or _stands_otherwise(item, run, unharmed, target)
+        ]
+        chosen.sort(key=lambda item: _requirement(item).id != mutant.kills)
+        with _hearing(session.config, verdicts):
+            count = _run(chosen, session.items, verdicts)
         texts = {one: texts[0] for one, texts in verdicts.texts.items()}
         return Finding(
             mutant.name,
