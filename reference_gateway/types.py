@@ -116,7 +116,7 @@ class Progress(Protocol):
 
 class Backend(Protocol):
     """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients. One that can tell of ids as they are
-    sampled takes a `progress` as well (`Streaming`)."""
+    sampled takes a `progress` as well (`Streaming`); one with no field for media says so: `takes_media = False`."""
 
     name: str
 

@@ -58,6 +58,8 @@ def test_a_taken_port_is_one_sentence():
         (["--backend", "vllm"], "backend_url must be an http or https URL"),
         (["--backend", "vllm", "--backend-url", "localhost:1"], "backend_url must be an http or https URL"),
         (["--backend", "vllm", "--backend-url", "http://localhost:1"], "tokenizer must name the directory"),
+        (["--backend", "sglang"], "backend_url must be an http or https URL"),
+        (["--backend", "sglang", "--backend-url", "http://localhost:1"], "tokenizer must name the directory"),
         (["--tokenizer", "/nowhere"], "tokenizer /nowhere is not a directory"),
         (["--port", "70000"], "port must be between 0 and 65535"),
         (["--prompt-length", "0"], "prompt_length must be greater than 0"),

@@ -10,6 +10,7 @@ import pytest
 from codec_templates import vision
 
 from reference_gateway.app import create_app
+from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.codec.bytes import TEMPLATE, byte_files
 from reference_gateway.codec.media import References
 from reference_gateway.codec.template import TemplateCodec
@@ -147,6 +148,22 @@ def test_a_template_without_a_place_for_images_is_refused_at_the_start(template)
     assert not codec.takes_media()
     with pytest.raises(ValueError, match="media needs a chat template that has a place for images"):
         create_app(Config(media="references"), codec=codec, backend=Told(codec=codec))
+
+
+def test_a_backend_without_a_field_for_media_is_refused_at_the_start():
+    with pytest.raises(ValueError, match="media needs a backend that takes it, such as sglang"):
+        create_app(Config(media="references"), codec=CODEC, backend=VllmBackend("http://127.0.0.1:1"))
+
+
+def test_what_is_declared_is_what_was_configured():
+    with gateway(Seeing(), media="references", control_tokens_in_text="parsed") as client:
+        declared = client.http.get(f"{client.url}/capabilities").json()
+    assert "media" in declared["capabilities"]
+    assert (declared["options"]["media_urls"], declared["options"]["control_tokens"]) == ("passed", "parsed")
+    with gateway(Told(codec=byte_codec())) as client:
+        declared = client.http.get(f"{client.url}/capabilities").json()
+    assert "media" not in declared["capabilities"]
+    assert declared["options"]["control_tokens"] == "plain"
 
 
 def test_an_unknown_way_with_media_is_refused():
