@@ -7,14 +7,17 @@ Whoever is meant carries the nonce of the check in its id, so that what is poste
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conformance.failure import ConformanceFailure, describe
-from conformance.invocations import InvocationReply
+from conformance.invocations import InvocationReply, as_declared
 from conformance.oracles import Violation
 from conformance.session import Session
 from conformance.upstream.client import Upstream
 from conformance.upstream.inbox import Post
+
+if TYPE_CHECKING:
+    from conformance.target import Target
 
 SAID = "A herring"
 """What the model answers, and what a push must therefore say."""
@@ -40,8 +43,8 @@ class Deliveries:
     """Invocations of one session whose answers go to others, and what was posted of them. The client that asks is
     `web`."""
 
-    def __init__(self, session: Session, upstream: Upstream) -> None:
-        self.session, self.upstream = session, upstream
+    def __init__(self, session: Session, upstream: Upstream, target: Target) -> None:
+        self.session, self.upstream, self._target = session, upstream, target
 
     def token(self, channel: str) -> str:
         """The identity of this check's user on a channel."""
@@ -55,7 +58,7 @@ class Deliveries:
         self.upstream.says(SAID)
         known = {self.token(channel): {"name": f"Al on {channel}"} for channel in linked}
         demo = {"origin": self.token("web"), "linked": known, "target": target, **asked}
-        return self.session.invoke(message, stream=stream, demo=demo)
+        return as_declared(self.session.invoke(message, stream=stream, demo=demo), self._target)
 
     def pushed(self, *channels: str, each: int = 1) -> list[Post]:
         """What was pushed, once each of these channels has got that much."""

@@ -12,8 +12,8 @@ ANSWER = [("assistant", SAID)]
 
 
 @pytest.fixture
-def deliveries(session, upstream):
-    return Deliveries(session, upstream)
+def deliveries(session, upstream, check):
+    return Deliveries(session, upstream, check)
 
 
 @pytest.mark.requirement(id="DLV-001")
@@ -195,11 +195,11 @@ def test_failed_echo_keeps_nothing_back(deliveries, upstream):
 
 
 @pytest.mark.requirement(id="DLV-020")
-def test_delivered_answer_is_kept(sessions, upstream):
+def test_delivered_answer_is_kept(sessions, upstream, check):
     """An answer that goes elsewhere is kept like any other: its conversation goes on, and its trajectories are those of
     the same conversation answered to the client."""
     delivered, chatted = sessions.open(), Conversation(sessions.open(), upstream)
-    demo = {"target": {"identities": [Deliveries(delivered, upstream).token("phone")]}}
+    demo = {"target": {"identities": [Deliveries(delivered, upstream, check).token("phone")]}}
     for number, (asked, said) in enumerate([("Silver?", "A herring"), ("Grey?", "A cod")]):
         upstream.says(said)
         delivered.invoke(asked, "talk", first=number == 0, demo=demo)

@@ -11,8 +11,8 @@ ANSWER = [("assistant", SAID)]
 
 
 @pytest.fixture
-def deliveries(session, upstream):
-    return Deliveries(session, upstream)
+def deliveries(session, upstream, check):
+    return Deliveries(session, upstream, check)
 
 
 @pytest.mark.requirement(id="DLV-021")

@@ -11,8 +11,8 @@ from conformance.invocations import as_declared
 
 
 @pytest.fixture
-def deliveries(session, upstream):
-    return Deliveries(session, upstream)
+def deliveries(session, upstream, check):
+    return Deliveries(session, upstream, check)
 
 
 @pytest.mark.requirement(id="HOOK-018")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from conformance.conversation import Conversation
-from conformance.expect import expect
+from conformance.expect import expect, fail
 from conformance.session import ABSENT
+from conformance.upstream.ledger import ABORTED
 
 
 @pytest.mark.requirement(id="INV-020")
@@ -137,3 +138,38 @@ def test_completed_session_refuses_an_invocation_with_a_status(session, upstream
     reply = session.invoke("Hi", stream=stream)
 
     expect(reply).status(400, 404, 409, 410, 422).is_not_streamed().is_json()
+
+
+@pytest.mark.requirement(id="INV-044")
+def test_overlapping_invocations_are_one_conversation(session, upstream):
+    """Invocations that overlap at the beginning of a conversation end as one conversation: the model sees both of them
+    with the next."""
+    held = upstream.holds("A herring", when="silver")
+    upstream.says("A cod", when="grey")
+    pending = [session.start_invocation(message, "talk") for message in ("What is silver?", "And what is grey?")]
+    Conversation(session, upstream).reach_upstream(1)
+    held.release()
+    for each in pending:
+        each.reply()
+    upstream.says("A carp")
+
+    session.invoke("And what is golden?", "talk")
+
+    seen = upstream.calls[-1].text
+    expect(seen).contains("What is silver?", "what the model sees")
+    expect(seen).contains("And what is grey?", "what the model sees")
+
+
+@pytest.mark.requirement(id="INV-045")
+def test_hang_up_ends_the_call_of_the_upstream(session, upstream):
+    """A client that hangs up on a streamed invocation ends the upstream's call, too."""
+    upstream.holds("A carp")
+    request = session.dial_invocation("What is golden?", stream=True)
+    Conversation(session, upstream).reach_upstream(1)
+
+    request.hang_up()
+
+    try:
+        upstream.wait_for_calls(1, session.time_left, outcome=ABORTED)
+    except TimeoutError as error:
+        fail("the upstream", "a call that the gateway gave up", str(error))

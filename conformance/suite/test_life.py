@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from conformance.conversation import Conversation
 from conformance.expect import REFUSED, expect, fail
 from conformance.outcome import NotTested
-from conformance.session import ControlRefused
+from conformance.session import ControlRefused, send
 from conformance.wire import at
 
 CLOSED = (404, 409, 410)
@@ -245,3 +246,11 @@ def test_upstream_calls_carry_the_session_id(session, upstream):
     for call in upstream.calls:
         sent = "\n".join(f"{name}: {value}" for name, value in [*call.headers.items(), *call.body.items()])
         expect(sent).contains(session.id, f"the headers and fields of call {call.index}")
+
+
+@pytest.mark.requirement(id="LIFE-034")
+def test_gateway_that_serves_is_ready(check):
+    """`GET /readiness` of a gateway that serves is answered with status 200."""
+    reply = send(check.http, httpx.Request("GET", f"{check.driver.url}/readiness"))
+
+    expect(reply).status(200)

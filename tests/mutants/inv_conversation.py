@@ -15,7 +15,7 @@ from tests.mutants.inv import invoked
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
-OF_HISTORY = ("INV-018", "INV-024", "INV-025", "INV-041")
+OF_HISTORY = ("INV-018", "INV-024", "INV-025", "INV-041", "INV-044")
 OF_KEYS = ("ISO-001", "ISO-002", "ISO-003", "ISO-006", "ISO-007", "ISO-008")
 
 
@@ -184,3 +184,26 @@ def forget(session_target: Any, request: Any, start: int) -> None:
 def keep_question(session_target: Any, request: Any) -> None:
     if request.session_key:
         session_target.session.histories.of(request.session_key).add({"role": "user", "content": request.input})
+
+
+@mutant("INV-044")
+def conversation_in_use_is_made_again(gateway: Sabotage) -> None:
+    """A conversation that has not been answered yet is not known yet, and the one that is made last is kept."""
+
+    @gateway.wrap(Histories, "of")
+    def of(original: Any, self: Any, key: str) -> Any:
+        found = original(self, key)
+        if not found.turn.locked() or found.messages:
+            return found
+        del self._live[isolation.partition(), key]
+        return original(self, key)
+
+
+@mutant("INV-045")
+def dropped_stream_samples_on(gateway: Sabotage) -> None:
+    """A turn is a task of its own, which nobody cancels."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any, *progress: Any) -> Any:
+        turn = original(self, request, *progress)
+        return await (asyncio.shield(asyncio.ensure_future(turn)) if request.stream else turn)

@@ -278,3 +278,13 @@ def each_call_has_an_id_of_its_own(gateway: Sabotage) -> None:
     @gateway.wrap(VllmBackend, "_post")
     def post(original: Any, self: VllmBackend, body: bytes, session_id: str) -> Any:
         return original(self, body, f"request-{next(numbers)}")
+
+
+@mutant("LIFE-034")
+def readiness_waits_for_a_turn(gateway: Sabotage) -> None:
+    """The gateway is ready once an engine has answered it, and says so from then on."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.path == "/readiness":
+            answer.status, answer.json = 503, {"status": "starting"}
