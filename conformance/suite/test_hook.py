@@ -7,7 +7,6 @@ import pytest
 from conformance.expect import FAILED, REFUSED, expect, fail
 from conformance.invocations import as_declared
 from conformance.oracles import invocations
-from conformance.session import ABSENT
 
 
 def other(upstream, text="And what is grey?"):
@@ -134,9 +133,10 @@ def test_run_hook_resets_the_conversation(session, upstream):
 def test_run_hook_that_changes_nothing_is_without_effect(sessions, upstream):
     """A run hook that changes nothing is without effect: the upstream receives the same context and the same sampling
     parameters."""
-    for unchanged in ({"demo": ABSENT}, {"demo": {}}):
-        upstream.says("A herring")
-        sessions.open().invoke("What is silver?", **unchanged)
+    upstream.says("A herring")
+    sessions.open().invoke("What is silver?")
+    upstream.says("A herring")
+    sessions.open().invoke("What is silver?", demo={})
 
     plain, hooked = [(call.context, call.sampling) for call in (upstream.calls[0], upstream.calls[-1])]
     expect(hooked[0]).equals(plain[0], "the context with a hook that changes nothing")
