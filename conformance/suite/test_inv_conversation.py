@@ -113,9 +113,9 @@ def test_hang_up_on_an_invocation(session, upstream, stream):
     upstream.says("A herring")
     session.invoke("What is silver?", "talk")
     held = upstream.holds("A carp")
-    request = session.dial_invocation("What is golden?", "talk", stream=stream)
-    Conversation(session, upstream).reach_upstream(2)
-    request.hang_up()
+    with session.dial_invocation("What is golden?", "talk", stream=stream) as request:
+        Conversation(session, upstream).reach_upstream(2)
+        request.hang_up()
     session.invoke(ABSENT)  # the gateway has noticed, once it has answered what it is asked next
     held.release()
     upstream.says("A cod", when="grey")
@@ -164,10 +164,10 @@ def test_overlapping_invocations_are_one_conversation(session, upstream):
 def test_hang_up_ends_the_call_of_the_upstream(session, upstream):
     """A client that hangs up on a streamed invocation ends the upstream's call, too."""
     upstream.holds("A carp")
-    request = session.dial_invocation("What is golden?", stream=True)
-    Conversation(session, upstream).reach_upstream(1)
+    with session.dial_invocation("What is golden?", stream=True) as request:
+        Conversation(session, upstream).reach_upstream(1)
 
-    request.hang_up()
+        request.hang_up()
 
     try:
         upstream.wait_for_calls(1, session.time_left, outcome=ABORTED)

@@ -170,9 +170,9 @@ def test_hung_up_request_leaves_no_key(talk, session, upstream, stream):
     """A client that hangs up leaves no key behind: the next request without keys has none."""
     talk.tell("herring", ALICE)
     held = upstream.holds("Gold", when="golden")
-    request = session.dial_invocation("What is golden?", "talk", keys=ALICE, stream=stream)
-    Conversation(session, upstream).reach_upstream(2)
-    request.hang_up()
+    with session.dial_invocation("What is golden?", "talk", keys=ALICE, stream=stream) as request:
+        Conversation(session, upstream).reach_upstream(2)
+        request.hang_up()
     session.invoke(ABSENT)  # the gateway has noticed, once it has answered what it is asked next
     held.release()
 
