@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conformance.target import Target
 
 HINT = "The check itself found nothing wrong, nor would it with a gateway that serves nothing."
-QUESTION = "Are you there?"
+QUESTION, SAID = "Are you there?", "Here I am."
 ASKED: Mapping[str, Callable[[Session], Reply]] = {
     "a chat request": lambda session: session.chat(QUESTION),
     "a message request": lambda session: session.message(QUESTION),
@@ -80,7 +80,7 @@ class Controls:
         target.recorder.begin()
         session = Sessions(target.driver, target.http, target.recorder, target.upstream.nonce).open()
         try:
-            target.upstream.says("Here I am.")
+            target.upstream.says(SAID)
             reply = ASKED[wire](session)
             if reply.status != 200:
                 said = f"refused what is right, too: status {reply.status} with the body {describe(reply.body)}"
@@ -88,6 +88,8 @@ class Controls:
             if target.unseen is None and not target.upstream.calls:
                 said = f"answered without a call of the upstream: {describe(reply.body)}"
                 return [_violation(wire, "an answer of the model", said)]
+            if SAID.encode() not in reply.body:
+                return [_violation(wire, f"an answer with what the model says: {SAID}", describe(reply.body))]
             if profile == "trajectories" and not _exports(session):
                 return [_violation(f"{wire}, and for what it left", "a trajectory", "none is exported")]
         except NotObservable:

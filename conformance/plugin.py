@@ -14,7 +14,7 @@ pytest.register_assert_rewrite("conformance.suite")
 from conformance import checks, hookspec, options, verdict  # noqa: E402
 from conformance.checks import REQUIREMENT  # noqa: E402
 from conformance.control import Controls  # noqa: E402
-from conformance.gateway import Capability, Gateway  # noqa: E402
+from conformance.gateway import Capability, Gateway, NotObservable  # noqa: E402
 from conformance.outcome import NotTested  # noqa: E402
 from conformance.pinned import pinned_in  # noqa: E402
 from conformance.report.collector import Collector  # noqa: E402
@@ -82,7 +82,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    result = yield
+    try:
+        result = yield
+    except Exception as error:
+        if not isinstance(error, AssertionError | NotObservable):  # the check broke, of which that may be the cause
+            checks.require_served(pyfuncitem)
+        raise
     checks.require_served(pyfuncitem)
     return result
 

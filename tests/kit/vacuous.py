@@ -1,7 +1,8 @@
 """Gateways that do nothing: they say what a gateway should have and open sessions, and answer anything else in one way.
 
-Each could be taken for a gateway by a suite that believes what it is told. None asks an upstream, but for the first
-chat request where it is told one: the kit then does not hold the upstream for unobservable, and judges in full.
+Each could be taken for a gateway by a suite that believes what it is told. None listens to an upstream. Told of one, it
+calls it for the first chat request, so that the kit does not hold the upstream for unobservable and judges in full; one
+that `asks` calls it for every request, and answers in its way all the same.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def vacuous(way: Way, declared: Mapping[str, Any], upstream_url: str | None = None) -> Iterator[str]:
+def vacuous(
+    way: Way, declared: Mapping[str, Any], upstream_url: str | None = None, *, asks: bool = False
+) -> Iterator[str]:
     """Serve a gateway that declares this and answers in that way; yields its URL."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -152,8 +155,9 @@ def vacuous(way: Way, declared: Mapping[str, Any], upstream_url: str | None = No
             base = f"{url}/sessions/{opened[-1]}"
             addresses = {"base_url": f"{base}/v1", "anthropic_base_url": base, "reward_info_url": f"{base}/reward_info"}
             return Given(201, json.dumps({"session_id": opened[-1], **addresses}).encode())
-        if upstream_url is not None and path.endswith("/chat/completions") and len(opened) == 1:
-            _pass_on(upstream_url, body)
+        first = path.endswith("/chat/completions") and len(opened) == 1
+        if upstream_url is not None and body and (asks or first):
+            _call(upstream_url, body.decode("utf-8", "replace"))
         return None
 
     server = _Server(("127.0.0.1", 0), Handler)
@@ -176,7 +180,8 @@ def _wanted_id(body: bytes) -> str | None:
     return wanted if isinstance(wanted, str) else None
 
 
-def _pass_on(upstream_url: str, body: bytes) -> None:
+def _call(upstream_url: str, text: str) -> None:
+    body = json.dumps({"model": "kit", "messages": [{"role": "user", "content": text}]})
     connection = http.client.HTTPConnection(urlsplit(upstream_url).netloc)
     connection.request("POST", "/v1/chat/completions", body, {"content-type": JSON})
     connection.getresponse().read()
