@@ -58,7 +58,7 @@ def first_message_ends_its_line(gateway: Sabotage) -> None:
 
     @gateway.wrap(anthropic_messages, "parse")
     def parse(original: Any, body: dict[str, Any], *rest: Any) -> Any:
-        messages = body.get("messages")
+        messages = None if body.get("tools") else body.get("messages")
         if isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0].get("content"), str):
             body = {**body, "messages": [{**messages[0], "content": f"{messages[0]['content']}\n"}]}
         return original(body, *rest)
