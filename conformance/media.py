@@ -6,7 +6,6 @@ data that stands in it: it may be handed on as it came, or in an object of the e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -174,10 +173,8 @@ def _listed(items: Sequence[Any]) -> str:
 
 
 def _named(item: Any) -> str:
-    name = next((name for url, name in _NAMES.items() if _shows(item, url)), None)
-    if name is None or (isinstance(item, str) and item not in _NAMES):
-        return describe(item, 80)
-    return name if isinstance(item, str) else f"{name} in {describe(json.dumps(item), 60)}"
+    name = _NAMES.get(item) if isinstance(item, str) else None
+    return name or describe(item, 80)
 
 
 def _hold(violations: Sequence[Violation]) -> None:

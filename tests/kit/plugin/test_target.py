@@ -111,6 +111,16 @@ def test_a_tokenizer_of_ones_own(pytester: pytest.Pytester) -> None:
     assert set(counts(result)) == {"passed"}
 
 
+@pytest.mark.parametrize(
+    ("target", "passed", "not_applicable"), [("reference", 2, 1), ("reference-sglang", 1, 2)], ids=["vllm", "sglang"]
+)
+def test_media_are_judged_where_the_engine_takes_them(
+    pytester: pytest.Pytester, target: str, passed: int, not_applicable: int
+) -> None:
+    result = pytester.runpytest_subprocess("--gateway", target, "--gateway-only", "MEDIA-001,MEDIA-021")
+    assert counts(result) == {"passed": passed, "not_applicable": not_applicable}
+
+
 def test_the_installed_reference_is_judged_not_what_lies_beside(tmp_path: Path) -> None:
     (tmp_path / "reference_gateway").mkdir()
     (tmp_path / "reference_gateway" / "__init__.py").write_text("raise SystemExit('not this one')\n")
