@@ -32,7 +32,7 @@ from conformance.fixtures import fixture_path
 from reference_gateway.app import build_codec, create_app
 from reference_gateway.config import Config
 from reference_gateway.context import Context
-from reference_gateway.session.session import Session, Settings
+from reference_gateway.session import Session, Settings
 from reference_gateway.types import Generation, Media, Turn
 
 TURNS, SHOWN = 200, (2, 50, 200)

@@ -58,7 +58,9 @@ class Recorder(httpx.BaseTransport):
         return min(max(self.deadline - time.monotonic(), 0.001), self.timeout)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        exchange = Exchange(request.method, str(request.url), dict(request.headers), request.read(), time.monotonic())
+        exchange = Exchange(
+            request.method, str(request.url), dict(request.headers.items()), request.read(), time.monotonic()
+        )
         self.exchanges.append(exchange)
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.left)
         try:
@@ -67,7 +69,7 @@ class Recorder(httpx.BaseTransport):
             self._broken(exchange, error)
         self._refused = response.status_code >= 400
         exchange.status = response.status_code
-        exchange.headers = dict(response.headers)
+        exchange.headers = dict(response.headers.items())
         return httpx.Response(
             response.status_code,
             headers=response.headers,

@@ -6,7 +6,8 @@ No HTTP and no model: messages come in canonical form (`reference_gateway.types`
 from reference_gateway.session.cache import Sessions
 from reference_gateway.session.errors import InvalidField, SessionClosed, SessionError, SessionExists, UnknownSession
 from reference_gateway.session.options import OPTIONS
-from reference_gateway.session.session import Phase, Session, Settings
+from reference_gateway.session.session import Phase, Session
+from reference_gateway.session.settings import Settings
 from reference_gateway.session.trajectory import Trajectory
 
 __all__ = [

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from reference_gateway.session.errors import InvalidField, SessionExists, UnknownSession
-from reference_gateway.session.session import Phase, Session, Settings
+from reference_gateway.session.session import Phase, Session
+from reference_gateway.session.settings import Settings
 from reference_gateway.session.trajectory import Trajectory
 from reference_gateway.session.tree import Node, Stop
 from reference_gateway.types import Backend, Codec, MediaExtractor

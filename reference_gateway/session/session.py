@@ -24,11 +24,12 @@ from reference_gateway import isolation
 from reference_gateway.context import Context, Run
 from reference_gateway.session.budget import LENGTH_MARKS, Budget, positive
 from reference_gateway.session.conversations import Conversations
-from reference_gateway.session.errors import InvalidField, SessionClosed
+from reference_gateway.session.errors import SessionClosed
 from reference_gateway.session.histories import Histories
 from reference_gateway.session.identity import extend, identify, identify_echo, identify_tools, prefix_keys
 from reference_gateway.session.options import identity_rules, policy, resolve_options
 from reference_gateway.session.retry import Retries
+from reference_gateway.session.settings import Settings, object_of
 from reference_gateway.session.trajectory import Trajectory, context_of, export, media
 from reference_gateway.session.tree import FRESH, NO_MEDIA, Match, Node, Stop, Tree
 from reference_gateway.session.turns import Turns
@@ -55,18 +56,6 @@ class Phase(StrEnum):
     COMPLETED = "COMPLETED"
     FINALIZED = "FINALIZED"
     ABORTED = "ABORTED"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a session is created with. Bad values raise `InvalidField`, which names the field; a bad
-    `sampling_params["max_tokens"]` is reported by the first turn instead (contract UA-VAL-10)."""
-
-    sampling_params: Mapping[str, Any] | None = None
-    prompt_length: int | None = None
-    response_length: int | None = None
-    options: Mapping[str, Any] | None = None
-    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +88,14 @@ class Session:
         settings = settings or Settings()
         self.session_id = session_id
         self.options = resolve_options(settings.options)
-        self.metadata = _object("metadata", settings.metadata)
+        self.metadata = object_of("metadata", settings.metadata)
         self.phase = Phase.ACTIVE
         self.reward_info: dict[str, Any] = {}
         self.in_flight = 0
         self._conversations: dict[bytes, Conversations] = {}
         self.histories = Histories()
         self.turns = Turns(session_id)
-        self._sampling = _object("sampling_params", settings.sampling_params)
+        self._sampling = object_of("sampling_params", settings.sampling_params)
         self._budget = Budget(self.options["budget"], settings.prompt_length, settings.response_length)
         self._codec = codec
         self._backend = backend
@@ -368,7 +357,7 @@ class Session:
 
     def _reward(self, reward_info: Mapping[str, Any] | None) -> None:
         if reward_info is not None:
-            self.reward_info = _object("reward_info", reward_info)
+            self.reward_info = object_of("reward_info", reward_info)
             self._touch()
 
     def _end(self, phase: Phase) -> None:
@@ -388,12 +377,6 @@ class Session:
 
     def _touch(self) -> None:
         self.updated_at = max(self.updated_at, self._clock())
-
-
-def _object(field: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
-    if value is not None and not isinstance(value, Mapping):
-        raise InvalidField(field, "must be an object")
-    return copy.deepcopy(dict(value or {}))
 
 
 def _requested(logprobs: Any) -> bool:
