@@ -19,6 +19,7 @@ from conformance.upstream.client import Upstream
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
 from reference_gateway.server import serving as served
+from reference_gateway.types import Codec
 from tests.mutants.sabotage import App, Sabotage
 
 
@@ -48,8 +49,10 @@ class Verdicts:
             self.texts.setdefault(str(properties["requirement"]), []).append(str(report.longrepr))
 
 
-def build(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -> tuple[FastAPI, App]:
-    """The reference gateway as an app, and as one that is sabotaged if asked."""
+def build(
+    upstream: Upstream, sabotage: Sabotage | None = None, codec: Codec | None = None, **config: Any
+) -> tuple[FastAPI, App]:
+    """The reference gateway as an app, and as one that is sabotaged if asked. `codec` saves making one."""
     settings = {
         "tokenizer": fixture_path("chatml"),
         "backend": "vllm",
@@ -60,14 +63,14 @@ def build(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -
         **(sabotage.config if sabotage else {}),
         **config,
     }
-    app = create_app(Config(**settings))
+    app = create_app(Config(**settings), codec=codec)
     return app, sabotage.around(cast(App, app)) if sabotage else cast(App, app)
 
 
 @contextmanager
 def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any) -> Iterator[str]:
     """The reference gateway in a thread of this process, sabotaged if asked."""
-    with served(cast(Any, build(upstream, sabotage, **config)[1])) as url:
+    with served(cast(Any, build(upstream, sabotage, None, **config)[1])) as url:
         yield url
 
 

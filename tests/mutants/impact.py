@@ -17,7 +17,6 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 import pytest
 
 import reference_gateway
+from reference_gateway.types import Codec
 from tests.mutants.registry import Mutant
 from tests.mutants.sabotage import Answer, App, Sabotage
 from tests.mutants.tape import Engine, Recorder
@@ -35,33 +35,44 @@ PACKAGE = str(Path(reference_gateway.__file__).parent)
 BELOW = ("reference_gateway.server", "uvicorn")
 """Modules of the server: what they do to a connection is on no tape."""
 
-Build = Callable[[Sabotage], tuple[Any, App]]
-"""Makes a gateway: the app, and the same with what the sabotage puts around it."""
+Build = Callable[[Sabotage | None, Codec | None], tuple[Any, App]]
+"""Makes a gateway, with this codec if one is given: the app, and the same with what the sabotage puts around it."""
 
 
 @dataclass(eq=False)
 class Baseline:
-    """What the unharmed gateway did, by check: `test_file.py::test_name[case]`."""
+    """What the unharmed gateway did, by check: `test_file.py::test_name[case]`. `config` is what it was started with
+    beside what the harness gives all."""
 
+    build: Build
+    config: dict[str, Any] = field(default_factory=dict)
     recorder: Recorder = field(default_factory=Recorder)
     ran: dict[str, set[CodeType]] = field(default_factory=dict)
     at_start: set[CodeType] = field(default_factory=set)
+    codec: Codec | None = None
     unsteady: set[str] = field(default_factory=set)
     """Checks whose tape differs from itself."""
     _running: set[CodeType] | None = None
 
-    @contextmanager
-    def starting(self) -> Iterator[None]:
-        """The gateway is made while the block runs; its threads are watched ever after."""
+    def start(self) -> App:
+        """The unharmed gateway, recorded. The threads that this one starts are watched until `unwatch`."""
         self._running = self.at_start
         threading.setprofile(self._profile)
         sys.setprofile(self._profile)
         try:
-            yield
+            gateway, app = self.build(None, None)
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]
             self._running = None
+        self.codec = gateway.state.sessions.codec
+        return self.recorder.around(app)
+
+    def unwatch(self) -> None:
+        threading.setprofile(None)  # type: ignore[arg-type]
+
+    def settle(self) -> None:
+        """Once all was recorded: find the checks whose tape cannot be relied on."""
+        self.unsteady = self._otherwise(set(self.ran))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -74,34 +85,33 @@ class Baseline:
         self._running = None
         self.recorder.end()
 
-    def settle(self, build: Build) -> None:
-        """Once all was recorded: find the checks whose tape cannot be relied on."""
-        self.unsteady = self._otherwise(build, set(self.ran))
+    def remade(self, sabotage: Sabotage) -> tuple[Any, App]:
+        """A gateway with this sabotage, in the cheapest way that shows it."""
+        return self.build(sabotage, None if self._shows_at_start(sabotage) else self.codec)
 
-    def reached(self, mutant: Mutant, build: Build) -> set[str]:
+    def reached(self, mutant: Mutant) -> set[str]:
         """The checks that the mutant can reach."""
         with pytest.MonkeyPatch.context() as monkeypatch:
             sabotage = Sabotage(monkeypatch)
             mutant.apply(sabotage)
-            touched = self._touched(sabotage)
-            if not touched or any(one.startswith(BELOW) for one in sabotage.modules):
-                return touched | self._rewritten(sabotage)
-            if sabotage.rewrites:
-                touched |= self._rewritten(sabotage)
-            return self._otherwise(build, touched - self.unsteady, sabotage) | (touched & self.unsteady)
+            touched = self._touched(sabotage) | (self._rewritten(sabotage) if sabotage.rewrites else set())
+            replaced = sabotage.replaced or sabotage.wraps or sabotage.config
+            if not replaced or any(one.startswith(BELOW) for one in sabotage.modules):
+                return touched
+            return self._otherwise(touched - self.unsteady, sabotage) | (touched & self.unsteady)
+
+    def _shows_at_start(self, sabotage: Sabotage) -> bool:
+        """Is the gateway made otherwise?"""
+        codes = [set(_codes(original)) for original in sabotage.replaced]
+        return bool(sabotage.config) or any(not each or each & self.at_start for each in codes)
 
     def _touched(self, sabotage: Sabotage) -> set[str]:
         """The checks in which something ran that is replaced."""
-        everywhere = set(self.ran)
-        if sabotage.config or sabotage.wraps:
-            return everywhere
-        found: set[str] = set()
-        for original in sabotage.replaced:
-            codes = set(_codes(original))
-            if not codes or codes & self.at_start:
-                return everywhere
-            found |= {check for check, ran in self.ran.items() if codes & ran}
-        return found
+        codes = [set(_codes(original)) for original in sabotage.replaced]
+        unknown = any(not each or each & self.at_start for each in codes)
+        if unknown or sabotage.wraps or sabotage.config != self.config:
+            return set(self.ran)
+        return {check for check, ran in self.ran.items() if any(each & ran for each in codes)}
 
     def _rewritten(self, sabotage: Sabotage) -> set[str]:
         """The checks that get another answer."""
@@ -111,12 +121,12 @@ class Baseline:
             if any(_changes(sabotage, answer) for answer in tape.answers)
         }
 
-    def _otherwise(self, build: Build, names: set[str], sabotage: Sabotage | None = None) -> set[str]:
+    def _otherwise(self, names: set[str], sabotage: Sabotage | None = None) -> set[str]:
         """The checks whose tape does not come out the same."""
         engine, tapes = Engine(), self.recorder.tapes
 
         async def play() -> set[str]:
-            gateway, app = build(sabotage)
+            gateway, app = self.remade(sabotage) if sabotage else self.build(None, self.codec)
             async with gateway.router.lifespan_context(gateway):
                 return {
                     name

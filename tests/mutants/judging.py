@@ -15,10 +15,11 @@ import selectors
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, cast
 
 import pytest
@@ -40,6 +41,8 @@ from tests.mutants.sabotage import Sabotage
 PATIENCE = 1.5
 """Seconds that a check may take before it fails, if it took the unharmed gateway less than a fifth of that; else five
 times what it took."""
+MANY = 8
+"""So many mutants with the same settings are worth an unharmed gateway with these settings."""
 LIMIT = 180.0
 """Seconds after which a mutant is given up: it hangs."""
 
@@ -57,26 +60,58 @@ class Finding:
     crash: str = ""
 
 
+def judge(
+    upstream: Upstream, names: Sequence[str], folder: Path, heard: Callable[[Finding], None], jobs: int, *arguments: str
+) -> list[Judging]:
+    """Judge these mutants, `jobs` at a time, once the unharmed gateway has passed; `heard` is told of each as it is
+    judged. `arguments` choose the checks. Many mutants with settings of their own have an unharmed gateway with these
+    settings."""
+    with_settings: dict[str, list[str]] = {}
+    for name in names:
+        with_settings.setdefault(repr(_config(name)), []).append(name)
+    apart = [group for settings, group in with_settings.items() if settings != "{}" and len(group) >= MANY]
+    common = [name for name in names if not any(name in group for group in apart)]
+    made = [Judging(upstream, common, heard, jobs), *(Judging(upstream, g, heard, jobs, _config(g[0])) for g in apart)]
+    for judging in made:
+        judging.run(folder, *arguments)
+    return made
+
+
+def _config(name: str) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        sabotage = Sabotage(monkeypatch)
+        MUTANTS[name].apply(sabotage)
+        return sabotage.config
+
+
 class Judging:
     """A pytest plug-in that takes the place of the loop over the suite's checks."""
 
-    def __init__(self, upstream: Upstream, names: Sequence[str], heard: Callable[[Finding], None], jobs: int) -> None:
-        self.baseline = Baseline()
+    def __init__(
+        self,
+        upstream: Upstream,
+        names: Sequence[str],
+        heard: Callable[[Finding], None],
+        jobs: int,
+        config: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.unharmed = Verdicts()
+        self.baseline = Baseline(
+            lambda sabotage, codec: build(upstream, sabotage, codec, **({} if sabotage else config)), dict(config)
+        )
         self._upstream, self._names, self._heard, self._jobs = upstream, names, heard, jobs
         self._gateway = ExitStack()
         self._slowest = 0.0
 
     def run(self, folder: Path, *arguments: str) -> None:
-        """Judge the unharmed gateway, and if it passes, the mutants; `heard` is told of each as it is judged."""
+        """Judge the unharmed gateway, and if it passes, the mutants."""
         tape.install()
         logging.disable()  # a log line asks for the time as well
         with self._gateway:
             self._gateway.callback(logging.disable, logging.NOTSET)
+            self._gateway.callback(self.baseline.unwatch)
             self._gateway.enter_context(self.baseline.recorder.engine())
-            with self.baseline.starting():
-                _, app = build(self._upstream)
-                url = self._gateway.enter_context(served(self.baseline.recorder.around(app)))
+            url = self._gateway.enter_context(served(cast(Any, self.baseline.start())))
             quiet = ("-p", "no:logging", "-p", "no:warnings", "--gateway-timeout-scale", "3")
             run_suite(url, self._upstream, folder, *quiet, *arguments, plugins=[self])
 
@@ -90,7 +125,7 @@ class Judging:
                 self._slowest = max(self._slowest, time.perf_counter() - began)
         self._gateway.close()  # only the thread that forks may be left
         if not self.unharmed.failed | self.unharmed.broken:
-            self.baseline.settle(lambda sabotage: build(self._upstream, sabotage))
+            self.baseline.settle()
             self._judge(session)
         return True
 
@@ -116,12 +151,12 @@ class Judging:
         unharmed = run.declaration
         run.settings = replace(run.settings, timeout=max(PATIENCE, 5 * self._slowest))
         run.upstream = Upstream(self._upstream.url, self._upstream.tokenizer)
-        reached = self.baseline.reached(mutant, lambda sabotage: build(self._upstream, sabotage))
+        reached = self.baseline.reached(mutant)
         verdicts = Verdicts()
         sabotage = Sabotage(pytest.MonkeyPatch())
         mutant.apply(sabotage)
         # Nothing is undone and the server is not stopped: this process ends with its finding.
-        server = served(cast(Any, build(self._upstream, sabotage)[1]))
+        server = served(cast(Any, self.baseline.remade(sabotage)[1]))
         run.gateway = Gateway(server.__enter__(), driver="http")
         target = connect(run.gateway, run.upstream, run.settings)
         chosen = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ STATES = {
 }
 
 
-def document(failed: Mapping[str, list[str]], unharmed: Verdicts) -> dict[str, Any]:
+def document(failed: Mapping[str, list[str]], unharmed: Sequence[Verdicts]) -> dict[str, Any]:
     """The matrix of one run: mutant -> the requirements that failed, with what was claimed beforehand; and what that
     makes of each requirement."""
     mutants = {
@@ -41,7 +41,7 @@ def document(failed: Mapping[str, list[str]], unharmed: Verdicts) -> dict[str, A
         for name, mutant in sorted(MUTANTS.items())
         if name in failed
     }
-    passed = {one for one, outcomes in unharmed.outcomes.items() if Outcome.PASSED in outcomes}
+    passed = {one for each in unharmed for one, outcomes in each.outcomes.items() if Outcome.PASSED in outcomes}
     requirements = {
         one.id: {"state": _state(one, mutants, passed), "alone": _alone(one, mutants)}
         for one in Catalogue.load().requirements.values()

@@ -15,7 +15,8 @@ from conformance.requirements import Catalogue
 from conformance.upstream.client import Upstream
 from tests.mutants import matrix
 from tests.mutants.conftest import PUBLISHED, Progress
-from tests.mutants.judging import Finding, Judging
+from tests.mutants.harness import Verdicts
+from tests.mutants.judging import Finding, judge
 from tests.mutants.registry import MUTANTS, SWEEPS, area_of, load_all
 
 load_all()
@@ -26,10 +27,14 @@ pytestmark = pytest.mark.mutants
 ONLY = ["--gateway-only", os.environ["MUTANT_ONLY"]] if "MUTANT_ONLY" in os.environ else []
 
 
+Judged = tuple[list[Verdicts], Mapping[str, Finding]]
+"""What the suite said of the unharmed gateway, with each of its settings, and of each mutant."""
+
+
 @pytest.fixture(scope="session")
 def judged(
     shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> tuple[Judging, Mapping[str, Finding]]:
+) -> Judged:
     """All mutants that were asked for, judged beside each other."""
     if hasattr(request.config, "workerinput"):
         pytest.exit("mutants are judged beside each other by themselves: run them without -n", returncode=4)
@@ -42,20 +47,20 @@ def judged(
         findings[finding.name] = finding
         progress.tell(finding)
 
-    judging = Judging(shared_upstream, names, heard, request.config.getoption("mutant_jobs"))
-    judging.run(tmp_path_factory.mktemp("suite"), *ONLY)
-    return judging, findings
+    jobs = request.config.getoption("mutant_jobs")
+    judged = judge(shared_upstream, names, tmp_path_factory.mktemp("suite"), heard, jobs, *ONLY)
+    return [judging.unharmed for judging in judged], findings
 
 
-def test_the_reference_passes(judged: tuple[Judging, Mapping[str, Finding]]) -> None:
-    verdicts = judged[0].unharmed
-    assert not verdicts.failed, "\n\n".join(text for texts in verdicts.texts.values() for text in texts)
-    assert not verdicts.broken
-    assert verdicts.outcomes, "no check ran"
+def test_the_reference_passes(judged: Judged) -> None:
+    for verdicts in judged[0]:
+        assert not verdicts.failed, "\n\n".join(text for texts in verdicts.texts.values() for text in texts)
+        assert not verdicts.broken
+        assert verdicts.outcomes, "no check ran"
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_killed(name: str, judged: tuple[Judging, Mapping[str, Finding]]) -> None:
+def test_mutant_is_killed(name: str, judged: Judged) -> None:
     mutant, finding = MUTANTS[name], judged[1].get(name)
     assert finding is not None, "not judged: the reference does not pass"
     assert not finding.crash, finding.crash
@@ -74,13 +79,11 @@ def test_each_requirement_has_a_mutant() -> None:
     assert not killed - wanted, "mutants name what is not in the catalogue"
 
 
-def test_the_published_matrix_is_this_run(
-    judged: tuple[Judging, Mapping[str, Finding]], request: pytest.FixtureRequest
-) -> None:
-    judging, findings = judged
+def test_the_published_matrix_is_this_run(judged: Judged, request: pytest.FixtureRequest) -> None:
+    unharmed, findings = judged
     if ONLY or findings.keys() != MUTANTS.keys() or any(finding.crash for finding in findings.values()):
         pytest.skip("not every mutant was judged by the whole suite: nothing is published")
-    found = matrix.document({name: sorted(finding.failed) for name, finding in findings.items()}, judging.unharmed)
+    found = matrix.document({name: sorted(finding.failed) for name, finding in findings.items()}, unharmed)
     changes = matrix.publish(found)
     request.config.stash[PUBLISHED] = matrix.score(found)
     assert not changes, "what was published is stale, and made again; look at the difference:\n" + "\n".join(changes)
