@@ -70,7 +70,7 @@ def score(matrix: Mapping[str, Any]) -> str:
     alone = sum(one.get("alone", False) for one in found)
     return (
         f"{proven} of {len(musts)} MUSTs are proven by a gateway that breaks them, {alone} of them by one that breaks "
-        f"nothing else; {len(matrix['mutants'])} mutants in all ([the matrix](docs/kill-matrix.md))."
+        f"nothing else; {len(matrix['mutants'])} mutants in all."
     )
 
 
@@ -89,7 +89,7 @@ def page(matrix: Mapping[str, Any]) -> str:
         "`alone` says that a mutant turns exactly this one red, and nothing else in the suite. Where a mutant turns",
         "others red too, they are named behind it.",
         "",
-        f"{score(matrix).partition(' ([')[0]}.",
+        score(matrix),
         "",
         *_table(catalogue, matrix),
     ]
