@@ -9,7 +9,7 @@ import pytest
 
 from conformance.anthropic import as_tool, text, tool_result, tool_use
 from conformance.expect import FAILED, expect
-from conformance.outcome import NotTested
+from conformance.outcome import NotApplicable, NotTested
 from conformance.session import ABSENT, assistant, function, user
 
 SEARCH = as_tool(function("search", q={"type": "string"}))
@@ -278,7 +278,7 @@ def test_unknown_session_is_a_not_found_error(sessions):
     """`error.type` is `not_found_error` for a message to a session that does not exist."""
     reply = sessions.unknown().message("Hi")
     if reply.status in (401, 403):
-        raise NotTested("the key of a session that does not exist is refused first")
+        raise NotApplicable("the key of a session that does not exist is refused first")
 
     expect((reply.error or {}).get("type")).equals("not_found_error", "error.type")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.second_gateway import chat
+from tests.second_gateway import chat, messages
 from tests.second_gateway.chat import demand
 from tests.second_gateway.sessions import OPTIONS, Engine, Problem, Session
 from tests.second_gateway.text import Text
@@ -19,7 +19,7 @@ DECLARED = {
     "capabilities": [
         *("control-plane", "sessions", "session-ids", "session-state", "session-sampling", "session-lengths"),
         *("session-options", "complete", "abort", "reward-info", "trajectories", "token-upstream", "tools"),
-        "streaming",
+        *("streaming", "anthropic-messages"),
     ],
     "options": {
         **{name: values[0] for name, values in OPTIONS.items()},
@@ -27,9 +27,11 @@ DECLARED = {
         "template_kwargs": "request",
         "control_tokens": "parsed",
         "stream": "sse",
+        "error_404_type": "api_error",
     },
 }
 JSON = "application/json"
+STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 
 
 @dataclass
@@ -50,19 +52,22 @@ class Gateway:
         self.url = ""
 
     def serve(self, method: str, path: str, body: bytes) -> Answer:
+        wire = messages if re.fullmatch(r"/sessions/[^/]+/v1/messages(/.*)?", path) else chat
         try:
             return self._serve(method, path, body)
         except Problem as problem:
-            answer = as_json(chat.error(problem.status, str(problem)), problem.status)
+            answer = as_json(wire.error(problem.status, str(problem)), problem.status)
             if problem.status == 409:
                 answer.headers["x-should-retry"] = "false"
             return answer
         except Exception:
-            return as_json(chat.error(500, "Internal server error"), 500)
+            return as_json(wire.error(500, "Internal server error"), 500)
 
     def _serve(self, method: str, path: str, body: bytes) -> Answer:
         if (method, path) == ("GET", "/capabilities"):
             return as_json(DECLARED)
+        if (method, path) == ("GET", "/readiness"):
+            return as_json({"ready": True})
         if (method, path) == ("POST", "/sessions"):
             return as_json(self.create(chat.read_json(body or b"{}")), 201)
         found = re.fullmatch(r"/sessions/([^/]+)(/.*)?", path)
@@ -74,6 +79,8 @@ class Gateway:
         match method, found[2] or "":
             case "POST", "/v1/chat/completions":
                 return self.chat(session, chat.read_json(body))
+            case "POST", "/v1/messages":
+                return self.message(session, chat.read_json(body))
             case "GET", "":
                 return as_json(session.state())
             case "GET", "/trajectories":
@@ -85,8 +92,8 @@ class Gateway:
             case "POST", "/abort":
                 session.close("ABORTED")
                 return as_json({"status": "ok"})
-            case _, "/v1/chat/completions":
-                raise Problem(404 if method == "HEAD" else 405, f"{method} is not for chat completions")
+            case _, "/v1/chat/completions" | "/v1/messages":
+                raise Problem(404 if method == "HEAD" else 405, f"{method} is not for this route")
         raise Problem(404, f"no such route: {method} {path}")
 
     def create(self, settings: dict[str, Any]) -> dict[str, str]:
@@ -114,8 +121,11 @@ class Gateway:
             return as_json(chat.completion(answer, body.get("model")))
         wanted = body.get("stream_options")
         usage = isinstance(wanted, dict) and wanted.get("include_usage") is True
-        head = {"content-type": "text/event-stream", "cache-control": "no-cache"}
-        return Answer(200, chat.stream(answer, body.get("model"), usage), head)
+        return Answer(200, chat.stream(answer, body.get("model"), usage), STREAM)
+
+    def message(self, session: Session, body: dict[str, Any]) -> Answer:
+        whole = messages.message(session.turn(messages.read(body)), body.get("model"))
+        return Answer(200, messages.stream(whole), STREAM) if body.get("stream") is True else as_json(whole)
 
     def reward(self, session: Session, body: dict[str, Any], route: str) -> Answer:
         session.require_active()

@@ -92,7 +92,7 @@ def calls_in(text: str) -> tuple[str, list[dict[str, Any]]] | None:
             function = {"name": said["name"], "arguments": json.dumps(said["arguments"], ensure_ascii=False)}
         except (ValueError, KeyError, TypeError):
             return None
-        if not closed or not isinstance(said["name"], str):
+        if not closed or not isinstance(said["name"], str) or not isinstance(said["arguments"], dict):
             return None
         content += before
         calls.append({"id": "", "type": "function", "function": function})

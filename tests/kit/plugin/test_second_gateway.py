@@ -27,8 +27,8 @@ def gateway(upstream):
         yield Gateway(process.stdout.readline().removeprefix("listening on ").strip())
         process.terminate()
 """
-CLAIMED = ("openai-chat", "sessions", "trajectories")
-JUDGED = 250
+CLAIMED = ("openai-chat", "sessions", "trajectories", "anthropic-messages")
+JUDGED = 350
 """Requirements that must have been passed, not merely been found not to apply."""
 
 
