@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "set-cookie", "proxy-authorization"})
 SECRET_FIELDS = re.compile(r'("(?:api_key|apiKey|token|secret|password)"\s*:\s*)"[^"]*"')
@@ -54,6 +54,10 @@ class UpstreamCall(Protocol):
     @property
     def context(self) -> list[int]: ...
     @property
+    def images(self) -> list[Any] | None: ...
+    @property
+    def videos(self) -> list[Any] | None: ...
+    @property
     def text(self) -> str: ...
     @property
     def generation(self) -> list[int]: ...
@@ -63,6 +67,19 @@ class UpstreamCall(Protocol):
     def outcome(self) -> str: ...
     @property
     def finish_reason(self) -> str | None: ...
+
+
+class UpstreamPost(Protocol):
+    """What the trace needs of what the gateway posted by itself."""
+
+    @property
+    def arrived(self) -> float: ...
+    @property
+    def answered(self) -> float | None: ...
+    @property
+    def status(self) -> int | None: ...
+    @property
+    def text(self) -> str: ...
 
 
 def redact(text: str) -> str:
@@ -85,8 +102,9 @@ def excerpt(body: bytes, limit: int = BODY_LIMIT) -> str:
     return f"{text[: limit * 2 // 3]} ... ({len(body)} bytes) ... {text[-limit // 4 :]}"
 
 
-def trace(exchanges: Iterable[Exchange], calls: Iterable[UpstreamCall]) -> str:
-    """The exchanges and the upstream's calls as one timed list, oldest first, times in ms since the first line."""
+def trace(exchanges: Iterable[Exchange], calls: Iterable[UpstreamCall], posts: Iterable[UpstreamPost] = ()) -> str:
+    """The exchanges, the upstream's calls and the posts of its inbox as one timed list, oldest first, times in ms since
+    the first line."""
     lines: list[tuple[float, str, list[str]]] = []
     for exchange in exchanges:
         path = _path(exchange.url)
@@ -98,9 +116,7 @@ def trace(exchanges: Iterable[Exchange], calls: Iterable[UpstreamCall]) -> str:
             end = exchange.finished or exchange.started
             lines.append((end, f"client  < gateway   {exchange.status} {kind}", _body(exchange.body)))
     for call in calls:
-        lines.append(
-            (call.arrived, f"gateway > upstream  {call.dialect} {len(call.context)} tokens", [_tail(call.text)])
-        )
+        lines.append((call.arrived, f"gateway > upstream  {call.dialect} {_received(call)}", [_tail(call.text)]))
         if call.answered is not None:
             end_text = f"{call.status} {call.outcome}"
             if call.generation or call.finish_reason:
@@ -108,6 +124,10 @@ def trace(exchanges: Iterable[Exchange], calls: Iterable[UpstreamCall]) -> str:
                     f", {len(call.generation)} tokens {_ids(call.generation)} {call.finish_reason or ''}".rstrip()
                 )
             lines.append((call.answered, f"gateway < upstream  {end_text}", []))
+    for post in posts:
+        lines.append((post.arrived, "gateway > inbox", _body(post.text.encode())))
+        if post.answered is not None:
+            lines.append((post.answered, f"gateway < inbox     {post.status}", []))
     if not lines:
         return "nothing was sent"
     lines.sort(key=lambda line: line[0])
@@ -117,6 +137,12 @@ def trace(exchanges: Iterable[Exchange], calls: Iterable[UpstreamCall]) -> str:
         text.append(f"{(when - zero) * 1000:+9.1f} ms  {head}")
         text.extend(f"{'':34}{line}" for line in body if line)
     return "\n".join(text)
+
+
+def _received(call: UpstreamCall) -> str:
+    """How much of each the upstream received: `25 tokens, 1 images`."""
+    counts = {"tokens": call.context, "images": call.images, "videos": call.videos}
+    return ", ".join(f"{len(items)} {name}" for name, items in counts.items() if items is not None)
 
 
 def curl(exchange: Exchange) -> str:

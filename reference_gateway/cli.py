@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "--media",
         choices=(*MEDIA, "none"),
         default="none",
-        help="references: images and videos reach the engine as URLs",
+        help="references: images and videos reach the engine (sglang) as URLs",
     )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(

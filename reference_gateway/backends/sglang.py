@@ -114,7 +114,7 @@ def _media(media: Media) -> dict[str, Any]:
 
 def _video(item: Any) -> Any:
     """What is said of a video beside its URL is for the engine's preprocessing."""
-    if isinstance(item, tuple):
+    if isinstance(item, tuple | list):  # a list where it was read from JSON
         url, said = item
         return {"url": url, "preprocess_kwargs": said}
     return item

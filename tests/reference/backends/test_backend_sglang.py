@@ -114,11 +114,17 @@ def test_key_and_sampling_are_sent():
 
 
 def test_media_are_sent_beside_the_ids():
-    media = Media(images=("http://h/a.png", {"format": "processor_output"}), videos=("v", ("w", {"fps": 2})))
+    media = Media(
+        images=("http://h/a.png", {"format": "processor_output"}), videos=("v", ("w", {"fps": 2}), ["x", {"fps": 3}])
+    )
     found, body, _ = ask(generated(prompt_token_ids=[1, 9, 9, 9, 2, 3]), media=media)
     assert found.ids == [7, 8], "the engine writes an image as more ids than one"
     assert body["image_data"] == ["http://h/a.png", {"format": "processor_output"}]
-    assert body["video_data"] == ["v", {"url": "w", "preprocess_kwargs": {"fps": 2}}]
+    assert body["video_data"] == [
+        "v",
+        {"url": "w", "preprocess_kwargs": {"fps": 2}},
+        {"url": "x", "preprocess_kwargs": {"fps": 3}},
+    ]
     assert "return_prompt_token_ids" not in body
 
 
