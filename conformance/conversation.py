@@ -57,9 +57,9 @@ class Conversation:
         """The user says `content`, whatever comes of it."""
         return self.session.chat(*self.messages, *new(content), **self.fields)
 
-    def start(self, content: Said) -> Pending:
+    def start(self, content: Said, **fields: Any) -> Pending:
         """The same as `ask`, in the background."""
-        return self.session.start(*self.messages, *new(content), **self.fields)
+        return self.session.start(*self.messages, *new(content), **{**self.fields, **fields})
 
     def dial(self, content: Said, **fields: Any) -> RawConnection:
         """The same as `ask`, on a connection that the check may hang up."""

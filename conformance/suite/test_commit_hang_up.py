@@ -80,9 +80,9 @@ def test_hang_up_on_a_streamed_turn(sessions, upstream, answered):
 
 
 @pytest.mark.requirement(id="COMMIT-017")
-def test_turn_in_flight_is_in_no_trajectory(session, upstream):
+def test_turn_in_flight_is_in_no_trajectory(session, upstream, streamed):
     """A turn in flight is not part of the trajectories that are read while it runs."""
-    talk = Conversation(session, upstream)
+    talk = Conversation(session, upstream, stream=streamed)
     first = upstream.holds("Hello")
     pending = talk.start("Hi")
     talk.reach_upstream(1)

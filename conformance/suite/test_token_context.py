@@ -63,10 +63,11 @@ def test_user_message_is_put_behind_a_generation_as_rendered(session, upstream, 
 
 
 @pytest.mark.requirement(id="TOKEN-013")
-def test_tool_message_is_put_behind_a_generation_as_rendered(session, upstream):
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_tool_message_is_put_behind_a_generation_as_rendered(session, upstream, finish):
     """What the gateway puts between a tool call and the next generation after one tool message is what the chat
     template renders there."""
-    upstream.says(tool_calls=[CALL])
+    upstream.says(tool_calls=[CALL], finish=finish)
     upstream.says("Sunny")
     called = session.chat("Look it up", tools=[SEARCH]).message
     conversation = [user("Look it up"), called, *results(called, "It is sunny.")]

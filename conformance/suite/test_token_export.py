@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.conversation import Conversation
 from conformance.expect import expect
 from conformance.outcome import NotApplicable
 from conformance.session import Trajectories, assistant, function, results, system, user
@@ -13,22 +14,27 @@ SEARCH = function("search", query={"type": "string"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}
 
 
+def three_turns(session, upstream, stream):
+    """A conversation of three turns with a system prompt."""
+    talk = Conversation(session, upstream, stream=stream).as_if(system("Be brief."))
+    talk.turn("Hi", "One")
+    talk.turn("And then?", "Two apples")
+    talk.turn("And after that?", "Three more")
+
+
 @pytest.mark.requirement(id="TOKEN-001")
-def test_mask_has_one_bit_for_each_response_id(session, upstream):
+def test_mask_has_one_bit_for_each_response_id(session, upstream, streamed):
     """`response_mask` has one entry for each of `response_ids`, and each entry is 0 or 1."""
-    upstream.says("Hello")
-    upstream.says("Fine")
-    answer = session.chat("Hi").message
-    session.chat("Hi", answer, "How are you?")
+    three_turns(session, upstream, streamed)
 
     expect(session.trajectories()).have_masks()
 
 
 @pytest.mark.requirement(id="TOKEN-002")
-def test_single_turn_exports_the_sampled_ids(session, upstream):
+def test_single_turn_exports_the_sampled_ids(session, upstream, streamed):
     """`response_ids` of a single turn are the ids that the upstream sampled, the end-of-turn id included."""
     upstream.says("Hello, how can I help?")
-    session.chat("Hi")
+    session.chat("Hi", stream=streamed)
 
     expect(session.trajectories()).have_responses(upstream)
 
@@ -45,50 +51,41 @@ def test_odd_ids_are_exported_as_sampled(session, upstream, sampled):
 
 
 @pytest.mark.requirement(id="TOKEN-004")
-def test_single_turn_has_mask_one_throughout(session, upstream):
+def test_single_turn_has_mask_one_throughout(session, upstream, streamed):
     """The mask of a single turn is 1 throughout."""
     upstream.says("Hello, how can I help?")
-    session.chat("Hi")
+    session.chat("Hi", stream=streamed)
 
     expect(session.trajectories()).have_full_masks()
 
 
 @pytest.mark.requirement(id="TOKEN-005")
-def test_mask_covers_exactly_the_sampled_ids(session, upstream):
+def test_mask_covers_exactly_the_sampled_ids(session, upstream, streamed):
     """In a conversation of several turns mask 1 covers exactly the sampled ids, and mask 0 all that the gateway put
     between them."""
-    upstream.says("One")
-    upstream.says("Two apples")
-    upstream.says("Three more")
-    conversation = [user("Hi")]
-    for question in ("And then?", "And after that?"):
-        conversation += [session.chat(*conversation).message, user(question)]
-    session.chat(*conversation)
+    three_turns(session, upstream, streamed)
 
     expect(session.trajectories()).are_verbatim(upstream).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-006")
-def test_prompt_and_response_before_a_generation_are_its_context(session, upstream):
+def test_prompt_and_response_before_a_generation_are_its_context(session, upstream, streamed):
     """For each generation, `prompt_ids` followed by the `response_ids` before it is the context that the upstream
     received."""
-    upstream.says("Hello")
-    upstream.says("Fine")
-    answer = session.chat(system("Be brief."), "Hi").message
-    session.chat(system("Be brief."), "Hi", answer, "How are you?")
+    three_turns(session, upstream, streamed)
 
     expect(session.trajectories()).have_true_context(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-007")
-def test_each_generation_is_trainable_once(session, upstream):
+def test_each_generation_is_trainable_once(session, upstream, streamed):
     """Over all trajectories of a session, the ids with mask 1 are the answered generations, each exactly once."""
     for text in ("A fork", "Left it is", "Right it is", "Elsewhere"):
         upstream.says(text)
-    fork = session.chat("Where?").message
-    session.chat("Where?", fork, "Left")
-    session.chat("Where?", fork, "Right")
-    session.chat("Something else")
+    fork = session.chat("Where?", stream=streamed).message
+    session.chat("Where?", fork, "Left", stream=streamed)
+    session.chat("Where?", fork, "Right", stream=streamed)
+    session.chat("Something else", stream=streamed)
 
     expect(session.trajectories()).conserve(upstream)
 
@@ -103,12 +100,12 @@ def test_length_stop_gets_no_end_of_turn(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="TOKEN-009")
-def test_calls_are_exported_in_the_order_of_their_answers(session, upstream):
+def test_calls_are_exported_in_the_order_of_their_answers(session, upstream, streamed):
     """A gateway with one trajectory a call exports the calls of a session in the order in which they were answered."""
     texts = ("Red", "Green", "Blue", "White")
     for text in texts:
         upstream.says(text)
-        session.chat(f"A colour other than {text}")
+        session.chat(f"A colour other than {text}", stream=streamed)
 
     expect(session.trajectories()).have_responses(upstream)
 

@@ -31,9 +31,9 @@ def _around_turns(gateway: Sabotage, attempt: Attempt) -> None:
         return attempt(lambda: original(self, turn), self, turn)
 
 
-def streaming(gateway: Sabotage) -> ContextVar[bool]:
-    """Whether the request that is being served asked for a stream."""
-    streamed: ContextVar[bool] = ContextVar("streamed", default=False)
+def streaming(gateway: Sabotage) -> ContextVar[bool | None]:
+    """Whether the chat completion that is being served is streamed; None where it is another request."""
+    streamed: ContextVar[bool | None] = ContextVar("streamed", default=None)
 
     @gateway.wrap(openai_chat, "parse")
     def parse(original: Any, *args: Any) -> Any:
@@ -277,7 +277,7 @@ def hang_up_leaves_the_session_locked(gateway: Sabotage) -> None:
         try:
             return await run()
         except asyncio.CancelledError:
-            if not streamed.get():
+            if streamed.get() is False:
                 locked.add(session)
             raise
 
@@ -312,10 +312,12 @@ def _records_half_when_cancelled(gateway: Sabotage, stream: bool) -> None:
 
 @mutant("COMMIT-017")
 def turn_in_flight_is_exported(gateway: Sabotage) -> None:
-    """The context of a turn stands among the trajectories before its generation is there."""
-    plans, in_flight = _plans(gateway), set()
+    """The context of a stream stands among the trajectories before its generation is there, until they are final."""
+    streamed, plans, in_flight = streaming(gateway), _plans(gateway), set()
 
     async def attempt(run: Any, session: Session, turn: Turn) -> Any:
+        if not streamed.get():
+            return await run()
         in_flight.add(session)
         try:
             return await run()
@@ -323,6 +325,11 @@ def turn_in_flight_is_exported(gateway: Sabotage) -> None:
             in_flight.discard(session)
 
     _around_turns(gateway, attempt)
+
+    @gateway.wrap(Session, "finalize")
+    def finalize(original: Any, self: Session) -> list[Trajectory]:
+        in_flight.discard(self)
+        return list(original(self))
 
     @gateway.wrap(Session, "trajectories")
     def trajectories(original: Any, self: Session) -> list[Trajectory]:

@@ -59,7 +59,7 @@ def broken_off_answer_counts_as_cut_for_length(gateway: Sabotage) -> None:
         try:
             return await original(self, *args)
         except BackendFailed as error:
-            if not streamed.get() and isinstance(error.__cause__, aiohttp.ClientPayloadError):
+            if streamed.get() is False and isinstance(error.__cause__, aiohttp.ClientPayloadError):
                 return 200, b'{"choices": [{"token_ids": [], "finish_reason": "length"}]}'
             raise
 
@@ -74,7 +74,7 @@ def reset_connection_is_the_caller_s_fault(gateway: Sabotage) -> None:
         try:
             return await original(self, *args)
         except BackendFailed as error:
-            if not streamed.get() and isinstance(error.__cause__, aiohttp.ClientConnectionError):
+            if streamed.get() is False and isinstance(error.__cause__, aiohttp.ClientConnectionError):
                 raise BackendRefused(str(error)) from error
             raise
 

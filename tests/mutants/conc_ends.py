@@ -17,14 +17,14 @@ from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 
 
-def _let_late_turns_pass(gateway: Sabotage, phase: Phase, streamed: ContextVar[bool] | None = None) -> None:
+def _let_late_turns_pass(gateway: Sabotage, phase: Phase, streamed: ContextVar[bool | None] | None = None) -> None:
     """A turn that was in flight when its session came into this phase goes on as if nothing had happened. `streamed`:
     only where this is set."""
     planned: ContextVar[bool] = ContextVar("planned", default=False)
 
     @gateway.wrap(Session, "_plan")
     def plan(original: Any, self: Session, *args: Any) -> Any:
-        planned.set(streamed is None or streamed.get())
+        planned.set(streamed is None or bool(streamed.get()))
         return original(self, *args)
 
     @gateway.wrap(Session, "_require_active")

@@ -32,14 +32,19 @@ def encoding(
     return install
 
 
-def appending(sabotage: Sabotage, *roles: str) -> Callable[[Callable[[TemplateCodec, Ids], Ids]], None]:
-    """Decorator: change the ids that are put behind a generation for new messages of these roles."""
+def appending(
+    sabotage: Sabotage, *roles: str, cut: bool = False
+) -> Callable[[Callable[[TemplateCodec, Ids], Ids]], None]:
+    """Decorator: change the ids that are put behind a generation for new messages of these roles. `cut`: only where it
+    did not end by itself."""
 
     def install(change: Callable[[TemplateCodec, Ids], Ids]) -> None:
         @sabotage.wrap(TemplateCodec, "encode_suffix")
         def changed(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any) -> Ids | None:
             ids: Ids | None = original(codec, history, suffix, *rest)
             if ids is None or [message["role"] for message in suffix] != list(roles):
+                return ids
+            if cut and rest[-1] in codec.vocabulary.control_ids:
                 return ids
             return change(codec, ids)
 
@@ -110,6 +115,15 @@ def tools_are_unwrapped(sabotage: Sabotage) -> None:
         return encode([tool["function"] for tool in tools])
 
 
+@mutant("TOKEN-012")
+def end_of_a_cut_turn_is_lost_before_user(sabotage: Sabotage) -> None:
+    """The end-of-turn token, where it was not sampled, is not put there either."""
+
+    @appending(sabotage, "user", cut=True)
+    def lost(codec: TemplateCodec, ids: Ids) -> Ids:
+        return ids[1:]
+
+
 @mutant("TOKEN-012", bugs=(1, 21))
 def separator_before_user_is_lost(sabotage: Sabotage) -> None:
     """The line break behind the end-of-turn token is neither sampled nor put there."""
@@ -126,6 +140,15 @@ def generation_prompt_is_doubled(sabotage: Sabotage) -> None:
     @appending(sabotage, "user")
     def doubled(codec: TemplateCodec, ids: Ids) -> Ids:
         return ids + generation_prompt(codec)
+
+
+@mutant("TOKEN-013", bugs=(21,))
+def end_of_a_cut_turn_is_lost_before_tool(sabotage: Sabotage) -> None:
+    """The end-of-turn token that was not sampled is lost at the boundary from assistant to tool."""
+
+    @appending(sabotage, "tool", cut=True)
+    def lost(codec: TemplateCodec, ids: Ids) -> Ids:
+        return ids[1:]
 
 
 @mutant("TOKEN-013", bugs=(21,))

@@ -12,6 +12,7 @@ from reference_gateway.session import identity, session
 from reference_gateway.session.session import Session
 from reference_gateway.session.tree import FRESH, Chain, Tree
 from reference_gateway.wire import openai_chat, openai_messages
+from tests.mutants.chat_wire import on_this_wire
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 
@@ -190,7 +191,7 @@ def comparing_the_request(sabotage: Sabotage, *fields: str) -> None:
 
     @sabotage.wrap(identity, "_canonical")
     def compare(original: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
-        return [*original(message, *args, **kwargs), message.get("asked")]
+        return [*original(message, *args, **kwargs), message.get("asked") or None]
 
 
 @mutant("TOKEN-023")
@@ -202,16 +203,19 @@ def model_is_compared(sabotage: Sabotage) -> None:
 @mutant("TOKEN-023")
 def sampling_is_compared(sabotage: Sabotage) -> None:
     """Other sampling values make another conversation."""
-    comparing_the_request(sabotage, "temperature", "top_p", "max_tokens")
+    comparing_the_request(sabotage, "temperature", "top_p")
 
 
 @mutant("TOKEN-024", bugs=(27,))
 def system_message_is_not_compared(sabotage: Sabotage) -> None:
-    """A conversation goes on under another system prompt."""
+    """A chat goes on under another system prompt."""
+    chat = on_this_wire(sabotage)
 
     @sabotage.wrap(identity, "_canonical")
     def without_system(original: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
-        return ["system"] if message["role"] == "system" else original(message, *args, **kwargs)
+        if chat.get() and message["role"] == "system":
+            return ["system"]
+        return original(message, *args, **kwargs)
 
 
 @mutant(

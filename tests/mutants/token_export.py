@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -34,6 +36,36 @@ def single_turn(exported: list[Trajectory]) -> list[Trajectory]:
     return [each for each in exported if len(exported) == 1 and 0 not in each.response_mask]
 
 
+def exporting_streams(sabotage: Sabotage) -> Callable[[Callable[[Session, list[Trajectory]], None]], None]:
+    """Decorator: change what a session exports that has streamed each of its chat completions."""
+    only_streamed = streaming_sessions(sabotage)
+
+    def install(change: Callable[[Session, list[Trajectory]], None]) -> None:
+        @exporting(sabotage)
+        def changed(session: Session, exported: list[Trajectory]) -> None:
+            if only_streamed(session):
+                change(session, exported)
+
+    return install
+
+
+def streaming_sessions(sabotage: Sabotage) -> Callable[[Session], bool]:
+    """Whether a session has streamed each of its chat completions, and had no other turns."""
+    streamed, turns = streaming(sabotage), defaultdict[Session, set[bool]](set)
+
+    @sabotage.wrap(Session, "run")
+    def run(original: Any, session: Session, turn: Any) -> Any:
+        turns[session].add(bool(streamed.get()))
+        return original(session, turn)
+
+    return lambda session: turns[session] == {True}
+
+
+def later_turns(mask: list[int]) -> list[int]:
+    """Where the generations of the third turn and those after it begin."""
+    return starts(mask)[1:]
+
+
 def starts(mask: list[int]) -> list[int]:
     """Where the generations behind a gap begin."""
     return [place for place, (before, one) in enumerate(pairwise(mask), 1) if one and not before]
@@ -51,12 +83,12 @@ def end_of_turn(session: Session) -> int:
 
 @mutant("TOKEN-001", bugs=(24,))
 def mask_is_longer_than_the_ids(sabotage: Sabotage) -> None:
-    """The mask gets an entry for the separator between two turns, and the ids do not."""
+    """From the third turn of a stream on, the mask gets an entry for the separator, and the ids do not."""
 
-    @exporting(sabotage)
+    @exporting_streams(sabotage)
     def lengthen(session: Session, exported: list[Trajectory]) -> None:
         for each in exported:
-            each.response_mask += [0] * len(starts(each.response_mask))
+            each.response_mask += [0] * len(later_turns(each.response_mask))
 
 
 @mutant("TOKEN-001")
@@ -71,9 +103,9 @@ def mask_numbers_the_sources(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-002", bugs=(36, 60))
 def end_of_turn_is_stripped(sabotage: Sabotage) -> None:
-    """The end-of-turn id of the last turn is taken for padding."""
+    """The end-of-turn id of a turn that was streamed is taken for padding."""
 
-    @exporting(sabotage)
+    @exporting_streams(sabotage)
     def strip(session: Session, exported: list[Trajectory]) -> None:
         for each in single_turn(exported):
             if each.response_ids[-1:] == [end_of_turn(session)]:
@@ -118,9 +150,9 @@ def broken_bytes_are_left_out(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-004", bugs=(49,))
 def mask_of_a_single_turn_is_zero(sabotage: Sabotage) -> None:
-    """A session of one turn has nothing to train on."""
+    """A session of one turn, which was streamed, has nothing to train on."""
 
-    @exporting(sabotage)
+    @exporting_streams(sabotage)
     def clear(session: Session, exported: list[Trajectory]) -> None:
         for each in single_turn(exported):
             each.response_mask = [0] * len(each.response_mask)
@@ -138,12 +170,12 @@ def mask_of_a_single_turn_ends_early(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-005", bugs=(24,))
 def mask_takes_in_the_generation_prompt(sabotage: Sabotage) -> None:
-    """From the third turn on an off-by-one adds up, and the generation prompt counts as sampled."""
+    """From the third turn of a stream on an off-by-one adds up, and the generation prompt counts as sampled."""
 
-    @exporting(sabotage)
+    @exporting_streams(sabotage)
     def widen(session: Session, exported: list[Trajectory]) -> None:
         for each in exported:
-            for place in starts(each.response_mask)[1:]:
+            for place in later_turns(each.response_mask):
                 each.response_mask[place - 1] = 1
 
 
@@ -154,19 +186,20 @@ def mask_forgets_later_turns(sabotage: Sabotage) -> None:
     @exporting(sabotage)
     def forget(session: Session, exported: list[Trajectory]) -> None:
         for each in exported:
-            for place in starts(each.response_mask)[1:]:
+            for place in later_turns(each.response_mask):
                 each.response_mask[place:] = [0] * len(each.response_mask[place:])
 
 
 @mutant("TOKEN-006", bugs=(51, 52))
 def prompt_is_recorded_without_generation_prompt(sabotage: Sabotage) -> None:
-    """What is recorded is rendered a second time, and that render has no generation prompt."""
+    """The prompt of a long stream is rendered again for the record, and that render has no generation prompt."""
 
-    @exporting(sabotage)
+    @exporting_streams(sabotage)
     def shorten(session: Session, exported: list[Trajectory]) -> None:
         codec = codec_of(session)
         for each in exported:
-            del each.prompt_ids[-len(codec.vocabulary.encode(codec.seams.generation_prompt)) :]
+            if later_turns(each.response_mask):
+                del each.prompt_ids[-len(codec.vocabulary.encode(codec.seams.generation_prompt)) :]
 
 
 @mutant("TOKEN-006", also=("SPLIT-028",), bugs=(50,))
@@ -183,12 +216,19 @@ def gap_is_recorded_without_separator(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-007", bugs=(44,))
 def shared_turn_is_trained_in_each_branch(sabotage: Sabotage) -> None:
-    """A turn that two branches share has mask 1 in both."""
+    """A turn that two branches share has mask 1 in both, where it was streamed."""
+    only_streamed = streaming_sessions(sabotage)
+    exported: ContextVar[bool] = ContextVar("exported", default=False)
+
+    @sabotage.wrap(Session, "trajectories")
+    def trajectories(original: Any, session: Session) -> Any:
+        exported.set(only_streamed(session))
+        return original(session)
 
     @sabotage.wrap(Chain, "split")
     def own_all(original: Any, chain: Chain) -> Any:
         shared, own = original(chain)
-        return [], shared + own
+        return ([], shared + own) if exported.get() else (shared, own)
 
 
 @mutant(
@@ -227,7 +267,7 @@ def end_of_turn_is_added_after_length(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-009")
 def calls_are_exported_newest_first(sabotage: Sabotage) -> None:
-    """A gateway with one trajectory a call reads them back in the order of its index, newest first."""
+    """A gateway with one trajectory a call reads those of streams in the order of its index, newest first."""
 
     @sabotage.rewrite
     def declare_calls(answer: Answer) -> None:
@@ -236,13 +276,13 @@ def calls_are_exported_newest_first(sabotage: Sabotage) -> None:
             body["options"] = {"trajectory": "call"}
             answer.json = body
 
-    @exporting(sabotage)
+    @exporting_streams(sabotage)
     def turn_round(session: Session, exported: list[Trajectory]) -> None:
         exported.reverse()
 
 
 def of_streamed_sessions(sabotage: Sabotage) -> Callable[[Callable[[Any], None]], None]:
-    """Decorator: change each exported trajectory of the sessions that did nothing but stream."""
+    """Decorator: change the only exported trajectory of each session that did nothing but stream."""
     streamed: set[str] = set()
     plain: set[str] = set()
 
@@ -257,7 +297,8 @@ def of_streamed_sessions(sabotage: Sabotage) -> Callable[[Callable[[Any], None]]
             elif session_id in streamed - plain and answer.path.endswith(("/trajectories", "/finalize")):
                 body = answer.json
                 for trajectory in body.get("trajectories", []):
-                    change(trajectory)
+                    if len(body["trajectories"]) == 1:
+                        change(trajectory)
                 answer.json = body
 
     return install
@@ -265,21 +306,24 @@ def of_streamed_sessions(sabotage: Sabotage) -> Callable[[Callable[[Any], None]]
 
 @mutant("TOKEN-028", bugs=(56, 58))
 def streams_lose_the_last_id(sabotage: Sabotage) -> None:
-    """The ids of a stream are collected from its chunks, and the last chunk carries none."""
+    """The ids of a second turn are collected from the chunks of its stream, and the last chunk carries none."""
 
     @of_streamed_sessions(sabotage)
     def lose(trajectory: Any) -> None:
+        if len(starts(trajectory["response_mask"])) != 1:
+            return
         for field in ("response_ids", "response_mask"):
             del trajectory[field][-1:]
 
 
 @mutant("TOKEN-028", bugs=(58,))
 def streams_have_another_mask(sabotage: Sabotage) -> None:
-    """A streamed turn is recorded by a path of its own, which marks nothing as sampled."""
+    """A second streamed turn is recorded by a path of its own, which marks nothing as sampled."""
 
     @of_streamed_sessions(sabotage)
     def clear(trajectory: Any) -> None:
-        trajectory["response_mask"] = [0] * len(trajectory["response_mask"])
+        if len(starts(trajectory["response_mask"])) == 1:
+            trajectory["response_mask"] = [0] * len(trajectory["response_mask"])
 
 
 @mutant("TOKEN-029", bugs=(39, 60))

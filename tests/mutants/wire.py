@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from reference_gateway import responses
-from reference_gateway.wire import anthropic_messages, invocations, openai_chat, openai_responses, responses_items
+from reference_gateway.wire import (
+    anthropic_messages,
+    invocations,
+    openai_chat,
+    openai_messages,
+    openai_responses,
+    responses_items,
+)
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope
 
@@ -371,10 +378,10 @@ def head_at_the_route_of_messages_fails(gateway: Sabotage) -> None:
     fails_a_probe(gateway, MESSAGES, "HEAD")
 
 
-@mutant("WIRE-023", also=("WIRE-024",))
-def response_is_made_by_put(gateway: Sabotage) -> None:
-    """PUT makes a response, too."""
-    takes_any_method(gateway, RESPONSES, "PUT")
+@mutant("WIRE-023")
+def response_is_made_by_patch(gateway: Sabotage) -> None:
+    """PATCH makes a response, too."""
+    takes_any_method(gateway, RESPONSES, "PATCH")
 
 
 @mutant("WIRE-024")
@@ -391,3 +398,14 @@ def unknown_routes_of_responses_are_the_frameworks(gateway: Sabotage) -> None:
 def head_at_the_route_of_invocations_fails(gateway: Sabotage) -> None:
     """A client that asks whether there is a server gets an internal error."""
     fails_a_probe(gateway, INVOCATIONS, "HEAD")
+
+
+@mutant("WIRE-026")
+def unknown_parts_are_left_out(gateway: Sabotage) -> None:
+    """Of a message's parts those of an unknown type are left out."""
+
+    @gateway.wrap(openai_messages, "_content")
+    def content(original: Any, found: Any, *rest: Any) -> Any:
+        if isinstance(found, list):
+            found = [part for part in found if not isinstance(part, dict) or part.get("type") != "hologram"]
+        return original(found, *rest)

@@ -1,0 +1,49 @@
+"""What the list of mutants claims, before any of them is run: each requirement is broken by one, and by one alone.
+
+Whether the claims are true is what `tox -e mutants` finds out.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.requirements import Catalogue
+from tests.mutants.registry import MUTANTS, SWEEPS, load_all
+
+NEVER_ALONE: dict[str, str] = {}
+"""Requirement -> why whatever breaks it breaks another one as well."""
+
+load_all()
+CHECKED = {one.id: one for one in Catalogue.load().requirements.values() if not one.excluded}
+AREAS = sorted({one.partition("-")[0] for one in CHECKED})
+ALONE = {mutant.kills for mutant in MUTANTS.values() if not mutant.also}
+
+
+def of(area: str) -> set[str]:
+    return {one for one in CHECKED if one.startswith(f"{area}-")}
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_each_requirement_has_a_mutant(area: str) -> None:
+    missing = of(area) - {mutant.kills for mutant in MUTANTS.values()}
+    assert not missing, f"no mutant breaks {sorted(missing)}: write one in tests/mutants/{area.lower()}*.py"
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_each_requirement_has_a_mutant_that_only_it_kills(area: str) -> None:
+    shared = of(area) - ALONE - NEVER_ALONE.keys()
+    assert not shared, (
+        f"each mutant of {sorted(shared)} names others in `also`: narrow one, or judge less in the others"
+    )
+
+
+def test_what_is_never_alone_is_so() -> None:
+    stale = {one for one in NEVER_ALONE if one in ALONE or one not in CHECKED}
+    assert not stale, f"NEVER_ALONE has stale entries: {sorted(stale)}"
+
+
+def test_mutants_name_requirements_that_are_checked() -> None:
+    named = {one for mutant in MUTANTS.values() for one in (mutant.kills, *mutant.also)} | SWEEPS
+    assert not named - CHECKED.keys(), "mutants name what is not in the catalogue, or has no check"
+    itself = [mutant.name for mutant in MUTANTS.values() if mutant.kills in mutant.also]
+    assert not itself, "mutants name what they kill among the others"
