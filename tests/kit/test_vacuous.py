@@ -1,8 +1,8 @@
 """A gateway that does nothing passes nothing.
 
 Whatever it declares, it is held against: the controls say that it does not serve what is right, and no check passes
-without them (`test_nothing_is_passed_by...`). That is shown for each such gateway on each profile here, and for whole
-runs of the suite in `tox -e mutants`, where the gateway that has one session for all is judged, too.
+without them. That is shown for each such gateway on each profile here, and for whole runs of the suite by
+`tox -e vacuous`. One that has one session for all serves what is asked of one, and fails where there are two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from conformance.outcome import Outcome
 from conformance.requirements import Catalogue
 from conformance.target import Target, connect
 from conformance.upstream.client import Upstream
-from tests.kit.vacuous import WAYS, Recording, vacuous
+from tests.kit.vacuous import WAYS, Recording, one_session, vacuous
 from tests.mutants.harness import Verdicts, run_suite, serving
 from tests.mutants.sabotage import Sabotage
 
@@ -90,6 +90,20 @@ def test_nothing_is_passed_by_what_refuses_everything(
     assert len(verdicts.failed) > 40
     [text, *_] = [each for texts in verdicts.texts.values() for each in texts if "refused what is right, too" in each]
     assert "the control: a chat request with nothing wrong in it" in text
+
+
+APART = {"CONC-010", "LIFE-019", "LIFE-022", "LIFE-027"}
+"""Requirements that say that sessions have nothing in common."""
+
+
+def test_one_session_for_all_serves_no_others(shared_upstream: Upstream, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        sabotage = Sabotage(monkeypatch)
+        sabotage.middleware(one_session)
+        with serving(shared_upstream, sabotage) as url:
+            verdicts = run_suite(url, shared_upstream, tmp_path, "--gateway-only", ",".join(APART), "--tb=no")
+    assert verdicts.failed == APART
+    assert verdicts.broken == set()
 
 
 QUICK = ("--gateway-timeout-scale", "0.02", "--tb=no")

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.mutants.sabotage import Answer
+from tests.mutants.sabotage import Answer, App, Scope
 
 JSON = "application/json"
 
@@ -107,6 +107,30 @@ class Recording:
 
 def _request(method: str, path: str, body: bytes) -> tuple[str, str, bytes]:
     return method, re.sub(r"^/sessions/[^/]+", "", path), re.sub(rb"#k\d+#", b"", body)
+
+
+def one_session(app: App) -> App:
+    """A gateway that creates sessions and has one: whichever is addressed, the oldest that is open is meant."""
+    open_ids: list[str] = []
+
+    async def merged(scope: Scope, receive: Any, send: Any) -> None:
+        found = re.fullmatch(r"/sessions/([^/]+)(/.*)?", scope.get("path", ""))
+        rest = found[2] or "" if found else ""
+        if found and open_ids and found[1] in open_ids:
+            path = f"/sessions/{open_ids[0]}{rest}"
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+
+        async def told(message: Any) -> None:
+            if scope.get("path") == "/sessions" and message["type"] == "http.response.body":
+                created = json.loads(message["body"]).get("session_id")
+                open_ids.extend([created] if created else [])
+            await send(message)
+
+        await app(scope, receive, told)
+        if rest in ("/finalize", "/abort"):
+            open_ids.clear()
+
+    return merged
 
 
 class _Server(ThreadingHTTPServer):
