@@ -75,6 +75,7 @@ def failure_text(
     exchanges: Sequence[Exchange],
     calls: Sequence[UpstreamCall],
     rerun: str,
+    posts: Sequence[UpstreamPost] = (),
 ) -> str:
     """Everything that a gateway's author needs, on one screen: what was demanded, all that is wrong, the exchange on
     both sides, how to repeat it, and where to look first."""
@@ -89,7 +90,7 @@ def failure_text(
         lines.extend(_labelled("expected", violation.expected))
         lines.extend(_labelled("actual", violation.actual))
     lines += ["", "trace:"]
-    lines.extend(f"  {line}" for line in trace(exchanges, calls).splitlines())
+    lines.extend(f"  {line}" for line in trace(exchanges, calls, posts).splitlines())
     if exchanges:
         lines += ["", "reproduce:", f"  {curl(_telling(exchanges))}"]
     lines += ["", "rerun:", f"  {rerun}"]

@@ -93,7 +93,8 @@ def _explain(
     target = item.stash.get(TARGET, None)
     exchanges = target.recorder.exchanges if target else []
     calls = target.upstream.calls if target else []
-    report.longrepr = failure_text(requirement, error, exchanges, calls, run.rerun(requirement.id))
+    posts = target.upstream.posts if target else []
+    report.longrepr = failure_text(requirement, error, exchanges, calls, run.rerun(requirement.id), posts)
     if isinstance(error, ConformanceFailure):
         found = [{"where": v.where, "expected": v.expected, "actual": v.actual} for v in error.violations]
         _tell(item, report, "violations", json.dumps(found, ensure_ascii=False))

@@ -219,7 +219,7 @@ class Engine:
         post, answering = conversation.inbox.arrive(body)
         conversation.announce()
         await conversation.until(lambda: answering.released)
-        post.status = answering.status
+        post.status, post.answered = answering.status, time.monotonic()
         conversation.announce()
         return post.status
 

@@ -17,11 +17,13 @@ PATH = "/inbox"
 
 @dataclass(slots=True)
 class Post:
-    """One post. `index` counts those of one nonce from 0; `status` is how it was answered, None while it is held."""
+    """One post. `index` counts those of one nonce from 0; `status` is how it was answered, None while it is held.
+    `arrived` and `answered` are seconds, as in `ledger.Call`."""
 
     index: int
     body: dict[str, Any]
     status: int | None = None
+    arrived: float
 
     @property
     def text(self) -> str:
@@ -63,7 +65,7 @@ class Inbox:
 
     def arrive(self, body: dict[str, Any]) -> tuple[Post, Answering]:
         """Record a post, and take what answers it."""
-        post = Post(len(self.posts), body)
+        post = Post(len(self.posts), body, time.monotonic())
         self.posts.append(post)
         for answering in self.answers:
             if answering.times and (answering.when is None or answering.when in post.text):

@@ -29,6 +29,8 @@ def test_posts_are_kept_in_their_order_by_nonce(scripted: Upstream) -> None:
 
     assert [(each.index, each.body, each.status) for each in scripted.posts] == [(0, first, 200), (1, second, 200)]
     assert [each.index for each in scripted.wait_for_posts(1, when="é")] == [0]
+    times = [time for each in scripted.posts for time in (each.arrived, each.answered)]
+    assert times == sorted(times), "so that a trace tells what came of what"
 
 
 def test_what_belongs_to_no_open_test_is_refused(scripted: Upstream, caller: Caller) -> None:
