@@ -11,7 +11,7 @@ from conformance.failure import ConformanceFailure
 from conformance.gateway import NotObservable
 from conformance.oracles import Violation
 from conformance.requirements import Requirement
-from conformance.transcript import Exchange, UpstreamCall, curl, trace
+from conformance.transcript import Exchange, UpstreamCall, UpstreamPost, curl, trace
 
 
 class Outcome(StrEnum):

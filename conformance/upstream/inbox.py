@@ -7,6 +7,7 @@ mean. A post belongs to the test whose nonce stands anywhere in it.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -22,8 +23,9 @@ class Post:
 
     index: int
     body: dict[str, Any]
-    status: int | None = None
     arrived: float
+    status: int | None = None
+    answered: float | None = None
 
     @property
     def text(self) -> str:
