@@ -131,3 +131,16 @@ def test_refused_invocations_leave_nothing(sessions, upstream):
     """Invocations that are refused for one field leave nothing: the conversation goes on, and the session exports what
     it does, as without them."""
     expect_refusals_leave_nothing(INVOCATIONS, sessions, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-026")
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_unknown_part_of_a_chat_message_is_refused(session, upstream, role):
+    """A content part of a chat message of a type that does not exist is refused, never left out."""
+    upstream.says("Hello")
+    hologram = {"type": "hologram", "hologram": {"url": "data:,hi"}}
+    content = [{"type": "text", "text": "See this."}, hologram]
+
+    reply = session.chat("Hi", {"role": role, "content": content}, "What is it?")
+
+    expect(reply).is_refused()

@@ -10,6 +10,14 @@ from typing import Any
 
 from conformance.upstream.dialect import BadRequest
 
+PARTS = frozenset(
+    [
+        *("text", "input_text", "output_text", "refusal", "thinking"),
+        *("image_url", "input_image", "video_url", "audio_url", "input_audio"),
+    ]
+)
+"""The types of content parts that the route takes."""
+
 
 def checked_messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The request's messages, each with a role, a content that is text, parts or null, and well-formed tool calls."""
@@ -51,6 +59,10 @@ def _check_message(message: Mapping[str, Any], where: str) -> None:
         raise BadRequest(f"{where}.role must be a non-empty string, not {role!r}")
     if content is not None and not isinstance(content, str | list):
         raise BadRequest(f"{where}.content must be a string, a list of parts or null, not {content!r}")
+    for number, part in enumerate(content if isinstance(content, list) else ()):
+        kind = part.get("type", "text") if isinstance(part, dict) else "text" if isinstance(part, str) else None
+        if kind not in PARTS:
+            raise BadRequest(f"{where}.content[{number}] must be a part of a known type, not {part!r}")
     if calls is not None and not isinstance(calls, list):
         raise BadRequest(f"{where}.tool_calls must be a list, not {calls!r}")
     for number, call in enumerate(calls or ()):

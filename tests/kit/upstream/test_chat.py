@@ -182,6 +182,10 @@ def test_a_conversation_with_a_tool_result_reaches_the_same_script(scripted: Ups
         ({"messages": ["hi"]}, "messages must be"),
         ({"messages": [{}]}, "messages[0].role must be a non-empty string"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content must be"),
+        (
+            {"messages": [{"role": "user", "content": ["a", {"type": "smell"}]}]},
+            "messages[0].content[1] must be a part",
+        ),
         ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages[0].tool_calls must be a list"),
         ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0] must be an object"),
         ({"messages": [{"role": "user", "content": "a"}], "tool_choice": "some"}, "tool_choice must be"),
