@@ -81,6 +81,14 @@ def calls_made(upstream: Upstream, count: int = 1) -> list[Call]:
     return calls
 
 
+def last_call(upstream: Upstream) -> Call:
+    """The last call that the upstream received; a failure when it received none."""
+    calls = upstream.calls
+    if not calls:
+        _hold([Violation("upstream", "a call", "none")])
+    return calls[-1]
+
+
 class ValueExpectation:
     def __init__(self, actual: Any) -> None:
         self.actual = actual

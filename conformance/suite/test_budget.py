@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.conversation import Conversation
-from conformance.expect import REFUSED, expect
+from conformance.expect import REFUSED, calls_made, expect
 from conformance.lengths import context_length, last_call, open_with_room
 from conformance.session import ControlRefused
 
@@ -137,7 +137,7 @@ def test_all_behind_the_prompt_counts_for_the_response(sessions, upstream):
     talk.turn("Hi", "Hello, how can I help?")
     talk.turn("Tell me more.", "About what?")
 
-    first, second = upstream.calls
+    first, second = calls_made(upstream, 2)
     expect(second.max_tokens).equals(100 - (len(second.context) - len(first.context)), "max_tokens of the second call")
 
 

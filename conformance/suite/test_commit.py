@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.conversation import Conversation
-from conformance.expect import REFUSED, expect
+from conformance.expect import REFUSED, expect, last_call
 from conformance.outcome import NotTested
 
 MALFORMED = (
@@ -50,7 +50,7 @@ def test_dropped_message_of_a_failed_turn_is_gone(session, upstream):
     talk.fails("Forget the zebra.")
     talk.turn("How are you?", "Fine")
 
-    expect(upstream.calls[-1].text).lacks("zebra", "the context of the next turn")
+    expect(last_call(upstream).text).lacks("zebra", "the context of the next turn")
     expect(session.trajectories()).leave_out(upstream.tokenizer, "zebra")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.conversation import Conversation
 from conformance.expect import expect
 from conformance.session import Pending
 
@@ -60,7 +61,7 @@ def test_retry_waits_for_its_first_attempt(sessions, upstream, headers):
     session.handle  # noqa: B018 - opened here, so that both attempts share it
     answer = upstream.holds(FIRST)
     first = Pending(lambda: ask(session, KEY if headers is KEY else None), session.time_left)
-    upstream.wait_for_calls(1, session.time_left)
+    Conversation(session, upstream).reach_upstream(1)
     again = Pending(lambda: ask(session, headers), session.time_left)
     other.trajectories()
     upstream.says(SECOND)

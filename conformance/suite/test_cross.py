@@ -13,7 +13,7 @@ from conformance import refusals
 from conformance.anthropic import as_tool
 from conformance.checks import require_capability
 from conformance.conversation import Conversation
-from conformance.expect import expect
+from conformance.expect import expect, last_call
 from conformance.gateway import Capability
 from conformance.invocations import keys
 from conformance.responses import call, flat, item, output
@@ -146,7 +146,7 @@ def test_session_id_of_a_user_in_two_sessions(sessions, upstream):
 
     other.invoke("What was it?", "talk", keys=ALICE)
 
-    expect(upstream.calls[-1].text).lacks("herring", "what the model sees in the other session")
+    expect(last_call(upstream).text).lacks("herring", "what the model sees in the other session")
 
 
 @pytest.mark.requirement(id="CROSS-006")

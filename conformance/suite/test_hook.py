@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, REFUSED, expect, fail
+from conformance.expect import FAILED, REFUSED, calls_made, expect, fail, last_call
 from conformance.invocations import as_declared
 from conformance.oracles import invocations
 
@@ -21,7 +21,7 @@ def test_run_hook_replaces_the_message(session, upstream, streamed):
 
     session.invoke("What is silver?", stream=streamed, demo={"input": other(upstream)})
 
-    seen = upstream.calls[-1].text if upstream.calls else "no call"
+    seen = last_call(upstream).text if upstream.calls else "no call"
     expect(seen).contains("And what is grey?", "what the model sees").lacks("silver", "what the model sees")
 
 
@@ -32,7 +32,7 @@ def test_run_hook_is_waited_for(session, upstream, streamed):
 
     session.invoke("What is silver?", stream=streamed, demo={"later": True, "input": other(upstream)})
 
-    seen = upstream.calls[-1].text if upstream.calls else "no call"
+    seen = last_call(upstream).text if upstream.calls else "no call"
     expect(seen).contains("And what is grey?", "what the model sees")
 
 
@@ -68,7 +68,7 @@ def test_run_hook_replaces_the_conversation(session, upstream):
 
     session.invoke("And what is grey?", "elsewhere", demo={"session_id": "talk"})
 
-    expect(upstream.calls[-1].text).contains("A herring", "what the model sees")
+    expect(last_call(upstream).text).contains("A herring", "what the model sees")
 
 
 @pytest.mark.requirement(id="HOOK-006")
@@ -78,9 +78,9 @@ def test_options_of_the_run_hook_reach_the_upstream(session, upstream):
 
     session.invoke("What is silver?", demo={"options": {"temperature": 0.25, "max_tokens": 77}})
 
-    sampling = upstream.calls[-1].sampling if upstream.calls else {}
-    expect(sampling.get("temperature")).equals(0.25, "temperature")
-    expect(upstream.calls[-1].max_tokens).equals(77, "max_tokens")
+    call = last_call(upstream)
+    expect(call.sampling.get("temperature")).equals(0.25, "temperature")
+    expect(call.max_tokens).equals(77, "max_tokens")
 
 
 @pytest.mark.requirement(id="HOOK-007")
@@ -94,9 +94,9 @@ def test_run_hook_disables_the_conversation(session, upstream):
 
     session.invoke("And what is golden?", "talk")
 
-    _, alone, after = [call.text for call in [*upstream.calls, *upstream.calls][:3]]
-    expect(alone).lacks("silver", "what the model sees without the conversation")
-    expect(after).lacks("grey", "what the model sees of the conversation afterwards")
+    _, alone, after = calls_made(upstream, 3)
+    expect(alone.text).lacks("silver", "what the model sees without the conversation")
+    expect(after.text).lacks("grey", "what the model sees of the conversation afterwards")
 
 
 @pytest.mark.requirement(id="HOOK-008")
@@ -138,9 +138,9 @@ def test_run_hook_that_changes_nothing_is_without_effect(sessions, upstream):
     upstream.says("A herring")
     sessions.open().invoke("What is silver?", demo={})
 
-    plain, hooked = [(call.context, call.sampling) for call in (upstream.calls[0], upstream.calls[-1])]
-    expect(hooked[0]).equals(plain[0], "the context with a hook that changes nothing")
-    expect(hooked[1]).equals(plain[1], "the sampling parameters with a hook that changes nothing")
+    plain, hooked = calls_made(upstream, 2)
+    expect(hooked.context).equals(plain.context, "the context with a hook that changes nothing")
+    expect(hooked.sampling).equals(plain.sampling, "the sampling parameters with a hook that changes nothing")
 
 
 @pytest.mark.requirement(id="HOOK-011")

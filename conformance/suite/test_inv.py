@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, REFUSED, expect, fail, together
+from conformance.expect import FAILED, REFUSED, expect, fail, last_call, together
 from conformance.invocations import as_declared
 from conformance.oracles import invocations
 from conformance.session import ABSENT
@@ -220,7 +220,7 @@ def test_message_of_white_space_reaches_the_model(session, upstream):
     reply = session.invoke(" \t \n ", "talk", first=False)
 
     expect(reply).status(200)
-    expect(upstream.calls[-1].text).contains(" \t \n ", "what the model sees")
+    expect(last_call(upstream).text).contains(" \t \n ", "what the model sees")
 
 
 @pytest.mark.requirement(id="INV-019")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.conversation import Conversation
-from conformance.expect import expect, fail
+from conformance.expect import expect, fail, last_call
 from conformance.session import ABSENT
 from conformance.upstream.ledger import ABORTED
 
@@ -19,7 +19,7 @@ def test_invocations_of_one_session_id_are_a_conversation(session, upstream):
 
     session.invoke("And what is grey?", "talk")
 
-    seen = upstream.calls[-1].text
+    seen = last_call(upstream).text
     expect(seen).contains("What is silver?", "what the model sees")
     expect(seen).contains("A herring", "what the model sees")
 
@@ -35,7 +35,7 @@ def test_invocation_without_session_id_begins_anew(session, upstream, session_id
 
     session.invoke("And what is grey?", session_id)
 
-    expect(upstream.calls[-1].text).lacks("silver", "what the model sees")
+    expect(last_call(upstream).text).lacks("silver", "what the model sees")
 
 
 @pytest.mark.requirement(id="INV-022")
@@ -48,7 +48,7 @@ def test_invocations_of_other_session_ids_are_apart(session, upstream, other):
 
     session.invoke("And what is grey?", other)
 
-    expect(upstream.calls[-1].text).lacks("silver", "what the model sees")
+    expect(last_call(upstream).text).lacks("silver", "what the model sees")
 
 
 @pytest.mark.requirement(id="INV-023")
@@ -62,7 +62,7 @@ def test_failed_invocation_leaves_its_conversation(session, upstream, streamed):
 
     session.invoke("And what is grey?", "talk")
 
-    expect(upstream.calls[-1].text).lacks("golden", "what the model sees")
+    expect(last_call(upstream).text).lacks("golden", "what the model sees")
 
 
 @pytest.mark.requirement(id="INV-024")
@@ -102,7 +102,7 @@ def test_streamed_turn_is_kept_when_its_stream_ends(session, upstream):
 
     session.invoke("And what is grey?", "talk")
 
-    expect(upstream.calls[-1].text).contains("A herring", "what the model sees")
+    expect(last_call(upstream).text).contains("A herring", "what the model sees")
 
 
 @pytest.mark.requirement(id="INV-042")
@@ -123,7 +123,7 @@ def test_hang_up_on_an_invocation(session, upstream, stream):
     reply = session.invoke("And what is grey?", "talk")
 
     expect(reply.text).equals("A cod", "response")
-    seen = upstream.calls[-1].text
+    seen = last_call(upstream).text
     expect("golden" in seen).equals("A carp" in seen, "whether the answer stands with its question")
 
 
@@ -155,7 +155,7 @@ def test_overlapping_invocations_are_one_conversation(session, upstream):
 
     session.invoke("And what is golden?", "talk")
 
-    seen = upstream.calls[-1].text
+    seen = last_call(upstream).text
     expect(seen).contains("What is silver?", "what the model sees")
     expect(seen).contains("And what is grey?", "what the model sees")
 

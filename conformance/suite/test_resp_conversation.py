@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from conformance.conversation import Conversation
 from conformance.expect import expect
 from conformance.exported import context
 from conformance.responses import flat, item, types
@@ -142,7 +143,7 @@ def test_overlapping_responses_of_a_conversation_lose_nothing(sessions, upstream
     session, other = sessions.open(), sessions.open()
     conversation = session.converse()
     first = session.begin(session.response_body("first", conversation=conversation), path="/responses")
-    upstream.wait_for_calls(1, session.time_left)
+    Conversation(session, upstream).reach_upstream(1)
     body = json.dumps(session.response_body("second", conversation=conversation)).encode()
     second = session.connect().begin("/responses", content_length=str(len(body))).write(body)
     # These begin when the second request is there, and go all the way: a gateway that lets it pass has done so by then.

@@ -10,6 +10,7 @@ from conformance.exported import context
 from conformance.responses import flat, item, results_of
 from conformance.session import assistant, function, results, system, tool, tool_call, user
 from conformance.spelling import respelled
+from conformance.wire import at
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
 SEARCH = flat(FUNCTION)
@@ -166,13 +167,13 @@ def test_conversation_goes_on_over_another_wire(session, upstream, begins):
     upstream.says("Sunny")
     if begins == "chat":
         called = session.chat("Hi", tools=[FUNCTION]).message
-        [call] = called["tool_calls"]
-        issued = {"type": "function_call", "call_id": call["id"], **call["function"]}
-        given = [item("user", "Hi"), item("assistant", called["content"]), issued]
-        answer = [{"type": "function_call_output", "call_id": call["id"], "output": "sun"}]
+        call = at(called, "tool_calls", 0, kind=dict)
+        issued = {"type": "function_call", "call_id": at(call, "id"), **at(call, "function", kind=dict)}
+        given = [item("user", "Hi"), item("assistant", called.get("content")), issued]
+        answer = [{"type": "function_call_output", "call_id": at(call, "id"), "output": "sun"}]
         session.respond([*given, *answer], tools=[SEARCH])
     else:
-        [_, issued] = session.respond("Hi", tools=[SEARCH]).output
+        issued = at(session.respond("Hi", tools=[SEARCH]).output, 1, kind=dict)
         call = tool_call(issued.get("name"), issued.get("arguments"), issued.get("call_id"))
         called = assistant("I will look.", tool_calls=[call])
         session.chat("Hi", called, *results(called, "sun"), tools=[FUNCTION])

@@ -166,7 +166,7 @@ def test_rewrite_under_a_turn_in_flight_gives_up_nothing(session, upstream):
     talk = two_turns(session, upstream)
     hold = upstream.holds("Later", when="Really?")
     later = talk.start("Really?")
-    upstream.wait_for_calls(3)
+    talk.reach_upstream(3)
     talk.back().turn("That was wrong.", "Sorry")
     hold.release()
     later.reply()
