@@ -5,14 +5,17 @@ Knows that wire's bodies and the two headers that say for whom a request is made
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation, invocations
-from conformance.wire import Reply, at
+from conformance.wire import ABSENT, Reply, at
 
 if TYPE_CHECKING:
+    from conformance.gateway import Handle
     from conformance.target import Target
 
 USER_HEADER = "x-agent-user-isolation-key"
@@ -52,6 +55,55 @@ class InvocationReply(Reply):
             raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
         if self.is_stream and self.failure is not None:
             raise ConformanceFailure([Violation("stream", "an answer", f"the error {describe(self.failure)}")])
+
+
+class OverInvocations:
+    """What a session sends over the Invocations wire. `handle`, `send_to` and the nonce are the session's."""
+
+    if TYPE_CHECKING:
+        _nonce: str
+        send_to: Callable[..., Reply]
+
+        @property
+        def handle(self) -> Handle: ...
+
+    @property
+    def invocations_path(self) -> str:
+        """Where the session takes invocations, below its base URL."""
+        return self.invocations_url.removeprefix(self.handle.base_url)
+
+    @property
+    def invocations_url(self) -> str:
+        """Where the session takes invocations."""
+        return self.handle.invocations_url or f"{self.handle.base_url}/invocations"
+
+    def invoke(
+        self,
+        message: Any,
+        session_id: Any = ABSENT,
+        *,
+        stream: bool = False,
+        keys: Mapping[str, str] = MappingProxyType({}),
+        first: bool = True,
+        **fields: Any,
+    ) -> InvocationReply:
+        """Send an invocation and return whatever came back. `keys` are isolation headers. A message that is not the
+        `first` of its conversation is sent as it is, without the nonce."""
+        return self.send_invocation(self.invocation(message, session_id, stream=stream, first=first, **fields), keys)
+
+    def invocation(
+        self, message: Any, session_id: Any = ABSENT, *, stream: bool = False, first: bool = True, **fields: Any
+    ) -> dict[str, Any]:
+        """The body of the request that `invoke` sends."""
+        body = {"message": f"{self._nonce} {message}" if first and message and isinstance(message, str) else message}
+        body |= {"session_id": session_id, **({"stream": True} if stream else {}), **fields}
+        return {name: value for name, value in body.items() if value is not ABSENT}
+
+    def send_invocation(
+        self, body: Any = None, keys: Mapping[str, str] = MappingProxyType({}), *, under: str = "", **how: Any
+    ) -> InvocationReply:
+        """Send any request to where the session takes invocations, or to a path `under` it."""
+        return InvocationReply(self.send_to(self.invocations_url + under, body, headers=keys, **how).exchange)
 
 
 def as_declared(reply: InvocationReply, target: Target) -> InvocationReply:

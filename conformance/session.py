@@ -24,7 +24,7 @@ import httpx
 from conformance.anthropic import VERSION, MessageReply
 from conformance.failure import ConformanceFailure
 from conformance.gateway import Driver, Handle, NotObservable, Refused, Trajectory
-from conformance.invocations import InvocationReply
+from conformance.invocations import OverInvocations
 from conformance.oracles import Violation
 from conformance.outcome import NotTested
 from conformance.rawwire import RawConnection
@@ -90,7 +90,7 @@ class Superseded:
     tokens: int
 
 
-class Session(OverResponses):
+class Session(OverResponses, OverInvocations):
     """One session of the gateway under test."""
 
     def __init__(
@@ -219,39 +219,6 @@ class Session(OverResponses):
         """What an Anthropic client is pointed at; it adds `/v1/messages`."""
         return self.handle.anthropic_base_url or self.handle.base_url.removesuffix("/v1")
 
-    @property
-    def invocations_url(self) -> str:
-        """Where the session takes invocations."""
-        return self.handle.invocations_url or f"{self.handle.base_url}/invocations"
-
-    def invoke(
-        self,
-        message: Any,
-        session_id: Any = ABSENT,
-        *,
-        stream: bool = False,
-        keys: Mapping[str, str] = MappingProxyType({}),
-        first: bool = True,
-        **fields: Any,
-    ) -> InvocationReply:
-        """Send an invocation and return whatever came back. `keys` are isolation headers. A message that is not the
-        `first` of its conversation is sent as it is, without the nonce."""
-        return self.send_invocation(self.invocation(message, session_id, stream=stream, first=first, **fields), keys)
-
-    def invocation(
-        self, message: Any, session_id: Any = ABSENT, *, stream: bool = False, first: bool = True, **fields: Any
-    ) -> dict[str, Any]:
-        """The body of the request that `invoke` sends."""
-        body = {"message": f"{self._nonce} {message}" if first and message and isinstance(message, str) else message}
-        body |= {"session_id": session_id, **({"stream": True} if stream else {}), **fields}
-        return {name: value for name, value in body.items() if value is not ABSENT}
-
-    def send_invocation(
-        self, body: Any = None, keys: Mapping[str, str] = MappingProxyType({}), *, under: str = "", **how: Any
-    ) -> InvocationReply:
-        """Send any request to where the session takes invocations, or to a path `under` it."""
-        return InvocationReply(self.send_to(self.invocations_url + under, body, headers=keys, **how).exchange)
-
     def start_invocation(self, message: Any, session_id: Any = ABSENT, **how: Any) -> Pending:
         """The same as `invoke`, in the background."""
         self.handle  # noqa: B018 - opened here, so that two pending requests share one session
@@ -264,11 +231,6 @@ class Session(OverResponses):
         content = json.dumps(self.invocation(message, session_id, **fields)).encode()
         head = {name.replace("-", "_"): value for name, value in keys.items()}
         return self.connect().begin(self.invocations_path, content_length=str(len(content)), **head).write(content)
-
-    @property
-    def invocations_path(self) -> str:
-        """The same below its base URL."""
-        return self.invocations_url.removeprefix(self.handle.base_url)
 
     def connect(self, url: str | None = None) -> RawConnection:
         """A connection to the session's base URL, or to this one, for exchanges that no HTTP client would make."""
