@@ -134,7 +134,8 @@ class TaskRunner:
 
     def state(self, handle: str) -> TaskState | None:
         """None for a task that was never scheduled, or is forgotten."""
-        return TaskState.PENDING if handle in self._running else self._ended.get(handle)
+        ended = self._ended.get(handle)
+        return TaskState.PENDING if ended is None and handle in self._running else ended
 
     async def shutdown(self, grace: float = 5.0) -> None:
         """Give the tasks `grace` seconds to end, and cancel the rest; with a store they are taken up again later."""
@@ -150,8 +151,13 @@ class TaskRunner:
     def _begin(self, task: Task) -> None:
         running = asyncio.create_task(self._run(task))
         self._running[task.handle] = running
+        running.add_done_callback(lambda done: self._gone(task, cancelled=done.cancelled()))
+
+    def _gone(self, task: Task, *, cancelled: bool) -> None:
+        del self._running[task.handle]
         # A task that is cancelled before it has begun never comes to an end of its own.
-        running.add_done_callback(lambda done: self._remember(task, TaskState.CANCELLED) if done.cancelled() else None)
+        if cancelled and task.handle not in self._ended:
+            self._remember(task, TaskState.CANCELLED)
 
     async def _run(self, task: Task) -> None:
         handler = self._handlers[task.name]
@@ -182,7 +188,6 @@ class TaskRunner:
             log.exception("nobody could be told that a task has ended", extra={"task": task.name, "state": state})
 
     def _remember(self, task: Task, state: TaskState) -> None:
-        self._running.pop(task.handle, None)
         self._ended[task.handle] = state
         while len(self._ended) > self._remembered:
             self._ended.popitem(last=False)

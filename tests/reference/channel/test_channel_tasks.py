@@ -63,6 +63,44 @@ def test_a_task_is_tried_until_it_succeeds_or_there_is_no_more_hope(failures, st
     assert handler.calls == calls
 
 
+@pytest.mark.parametrize(("failures", "state"), [(2, "succeeded"), (9, "failed")])
+def test_the_end_of_a_task_is_told_and_waited_for(failures, state):
+    told = []
+
+    async def ended(task: Task, state: TaskState) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        told.append((task.name, task.attempts, state))
+
+    assert asyncio.run(run_one(Flaky(failures), pause=Pauses(), ended=ended)) == state
+    assert told == [("work", min(failures + 1, 5), state)]
+
+
+def test_an_end_that_cannot_be_told_is_logged(caplog):
+    async def ended(task: Task, state: TaskState) -> None:
+        raise OSError("nobody there")
+
+    assert asyncio.run(run_one(Flaky(0), ended=ended)) == "succeeded"
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_task_that_ended_before_the_shutdown_was_told_stays_ended():
+    async def story() -> TaskState | None:
+        reached = asyncio.Event()
+
+        async def ended(task: Task, state: TaskState) -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+        runner = TaskRunner(ended=ended)
+        runner.register("work", Flaky(0))
+        handle = runner.schedule("work", {})
+        await reached.wait()
+        await runner.shutdown(grace=0)
+        return runner.state(handle)
+
+    assert asyncio.run(story()) is TaskState.SUCCEEDED
+
+
 def test_delays_double_up_to_a_minute():
     pauses = Pauses()
     asyncio.run(run_one(Flaky(99), pause=pauses, retrying=Retrying(attempts=9)))
