@@ -17,6 +17,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 from reference_gateway.session.errors import InvalidField, SessionExists, UnknownSession
@@ -150,11 +151,10 @@ class Sessions:
 
     def enforce_cap(self) -> int:
         """Let the sessions over the cap leave memory, where they can come back. Returns how many did."""
-        excess = max(0, len(self._live) - self.cap)
-        candidates = [session for session, _ in zip(self, range(excess), strict=False)]
-        if self.store is None or not candidates:
+        excess = len(self._live) - self.cap
+        if self.store is None or excess <= 0:
             return 0
-        idle = [session for session in candidates if not session.in_flight]
+        idle = [session for session in islice(self._live.values(), excess) if not session.in_flight]
         if not idle:
             log.warning("%d sessions over the cap of %d, all of them mid-turn", excess, self.cap)
         for session in idle:
