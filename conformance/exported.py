@@ -83,7 +83,9 @@ class TokenExpectation:
         size = len(context(upstream, number).context)
         _hold(
             [
-                Violation(f"trajectory {place}, prompt_ids", f"at most the {size} of call {number}", f"{len(each.prompt_ids)}")
+                Violation(
+                    f"trajectory {place}, prompt_ids", f"at most the {size} of call {number}", f"{len(each.prompt_ids)}"
+                )
                 for place, each in enumerate(self._any())
                 if len(each.prompt_ids) > size
             ]

@@ -111,7 +111,7 @@ class Recorder(httpx.BaseTransport):
         exchange.error = (
             f"no answer within {exchange.finished - exchange.started:.1f} s"
             if isinstance(error, httpx.TimeoutException)
-            else f"connection failed: {error or type(error).__name__}"
+            else f"connection failed: {str(error) or type(error).__name__}"
         )
         raise NoAnswer(exchange) from error
 
@@ -191,7 +191,7 @@ class Reply:
         """The body as JSON."""
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConformanceFailure([Violation("body", "JSON", describe(self.body))]) from error
 
     @property

@@ -6,6 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from conformance.failure import describe
+from conformance.oracles.wording import cut, printable
 from conformance.report.document import SCHEMA_VERSION
 
 ORDER = ("error", "failed", "stale", "not_tested", "expected_failure", "not_applicable", "passed")
@@ -15,11 +20,15 @@ def load_report(path: Path) -> dict[str, Any]:
     """Read a report. Raises ValueError with one sentence when the file is not a report of this version."""
     try:
         report = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     version = report.get("schema_version") if isinstance(report, dict) else None
     if version != SCHEMA_VERSION:
-        raise ValueError(f"{path} is not a report of schema version {SCHEMA_VERSION}, but of {version!r}")
+        raise ValueError(f"{path} is not a report of schema version {SCHEMA_VERSION}, but of {describe(version, 40)}")
+    schema = json.loads(Path(__file__).with_name("report.schema.json").read_text("utf-8"))
+    wrong = best_match(Draft202012Validator(schema).iter_errors(report))
+    if wrong is not None:
+        raise ValueError(f"{path} is not a report: {printable(wrong.json_path)}: {cut(printable(wrong.message), 200)}")
     return report  # type: ignore[no-any-return]
 
 

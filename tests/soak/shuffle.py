@@ -1,0 +1,16 @@
+"""A pytest plug-in: all checks in one random order, the same in every worker that is given the same seed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, required=True, metavar="SEED")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    random.Random(config.getoption("--shuffle")).shuffle(items)
