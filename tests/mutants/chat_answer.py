@@ -13,7 +13,7 @@ from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.session import session as session_module
 from reference_gateway.types import Answer as TurnAnswer
 from reference_gateway.wire import openai_chat
-from tests.mutants.chat_wire import on_answer, saying
+from tests.mutants.chat_wire import on_answer, on_this_wire, saying
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -105,11 +105,12 @@ def content_is_normalised(gateway: Sabotage) -> None:
 @mutant("CHAT-008", bugs=(37,))
 def end_of_turn_is_shown(gateway: Sabotage) -> None:
     """Control tokens are kept for the tool parser, and stay where it finds no call."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(TemplateCodec, "decode")
     def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
         message = original(codec, ids, tools)
-        if not tools or "tool_calls" in message:
+        if not tools or "tool_calls" in message or not chat.get():
             return message
         return {**message, "content": codec.vocabulary.decode(ids, keep_control=True)}
 
@@ -139,21 +140,23 @@ def stop_without_an_end_of_turn_is_told_as_length(gateway: Sabotage) -> None:
 @mutant("CHAT-011")
 def length_is_told_as_stop(gateway: Sabotage) -> None:
     """Whatever is no tool call stopped by itself, so that agents take half an answer for a whole one."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(session_module, "_finish_reason")
     def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
         reason = original(stop_reason, message)
-        return "stop" if reason == "length" else reason
+        return "stop" if reason == "length" and chat.get() else reason
 
 
 @mutant("CHAT-012")
 def unknown_reason_is_passed_on(gateway: Sabotage) -> None:
     """The mapping of stop reasons has no default."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(session_module, "_finish_reason")
     def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
         reason = original(stop_reason, message)
-        return stop_reason if reason == "stop" else reason
+        return stop_reason if reason == "stop" and chat.get() else reason
 
 
 @mutant("CHAT-013", also=("CHAT-014", "CHAT-015", "STREAM-015", *PLAIN_SHAPES), bugs=(47,))
@@ -164,17 +167,20 @@ def usage_is_lost(gateway: Sabotage) -> None:
 
 @mutant("CHAT-013")
 def total_leaves_the_prompt_out(gateway: Sabotage) -> None:
-    """`total_tokens` counts what was sampled only."""
+    """`total_tokens` counts what was sampled only, where anything was."""
 
     @gateway.wrap(openai_chat, "_usage")
     def usage(original: Any, answer: TurnAnswer) -> Any:
-        return {**original(answer), "total_tokens": answer.completion_tokens}
+        counted = original(answer)
+        return {**counted, "total_tokens": answer.completion_tokens or counted["total_tokens"]}
 
 
 @mutant("CHAT-014")
 def prompt_is_counted_with_a_bos(gateway: Sabotage) -> None:
     """The prompt is tokenised a second time for the usage, with a token in front that was never sent."""
-    on_answer(gateway, lambda answer: replace(answer, prompt_tokens=answer.prompt_tokens + 1))
+    on_answer(
+        gateway, lambda answer: replace(answer, prompt_tokens=answer.prompt_tokens + bool(answer.completion_tokens))
+    )
 
 
 @mutant("CHAT-014")
@@ -202,7 +208,9 @@ def empty_answer_is_filled(gateway: Sabotage) -> None:
     on_answer(
         gateway,
         lambda answer: (
-            answer if answer.message["content"] or "tool_calls" in answer.message else saying(answer, content=" ")
+            saying(answer, content=" ")
+            if answer.completion_tokens and not answer.message["content"] and "tool_calls" not in answer.message
+            else answer
         ),
     )
 

@@ -13,7 +13,7 @@ from reference_gateway.session import session as session_module
 from reference_gateway.types import Turn
 from reference_gateway.wire import openai_messages
 from reference_gateway.wire.base import RequestRefused
-from tests.mutants.chat_wire import Body, on_answer, on_turn, saying
+from tests.mutants.chat_wire import Body, on_answer, on_this_wire, on_turn, saying
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -21,11 +21,14 @@ ANY_TOOL = {"type": "function", "function": {"name": "any"}}
 
 
 def _on_calls(gateway: Sabotage, change: Any) -> None:
-    """Replace what the parser found: `change(text, rest, calls)` gives the content and the calls."""
+    """Replace what the parser found for a chat completion: `change(text, rest, calls)` gives the content and the
+    calls."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(template, "parse_calls")
     def parse_calls(original: Any, parser: Any, text: str, tools: Any) -> Any:
-        return change(text, *original(parser, text, tools))
+        rest, calls = original(parser, text, tools)
+        return change(text, rest, calls) if chat.get() else (rest, calls)
 
 
 def _arguments(call: Any) -> dict[str, Any]:
@@ -146,11 +149,14 @@ def calls_are_grouped_by_name(gateway: Sabotage) -> None:
 @mutant("CHAT-054")
 def malformed_call_is_dropped(gateway: Sabotage) -> None:
     """A call that cannot be parsed is cut out of the content."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(TemplateCodec, "decode")
     def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
         message = original(codec, ids, tools)
-        return {**message, "content": message["content"].partition("<tool_call>")[0]} if tools else message
+        if not tools or not chat.get():
+            return message
+        return {**message, "content": message["content"].partition("<tool_call>")[0]}
 
 
 @mutant("CHAT-054", also=("TOKEN-029",), bugs=(39,))

@@ -12,6 +12,8 @@ from starlette.types import Receive, Send
 
 from reference_gateway import data_plane
 from reference_gateway.backends import vllm
+from reference_gateway.data_plane import DataPlane
+from reference_gateway.wire import openai_chat
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope
 
@@ -136,13 +138,28 @@ def repeated_key_breaks_the_parser(gateway: Sabotage) -> None:
     crash(gateway, lambda body: body.count(b'"model":') > 1 and b"}{" not in body)
 
 
+def on_chat_route(gateway: Sabotage) -> ContextVar[bool]:
+    """Whether the request that is being served was sent to the chat route, whatever stands in it."""
+    serving: ContextVar[bool] = ContextVar("serving", default=False)
+
+    @gateway.wrap(DataPlane, "_answer")
+    async def answer(original: Any, self: DataPlane, wire: Any, *rest: Any) -> Any:
+        serving.set(wire is openai_chat)
+        return await original(self, wire, *rest)
+
+    return serving
+
+
 @mutant("HTTP-012")
 def body_is_parsed_only_if_labelled_json(gateway: Sabotage) -> None:
     """The framework parses only what is labelled as JSON, and the handler goes on with None."""
+    chat = on_chat_route(gateway)
 
     @gateway.wrap(data_plane, "require_json")
     def require_json(original: Any, content_type: str | None) -> None:
-        if content_type is None or not content_type.startswith("application/json"):
+        if not chat.get():
+            original(content_type)
+        elif content_type is None or not content_type.startswith("application/json"):
             raise AttributeError("'NoneType' object has no attribute 'get'")
 
 
@@ -155,10 +172,12 @@ def numbers_that_are_not_finite_pass(gateway: Sabotage) -> None:
         JSONDecodeError=json.JSONDecodeError,
     )
     gateway.patch(vllm, "orjson", lax)
+    chat = on_chat_route(gateway)
 
     @gateway.wrap(data_plane, "read_object")
     def read_object(original: Any, body: bytes) -> Any:
-        return json.loads(body) if b"NaN" in body or b"Infinity" in body or b"1e999" in body else original(body)
+        odd = b"NaN" in body or b"Infinity" in body or b"1e999" in body
+        return json.loads(body) if odd and chat.get() else original(body)
 
 
 @mutant("HTTP-018")
@@ -176,7 +195,7 @@ def connection_is_closed_after_a_refusal(gateway: Sabotage) -> None:
                 await send(message)
 
             await app(scope, receive, watch)
-            if status == 400:
+            if status == 400 and scope["path"].endswith("/chat/completions"):
                 raise ConnectionAbortedError
 
         return broken
@@ -185,23 +204,25 @@ def connection_is_closed_after_a_refusal(gateway: Sabotage) -> None:
 @mutant("HTTP-019")
 def chunked_body_is_not_read(gateway: Sabotage) -> None:
     """The body is read by its content length, which counts as 0 when it is absent."""
+    chat = on_chat_route(gateway)
 
     @gateway.wrap(data_plane, "read_body")
     async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
         body: bytes = await original(receive, headers, limit)
-        return body[: int(headers.get("content-length", "0"))]
+        return body[: int(headers.get("content-length", "0"))] if chat.get() else body
 
 
 @mutant("HTTP-020")
 def part_of_a_body_is_taken_for_the_whole(gateway: Sabotage) -> None:
     """The reading loop ends when the client is gone, and goes on with the bytes that arrived."""
     cut_short: ContextVar[bool] = ContextVar("cut_short", default=False)
+    chat = on_chat_route(gateway)
 
     @gateway.wrap(data_plane, "read_body")
     async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
         async def listen() -> Any:
             message = await receive()
-            if message["type"] == "http.disconnect":
+            if message["type"] == "http.disconnect" and chat.get():
                 cut_short.set(True)
                 return {"type": "http.request", "body": b"", "more_body": False}
             return message
