@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.second_gateway.sessions import Problem
 
-SAMPLED = ("temperature", "top_p", "top_k", "stop", "max_tokens")
+SAMPLED = ("temperature", "top_p", "top_k", "stop", "max_tokens", "logprobs")
 """What of a request goes to the engine."""
 
 

@@ -26,6 +26,8 @@ class Answered:
     chain: int
     parent: Answered | None
     superseded: bool = False
+    logprobs: list[float] | None = None
+    versions: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -112,7 +114,14 @@ class Model:
 
     # -- what becomes of it
 
-    def commit(self, plan: Plan, sampled: list[int], text: str) -> None:
+    def commit(
+        self,
+        plan: Plan,
+        sampled: list[int],
+        text: str,
+        logprobs: list[float] | None = None,
+        versions: list[int] | None = None,
+    ) -> None:
         self.now += 1
         chain = self.chains[plan.chain] if plan.chain and not self.chains[plan.chain].closed else None
         if chain is None:
@@ -127,6 +136,8 @@ class Model:
                 self.supersede(chain)
         history = (*plan.request, ("assistant", text))
         answer = Answered(plan.request, history, plan.tools, plan.context, sampled, plan.recorded, number, plan.parent)
+        answer.logprobs = logprobs
+        answer.versions = versions or []
         self.answers.append(answer)
         chain.answers.append(answer)
         chain.closed_at = self.now
@@ -162,18 +173,24 @@ def exported(chain: Chain) -> dict[str, Any]:
     first, last = chain.answers[0], chain.answers[-1]
     everything = last.context + last.sampled
     sampled_at = [False] * len(everything)
+    logprobs = [0.0] * len(everything)
     for answer in chain.answers:
         for position in range(len(answer.sampled)):
             sampled_at[len(answer.context) + position] = True
+            logprobs[len(answer.context) + position] = answer.logprobs[position] if answer.logprobs else 0.0
     mask = [int(bit) for bit in sampled_at[len(first.context) :]]
     extra: dict[str, Any] = dict(chain.mark)
+    unknown = any(answer.logprobs is None for answer in chain.answers)
+    versions = [version for answer in chain.answers for version in answer.versions]
+    if versions:
+        extra |= {"min_global_steps": min(versions), "max_global_steps": max(versions)}
     if chain.rollbacks:
         extra |= {"rollback_count": chain.rollbacks, "rollback_dropped_trainable_tokens": chain.dropped}
     return {
         "prompt_ids": everything[: len(first.context)],
         "response_ids": everything[len(first.context) :],
         "response_mask": mask,
-        "response_logprobs": [-0.25 * bit for bit in mask] if first.recorded else None,
+        "response_logprobs": None if unknown else logprobs[len(first.context) :],
         "num_turns": sum(role in ("user", "assistant") for role, _ in last.history) + 1,
         "extra_fields": extra,
     }

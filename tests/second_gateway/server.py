@@ -19,7 +19,7 @@ DECLARED = {
     "capabilities": [
         *("control-plane", "sessions", "session-ids", "session-state", "session-sampling", "session-lengths"),
         *("session-options", "complete", "abort", "reward-info", "trajectories", "token-upstream", "tools"),
-        *("streaming", "anthropic-messages"),
+        *("streaming", "anthropic-messages", "logprobs", "weight-versions"),
     ],
     "options": {
         **{name: values[0] for name, values in OPTIONS.items()},

@@ -24,6 +24,7 @@ OPTIONS = {
     "tool_id_identity": ("compared", "ignored"),
     "reasoning_identity": ("compared", "ignored"),
     "whitespace_identity": ("compared", "ignored"),
+    "logprobs": ("opportunistic", "strict"),
 }
 """What a session can choose; the first value is the declared one."""
 
@@ -66,7 +67,21 @@ class Engine:
             raise Problem(502, f"the engine failed with status {status}, or gave no token ids") from None
         if not isinstance(ids, list) or not all(type(each) is int for each in ids):
             raise Problem(502, "the engine gave no token ids")
-        return {"ids": ids, "finish_reason": choice.get("finish_reason")}
+        said = choice.get("logprobs")
+        return {
+            "ids": ids,
+            "finish_reason": choice.get("finish_reason"),
+            "logprobs": said.get("token_logprobs") if isinstance(said, dict) else None,
+            "versions": versions(document.get("weight_version")),
+        }
+
+
+def versions(given: Any) -> list[int]:
+    """A weight version, or the first and the last of several, as numbers."""
+    try:
+        return [int(each) for each in (given if isinstance(given, list) else [given])]
+    except (TypeError, ValueError):
+        return []
 
 
 def error_message(document: Any) -> str | None:
@@ -111,9 +126,12 @@ class Session:
         limit = sampling.get("max_tokens")
         if limit is not None and (type(limit) is not int or limit < 1):
             raise Problem(400, "max_tokens must be a positive integer")
+        recorded = bool(sampling.pop("logprobs", False))
+        if recorded:
+            sampling["logprobs"] = 1
         with self.lock:
             self.require_active()
-            plan = self._plan(asked)
+            plan = self._plan(asked, recorded and self.options["logprobs"] == "strict")
             room = self.model.remaining(plan)
             if room is not None and room <= 0:
                 self.model.close(plan)
@@ -125,22 +143,33 @@ class Session:
         try:
             generation = self.engine.generate(plan.context, sampling, self.id)
             message = self._message(generation["ids"], asked["tools"])
+            logprobs = self._logprobs(generation, plan)
         finally:
             with self.lock:
                 if plan.chain in self.model.chains:
                     self.model.chains[plan.chain].busy = False
         with self.lock:
             self.require_active()
-            self.model.commit(plan, generation["ids"], identity(message, self.options)[1])
+            said = identity(message, self.options)[1]
+            self.model.commit(plan, generation["ids"], said, logprobs, generation["versions"])
             self.updated = time.time()
         reason = "length" if generation["finish_reason"] in ("length", "max_tokens") else "stop"
         reason = "tool_calls" if message.get("tool_calls") else reason
         return answered(message, reason, len(plan.context), len(generation["ids"]))
 
-    def _plan(self, asked: dict[str, Any]) -> Plan:
+    def _logprobs(self, generation: dict[str, Any], plan: Plan) -> list[float] | None:
+        """Those that the engine gave, one for each id. Where they were asked for and are wrong, nothing is."""
+        given, count = generation["logprobs"], len(generation["ids"])
+        if isinstance(given, list) and len(given) == count and all(isinstance(each, float) for each in given):
+            return given if plan.recorded or self.options["logprobs"] == "opportunistic" else None
+        if plan.recorded:
+            raise Problem(502, f"the engine gave no {count} logprobs for {count} ids")
+        return None
+
+    def _plan(self, asked: dict[str, Any], recorded: bool) -> Plan:
         messages, tools, settings = asked["messages"], asked["tools"], asked["settings"]
         request = tuple(identity(message, self.options) for message in messages)
-        plan = self.model.plan(request, json.dumps(tools, sort_keys=True), False)
+        plan = self.model.plan(request, json.dumps(tools, sort_keys=True), recorded)
         if plan.parent is not None:
             seen, depth = plan.parent.context + plan.parent.sampled, len(plan.parent.history)
             context = self.text.next(seen, messages[:depth], messages[depth:], tools, settings)
@@ -162,7 +191,7 @@ class Session:
 
     def trajectories(self) -> list[dict[str, Any]]:
         with self.lock:
-            told = ("prompt_ids", "response_ids", "response_mask", "num_turns")
+            told = ("prompt_ids", "response_ids", "response_mask", "response_logprobs", "num_turns", "extra_fields")
             return [{**{name: each[name] for name in told}, "reward_info": self.reward} for each in self.model.export()]
 
     def state(self) -> dict[str, Any]:

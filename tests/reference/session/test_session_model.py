@@ -13,10 +13,10 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from session_doubles import Backend, CharCodec, ids, render
-from tests.second_gateway.model import History, Model, Plan
 
 from reference_gateway.session import Session, SessionClosed, Settings
 from reference_gateway.types import Answer, Generation, Message, Tool, Turn
+from tests.second_gateway.model import History, Model, Plan
 
 OWN = 50_000
 """Added to a character's id when the model samples it: ids that no encoding of the text gives."""
@@ -171,7 +171,7 @@ class Conversations(RuleBasedStateMachine):
         answer = running.task.result()
         text = answer.message["content"]
         assert (answer.prompt_tokens, answer.completion_tokens) == (len(running.plan.context), len(step.ids))
-        self.model.commit(running.plan, step.ids, text)
+        self.model.commit(running.plan, step.ids, text, step.logprobs if running.plan.recorded else None)
         self.sampled.update(step.ids)
         self.known.append(((*running.plan.request, ("assistant", text)), running.plan.tools))
 
