@@ -146,11 +146,14 @@ def test_overlapping_invocations_are_one_conversation(session, upstream):
     with the next."""
     held = upstream.holds("A herring", when="silver")
     upstream.says("A cod", when="grey")
-    pending = [session.start_invocation(message, "talk") for message in ("What is silver?", "And what is grey?")]
-    Conversation(session, upstream).reach_upstream(1)
-    held.release()
-    for each in pending:
-        each.reply()
+    with session.dial_invocation("What is silver?", "talk") as one:
+        Conversation(session, upstream).reach_upstream(1)
+        with session.dial_invocation("And what is grey?", "talk") as other:
+            for _ in range(2):
+                session.invoke(ABSENT)  # the gateway has the other one, once it has answered what it is asked next
+            held.release()
+            other.reply()
+        one.reply()
     upstream.says("A carp")
 
     session.invoke("And what is golden?", "talk")
