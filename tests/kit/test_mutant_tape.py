@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -14,10 +14,11 @@ from conformance.upstream.client import Upstream
 from reference_gateway.server import serving as served
 from reference_gateway.session.session import Session
 from reference_gateway.wire import openai_chat
-from tests.mutants import tape
+from tests.mutants import fate, playing
 from tests.mutants.harness import build
+from tests.mutants.playing import Engine
 from tests.mutants.sabotage import App, Sabotage
-from tests.mutants.tape import Engine, Recorder, Tape
+from tests.mutants.tape import Recorder, Tape
 
 Play = Callable[[Callable[[Sabotage], Any]], bool]
 
@@ -25,10 +26,14 @@ Play = Callable[[Callable[[Sabotage], Any]], bool]
 @pytest.fixture(scope="module")
 def recorded(shared_upstream: Upstream) -> Tape:
     """Two turns of a session, and what it exports."""
-    tape.install()
+    fate.install()
     recorder = Recorder()
     logging.disable()
-    with recorder.engine(), served(recorder.around(build(shared_upstream)[1])) as url, httpx.Client() as http:
+    with (
+        recorder.engine(),
+        served(cast(Any, recorder.around(build(shared_upstream)[1]))) as url,
+        httpx.Client() as http,
+    ):
         shared_upstream.begin()
         recorder.begin("turns")
         session = http.post(f"{url}/sessions", json={}).json()
@@ -46,7 +51,7 @@ def recorded(shared_upstream: Upstream) -> Tape:
 
 
 @pytest.fixture
-def same(recorded: Tape, shared_upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
+def same(recorded: Tape, shared_upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Play:
     """Is the tape the same for a gateway with this sabotage?"""
 
     def play(break_it: Callable[[Sabotage], Any]) -> bool:
@@ -56,7 +61,7 @@ def same(recorded: Tape, shared_upstream: Upstream, monkeypatch: pytest.MonkeyPa
         async def main() -> bool:
             gateway, app = build(shared_upstream, sabotage)
             async with gateway.router.lifespan_context(gateway):
-                return await recorded.same(app, engine, bool(sabotage.rewrites))
+                return await playing.same(recorded, app, engine, bool(sabotage.rewrites))
 
         with engine.playing():
             return asyncio.run(main())

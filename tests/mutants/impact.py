@@ -27,9 +27,10 @@ import pytest
 
 import reference_gateway
 from reference_gateway.types import Codec
+from tests.mutants.playing import Engine, same
 from tests.mutants.registry import Mutant
 from tests.mutants.sabotage import Answer, App, Sabotage
-from tests.mutants.tape import Engine, Recorder
+from tests.mutants.tape import Recorder
 
 PACKAGE = str(Path(reference_gateway.__file__).parent)
 BELOW = ("reference_gateway.server", "uvicorn")
@@ -68,7 +69,7 @@ class Baseline:
         return self.recorder.around(app)
 
     def unwatch(self) -> None:
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
 
     def settle(self) -> None:
         """Once all was recorded: find the checks whose tape cannot be relied on."""
@@ -131,7 +132,7 @@ class Baseline:
                 return {
                     name
                     for name in tapes
-                    if name in names and not await tapes[name].same(app, engine, bool(sabotage and sabotage.rewrites))
+                    if name in names and not await same(tapes[name], app, engine, bool(sabotage and sabotage.rewrites))
                 }
 
         logging.disable()

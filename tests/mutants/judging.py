@@ -32,7 +32,7 @@ from conformance.run import RUN, Run
 from conformance.target import Target, connect
 from conformance.upstream.client import Upstream
 from reference_gateway.server import serving as served
-from tests.mutants import tape
+from tests.mutants import fate
 from tests.mutants.harness import Verdicts, build, run_suite
 from tests.mutants.impact import Baseline, name_of
 from tests.mutants.registry import MUTANTS, Mutant
@@ -105,7 +105,7 @@ class Judging:
 
     def run(self, folder: Path, *arguments: str) -> None:
         """Judge the unharmed gateway, and if it passes, the mutants."""
-        tape.install()
+        fate.install()
         logging.disable()  # a log line asks for the time as well
         with self._gateway:
             self._gateway.callback(logging.disable, logging.NOTSET)

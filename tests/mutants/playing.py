@@ -1,0 +1,225 @@
+"""Plays a tape to another gateway, in this thread and without a socket.
+
+The requests come in as they came, the engine answers as it did. A gateway that gives every answer and makes every call
+just as on the tape is one that the check cannot tell from the unharmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+
+from tests.mutants.fate import FATE, Fate
+from tests.mutants.sabotage import App, Message
+from tests.mutants.tape import Answered, Asked, Call, Called, Came, Event, HungUp, Request, Returned, Tape, asked
+
+PATIENCE = 0.5
+"""Seconds that a tape may take. One that stands still that long is not the same."""
+
+
+async def same(tape: Tape, app: App, engine: Engine, whole_bodies: bool = False) -> bool:
+    """Does this gateway do what is on the tape? `whole_bodies`: in whatever pieces it sends an answer."""
+    return await _Playing(tape, app, engine, whole_bodies).same()
+
+
+class Engine:
+    """Stands in for the engine while tapes are played: each call waits until the tape answers it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Asked, asyncio.Future[Call]]] = []
+        self.moved: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        engine = self
+        ask = aiohttp.ClientSession._request
+
+        async def answer(_: Any, method: str, url: Any, **fields: Any) -> Any:
+            future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+            engine.calls.append((asked(method, url, fields), future))
+            engine.moved()
+            try:
+                call = await future
+            finally:
+                engine.moved()
+            if call.error is not None and not call.status:
+                raise call.error
+            return _Response(call)
+
+        aiohttp.ClientSession._request = answer  # type: ignore[assignment, method-assign]
+        try:
+            yield
+        finally:
+            aiohttp.ClientSession._request = ask  # type: ignore[method-assign]
+
+
+class _Response:
+    """The little of an HTTP client's answer that the gateway uses."""
+
+    def __init__(self, call: Call) -> None:
+        self.status = call.status
+        self._call = call
+
+    async def read(self) -> bytes:
+        if self._call.error is not None:
+            raise self._call.error
+        return self._call.body
+
+    @property
+    async def content(self) -> Any:
+        for line in (await self.read()).splitlines(keepends=True):
+            yield line
+
+    async def __aenter__(self) -> _Response:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def wait_for_close(self) -> None:
+        """Called by the HTTP client."""
+
+
+class _Playing:
+    """One tape and one gateway."""
+
+    def __init__(self, tape: Tape, app: App, engine: Engine, whole_bodies: bool) -> None:
+        self._tape, self._app, self._engine, self._whole = tape, app, engine, whole_bodies
+        self._fate = Fate(tape.name, tape.began)
+        self._moved = asyncio.Event()
+        self._ours: dict[Request, Request] = {}
+        self._tasks: dict[Request, asyncio.Task[None]] = {}
+        self._gone: dict[Request, asyncio.Event] = {}
+        self._futures: dict[Call, asyncio.Future[Call]] = {}
+
+    async def same(self) -> bool:
+        self._engine.calls.clear()
+        self._engine.moved = self._moved.set
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for event in self._tape.events:
+                    if not await self._happens(event):
+                        return False
+                for request in self._tasks:
+                    if request.ended and not await self._ends(self._ours[request]):
+                        return False
+        except TimeoutError:
+            return False
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._engine.calls:
+            return False
+        return all(not theirs.ended or theirs.ended == self._ours[theirs].ended for theirs in self._tasks)
+
+    async def _happens(self, event: Event) -> bool:
+        match event:
+            case Came(request):
+                self._come(request)
+                if len(self._busy) > 1:
+                    await self._settle()
+                return True
+            case Answered(request):
+                ours = self._ours[request]
+                return await self._until(lambda: ours.answered) and self._alike(request, ours)
+            case HungUp(request):
+                self._gone[request].set()
+                await self._settle()
+                return True
+            case Called(call):
+                return await self._until(lambda: self._take(call))
+            case Returned(call):
+                future = self._futures[call]
+                if call.cancelled:
+                    return await self._until(future.cancelled)
+                if not future.done():
+                    future.set_result(call)
+                if len(self._busy) > 1:
+                    await self._settle()
+                return True
+
+    @property
+    def _busy(self) -> list[Request]:
+        return [ours for ours in self._ours.values() if not ours.ended]
+
+    def _come(self, request: Request) -> None:
+        ours = self._ours[request] = Request(dict(request.scope))
+        gone = self._gone[request] = asyncio.Event()
+        waiting = iter(list(request.received))
+
+        async def receive() -> Message:
+            for message in waiting:
+                ours.received.append(message)
+                return message
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            ours.sent.append(message)
+            self._moved.set()
+
+        async def run() -> None:
+            FATE.set(self._fate)
+            try:
+                await self._app(dict(request.scope), receive, send)
+                ours.ended = "returned"
+            except BaseException as error:
+                ours.ended = type(error).__name__
+            finally:
+                self._moved.set()
+
+        self._tasks[request] = asyncio.get_running_loop().create_task(run())
+
+    def _take(self, call: Call) -> bool:
+        for place, (sent, future) in enumerate(self._engine.calls):
+            if sent == call.sent:
+                self._futures[call] = future
+                del self._engine.calls[place]
+                return True
+        return False
+
+    async def _until(self, happened: Callable[[], bool]) -> bool:
+        while not happened():
+            busy = len(self._busy)
+            if busy <= (1 if self._engine.calls else 0):
+                return False  # whoever could do it is done, or waits for an answer that is not on the tape
+            self._moved.clear()
+            await self._moved.wait()
+        return True
+
+    async def _ends(self, ours: Request) -> bool:
+        return await self._until(lambda: bool(ours.ended))
+
+    async def _settle(self) -> None:
+        """Let every request go as far as it gets by itself."""
+        for _ in range(20):
+            await _pass()
+
+    def _alike(self, theirs: Request, ours: Request) -> bool:
+        if not self._whole:
+            return theirs.sent == ours.sent
+        return (_head(theirs), _body(theirs)) == (_head(ours), _body(ours))
+
+
+class _Pass:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def _pass() -> None:
+    """One turn of the loop for everybody else."""
+    await _Pass()
+
+
+def _head(request: Request) -> tuple[int, list[tuple[bytes, bytes]]]:
+    start = request.sent[0]
+    return start["status"], list(start["headers"])
+
+
+def _body(request: Request) -> bytes:
+    return b"".join(message.get("body", b"") for message in request.sent[1:])
