@@ -43,11 +43,11 @@ def test_temperature_0_reaches_the_upstream(session, upstream):
 
 
 @pytest.mark.requirement(id="CHAT-031")
-def test_max_tokens_reaches_the_upstream(session, upstream):
+def test_max_tokens_reaches_the_upstream(session, upstream, streamed):
     """`max_tokens` of the request reaches the upstream as the limit of the generation."""
     upstream.says("Hello")
 
-    session.chat("Hi", max_tokens=7)
+    session.chat("Hi", max_tokens=7, stream=streamed)
 
     [call] = calls_made(upstream)
     expect(call.max_tokens).equals(7, "the limit of the generation at the upstream")

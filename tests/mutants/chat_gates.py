@@ -94,7 +94,7 @@ def one_tool_is_taken_for_a_list(gateway: Sabotage) -> None:
 @mutant("CHAT-045")
 def empty_tools_are_announced(gateway: Sabotage) -> None:
     """A preamble for tools is rendered whenever the field is there, even for a list of none."""
-    given: ContextVar[bool] = ContextVar("given")
+    given: ContextVar[bool] = ContextVar("given", default=False)
 
     def note(body: Body, turn: Turn) -> Turn:
         given.set(body.get("tools") == [])

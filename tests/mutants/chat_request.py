@@ -15,7 +15,8 @@ from tests.mutants.sabotage import Sabotage
 KNOWN = frozenset(
     {
         *("model", "messages", "stream", "stream_options", "tools", "tool_choice", "n", "response_format", "stop"),
-        *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "chat_template_kwargs"),
+        *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "logprobs", "top_logprobs"),
+        "chat_template_kwargs",
     }
 )
 

@@ -43,10 +43,11 @@ def temperature_0_is_taken_for_absent(gateway: Sabotage) -> None:
 
 @mutant("CHAT-031")
 def max_tokens_is_dropped(gateway: Sabotage) -> None:
-    """Only the newer name of the limit is passed on."""
+    """Only the newer name of the limit is passed on with a stream."""
 
     def drop(body: Body, turn: Turn) -> Turn:
-        return turn if body.get("max_completion_tokens") is not None else replace(turn, max_tokens=None)
+        known = body.get("max_completion_tokens") is not None or not body.get("stream")
+        return turn if known else replace(turn, max_tokens=None)
 
     on_turn(gateway, drop)
 

@@ -50,7 +50,7 @@ def _in_plain_calls(gateway: Sabotage, change: Any, *, after: int = 0) -> None:
 
 def _parse_where(gateway: Sabotage, wanted: Any) -> None:
     """Run the tool parser on the answers to requests that `wanted(body)` holds for."""
-    parsing: ContextVar[bool] = ContextVar("parsing")
+    parsing: ContextVar[bool] = ContextVar("parsing", default=False)
 
     def note(body: Body, turn: Turn) -> Turn:
         parsing.set(bool(wanted(body)))
@@ -187,7 +187,7 @@ def parser_ignores_the_tool_choice(gateway: Sabotage) -> None:
 def forbidden_tools_are_rendered(gateway: Sabotage) -> None:
     """The tools are rendered although none may be called."""
     on_turn(gateway, lambda body, turn: replace(turn, tools=body.get("tools") or None))
-    forbidden: ContextVar[bool] = ContextVar("forbidden")
+    forbidden: ContextVar[bool] = ContextVar("forbidden", default=False)
 
     def note(body: Body, turn: Turn) -> Turn:
         forbidden.set(body.get("tool_choice") == "none")
