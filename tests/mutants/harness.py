@@ -29,6 +29,7 @@ class Verdicts:
 
     outcomes: dict[str, set[Outcome]] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
+    early: set[str] = field(default_factory=set)
     exit_code: int = 0
 
     @property
@@ -37,8 +38,8 @@ class Verdicts:
 
     @property
     def broken(self) -> set[str]:
-        """Requirements whose check broke, which is a defect of the suite."""
-        return {one for one, outcomes in self.outcomes.items() if Outcome.ERROR in outcomes}
+        """Requirements whose check broke, or failed before it was called: a defect of the suite."""
+        return {one for one, outcomes in self.outcomes.items() if Outcome.ERROR in outcomes} | self.early
 
     def pytest_gateway_check_finished(self, requirement: Requirement, outcome: Outcome) -> None:
         self.outcomes.setdefault(requirement.id, set()).add(outcome)
@@ -47,6 +48,8 @@ class Verdicts:
         properties = dict(report.user_properties)
         if report.failed and "requirement" in properties:
             self.texts.setdefault(str(properties["requirement"]), []).append(str(report.longrepr))
+            if report.when != "call":
+                self.early.add(str(properties["requirement"]))
 
 
 def build(
