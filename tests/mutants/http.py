@@ -20,7 +20,8 @@ def message_of(answer: Answer) -> str:
 
 
 def finds_no_route(answer: Answer) -> bool:
-    return message_of(answer).startswith(NO_ROUTE) and "/v1/messages" not in answer.path
+    elsewhere = any(route in answer.path for route in ("/messages", "/invocations", "/responses", "/conversations"))
+    return message_of(answer).startswith(NO_ROUTE) and not elsewhere
 
 
 def refuses_bad_json(answer: Answer) -> bool:
