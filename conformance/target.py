@@ -47,6 +47,10 @@ class Target:
     recorder: Recorder
     unseen: str | None = None
 
+    def declares(self, option: str, value: str) -> bool:
+        """Does the gateway declare this value of the option?"""
+        return self.declaration.options.get(option) == value
+
     def observes(self, what: str) -> str | None:
         """None if the kit can see `upstream`, `context`, `trajectories` or `state`; else why it cannot."""
         if what in ("upstream", "context"):

@@ -122,6 +122,9 @@ class Model:
         logprobs: list[float] | None = None,
         versions: list[int] | None = None,
     ) -> None:
+        again = self.options.get("idempotent_retry") == "true" and plan.rewrites is None
+        if again and any(known(answer, plan, sampled) for answer in self.answers):
+            return
         self.now += 1
         chain = self.chains[plan.chain] if plan.chain and not self.chains[plan.chain].closed else None
         if chain is None:
@@ -194,6 +197,11 @@ def exported(chain: Chain) -> dict[str, Any]:
         "num_turns": sum(role in ("user", "assistant") for role, _ in last.history) + 1,
         "extra_fields": extra,
     }
+
+
+def known(answer: Answered, plan: Plan, sampled: list[int]) -> bool:
+    same = (answer.request, answer.tools, answer.sampled) == (plan.request, plan.tools, sampled)
+    return same and not answer.superseded
 
 
 def begins(request: History, beginning: History) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -51,10 +52,10 @@ class Gateway:
         self.sessions: dict[str, Session] = {}
         self.url = ""
 
-    def serve(self, method: str, path: str, body: bytes) -> Answer:
+    def serve(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         wire = messages if re.fullmatch(r"/sessions/[^/]+/v1/messages(/.*)?", path) else chat
         try:
-            return self._serve(method, path, body)
+            return self._serve(method, path, body, headers)
         except Problem as problem:
             answer = as_json(wire.error(problem.status, str(problem)), problem.status)
             if problem.status == 409:
@@ -63,7 +64,7 @@ class Gateway:
         except Exception:
             return as_json(wire.error(500, "Internal server error"), 500)
 
-    def _serve(self, method: str, path: str, body: bytes) -> Answer:
+    def _serve(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         if (method, path) == ("GET", "/capabilities"):
             return as_json(DECLARED)
         if (method, path) == ("GET", "/readiness"):
@@ -78,9 +79,9 @@ class Gateway:
             raise Problem(404, f"no session {found[1]}")
         match method, found[2] or "":
             case "POST", "/v1/chat/completions":
-                return self.chat(session, chat.read_json(body))
+                return self.chat(session, chat.read_json(body), headers)
             case "POST", "/v1/messages":
-                return self.message(session, chat.read_json(body))
+                return self.message(session, chat.read_json(body), headers)
             case "GET", "":
                 return as_json(session.state())
             case "GET", "/trajectories":
@@ -115,16 +116,16 @@ class Gateway:
         base = f"{self.url}/sessions/{session.id}"
         return {"session_id": session.id, "base_url": f"{base}/v1", "reward_info_url": f"{base}/reward_info"}
 
-    def chat(self, session: Session, body: dict[str, Any]) -> Answer:
-        answer = session.turn(chat.read(body))
+    def chat(self, session: Session, body: dict[str, Any], headers: Mapping[str, str]) -> Answer:
+        answer = session.turn(chat.read(body), headers)
         if body.get("stream") is not True:
             return as_json(chat.completion(answer, body.get("model")))
         wanted = body.get("stream_options")
         usage = isinstance(wanted, dict) and wanted.get("include_usage") is True
         return Answer(200, chat.stream(answer, body.get("model"), usage), STREAM)
 
-    def message(self, session: Session, body: dict[str, Any]) -> Answer:
-        whole = messages.message(session.turn(messages.read(body)), body.get("model"))
+    def message(self, session: Session, body: dict[str, Any], headers: Mapping[str, str]) -> Answer:
+        whole = messages.message(session.turn(messages.read(body), headers), body.get("model"))
         return Answer(200, messages.stream(whole), STREAM) if body.get("stream") is True else as_json(whole)
 
     def reward(self, session: Session, body: dict[str, Any], route: str) -> Answer:
@@ -159,7 +160,7 @@ class Server(ThreadingHTTPServer):
                 if body is None:  # the client hung up in the middle of it
                     self.close_connection = True
                     return
-                answer = gateway.serve(self.command, self.path.partition("?")[0], body)
+                answer = gateway.serve(self.command, self.path.partition("?")[0], body, self.headers)
                 self.send_response(answer.status)
                 for name, value in {**answer.headers, "content-length": str(len(answer.body))}.items():
                     self.send_header(name, value)

@@ -7,6 +7,8 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ OPTIONS = {
     "reasoning_identity": ("compared", "ignored"),
     "whitespace_identity": ("compared", "ignored"),
     "logprobs": ("opportunistic", "strict"),
+    "idempotent_retry": ("true", "false"),
 }
 """What a session can choose; the first value is the declared one."""
 
@@ -105,6 +108,7 @@ class Session:
         self.reward: dict[str, Any] = {}
         self.lock = threading.Lock()
         self.one_at_a_time = threading.Lock()
+        self.attempts: dict[str, Future[dict[str, Any]]] = {}
 
     def require_active(self) -> None:
         if self.phase != "ACTIVE":
@@ -114,8 +118,30 @@ class Session:
         with self.lock:
             self.phase, self.updated = phase, time.time()
 
-    def turn(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Answer one request: `messages`, `tools`, `sampling` and `settings` of the template."""
+    def turn(self, asked: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+        """Answer one request: `messages`, `tools`, `sampling` and `settings` of the template. A retry, by a key or by
+        the count of an SDK, is given what its first attempt is given, if that comes to an answer."""
+        if self.options["idempotent_retry"] == "false":
+            return self._in_turn(asked)
+        key = headers.get("idempotency-key")
+        name = f"{key} {json.dumps(asked, sort_keys=True)}"
+        mine: Future[dict[str, Any]] = Future()
+        with self.lock:
+            first = self.attempts.setdefault(name, mine)
+        retry = key is not None or headers.get("x-stainless-retry-count", "0") != "0"
+        if retry and first is not mine and first.exception() is None:
+            return first.result()
+        with self.lock:
+            self.attempts[name] = mine
+        try:
+            answer = self._in_turn(asked)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        mine.set_result(answer)
+        return answer
+
+    def _in_turn(self, asked: dict[str, Any]) -> dict[str, Any]:
         with ExitStack() as stack:
             if self.options["concurrency"] == "serialized":
                 stack.enter_context(self.one_at_a_time)
