@@ -170,6 +170,7 @@ def numbers_that_are_not_finite_pass(gateway: Sabotage) -> None:
         loads=json.loads,
         dumps=lambda document: json.dumps(document).encode(),
         JSONDecodeError=json.JSONDecodeError,
+        Fragment=json.loads,
     )
     gateway.patch(vllm, "orjson", lax)
     chat = on_chat_route(gateway)
