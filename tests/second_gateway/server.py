@@ -14,7 +14,7 @@ from tests.second_gateway.chat import demand
 from tests.second_gateway.sessions import OPTIONS, Engine, Problem, Session
 from tests.second_gateway.text import Text
 
-DECLARED = {
+DECLARED: dict[str, Any] = {
     "name": "second-gateway",
     "version": "1",
     "capabilities": [
@@ -23,7 +23,6 @@ DECLARED = {
         *("streaming", "anthropic-messages", "logprobs", "weight-versions"),
     ],
     "options": {
-        **{name: values[0] for name, values in OPTIONS.items()},
         "trajectory": "conversation",
         "template_kwargs": "request",
         "control_tokens": "parsed",
@@ -47,8 +46,8 @@ def as_json(document: Any, status: int = 200) -> Answer:
 
 
 class Gateway:
-    def __init__(self, text: Text, engine: Engine) -> None:
-        self.text, self.engine = text, engine
+    def __init__(self, text: Text, engine: Engine, declared: dict[str, str]) -> None:
+        self.text, self.engine, self.declared = text, engine, declared
         self.sessions: dict[str, Session] = {}
         self.url = ""
 
@@ -66,7 +65,7 @@ class Gateway:
 
     def _serve(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         if (method, path) == ("GET", "/capabilities"):
-            return as_json(DECLARED)
+            return as_json({**DECLARED, "options": {**DECLARED["options"], **self.declared}})
         if (method, path) == ("GET", "/readiness"):
             return as_json({"ready": True})
         if (method, path) == ("POST", "/sessions"):
@@ -111,7 +110,7 @@ class Gateway:
         demand(isinstance(options, dict), "options must be an object")
         for name, value in options.items():
             demand(value in OPTIONS.get(name, ()), f"options.{name} does not take {value!r}")
-        session = Session(settings, self.text, self.engine)
+        session = Session(settings, self.declared, self.text, self.engine)
         self.sessions[session.id] = session
         base = f"{self.url}/sessions/{session.id}"
         return {"session_id": session.id, "base_url": f"{base}/v1", "reward_info_url": f"{base}/reward_info"}

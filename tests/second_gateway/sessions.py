@@ -29,7 +29,8 @@ OPTIONS = {
     "logprobs": ("opportunistic", "strict"),
     "idempotent_retry": ("true", "false"),
 }
-"""What a session can choose; the first value is the declared one."""
+"""What a session can choose; the first value is declared, unless the gateway is started with another."""
+DECLARED_OPTIONS = {name: values[0] for name, values in OPTIONS.items()}
 
 
 class Problem(Exception):
@@ -96,10 +97,10 @@ def error_message(document: Any) -> str | None:
 
 
 class Session:
-    def __init__(self, settings: dict[str, Any], text: Text, engine: Engine) -> None:
+    def __init__(self, settings: dict[str, Any], declared: dict[str, str], text: Text, engine: Engine) -> None:
         self.id: str = settings.get("session_id") or uuid.uuid4().hex
         chosen: dict[str, str] = settings.get("options") or {}
-        self.options = {**{name: values[0] for name, values in OPTIONS.items()}, **chosen}
+        self.options = {**declared, **chosen}
         self.text, self.engine = text, engine
         self.defaults: dict[str, Any] = dict(settings.get("sampling_params") or {})
         self.model = Model(self.options, settings.get("prompt_length"), settings.get("response_length"))

@@ -28,7 +28,7 @@ def gateway(upstream):
         process.terminate()
 """
 CLAIMED = ("openai-chat", "sessions", "trajectories", "anthropic-messages")
-JUDGED = 350
+JUDGED = 370
 """Requirements that must have been passed, not merely been found not to apply."""
 
 
