@@ -18,9 +18,13 @@ class HttpDriver(Driver):
         body = self._call("GET", "/capabilities")
         try:
             capabilities = frozenset(Capability(name) for name in body["capabilities"] if name in set(Capability))
-            return Declaration(str(body["name"]), str(body["version"]), capabilities, dict(body.get("options", {})))
+            declared = Declaration(str(body["name"]), str(body["version"]), capabilities, dict(body.get("options", {})))
         except (KeyError, TypeError, ValueError):
             raise ValueError("GET /capabilities did not answer with name, version and capabilities") from None
+        for name, value in declared.options.items():
+            if not isinstance(value, str):
+                raise ValueError(f"GET /capabilities: options.{name} is not a string")
+        return declared
 
     def create(self, session_id: str | None = None, **settings: Any) -> Handle:
         body = self._call("POST", "/sessions", {**({"session_id": session_id} if session_id else {}), **settings})
@@ -30,6 +34,9 @@ class HttpDriver(Driver):
             or not isinstance(body.get("base_url"), str)
         ):
             raise ValueError("POST /sessions did not answer with session_id and base_url")
+        for name in ("anthropic_base_url", "reward_info_url", "invocations_url", "api_key"):
+            if not isinstance(body.get(name), str | None):
+                raise ValueError(f"POST /sessions: {name} is neither a string nor null")
         return Handle(
             body["session_id"],
             body["base_url"],
@@ -74,7 +81,7 @@ class HttpDriver(Driver):
         response = self.http.request(method, self.url + path, json=body)
         try:
             found = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if response.is_success and found is not None:
             return found

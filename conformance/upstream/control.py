@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
 
 MAX_WAIT = 600.0
+MAX_DIGITS = 9
 
 
 def routes(engine: Engine) -> list[web.RouteDef]:
@@ -99,7 +101,7 @@ def _json(document: Any) -> web.Response:
 async def _document(request: web.Request) -> dict[str, Any]:
     try:
         document = json.loads(await request.read())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest("the body must be JSON") from error
     if not isinstance(document, dict):
         raise BadRequest("the body must be a JSON object")
@@ -115,14 +117,18 @@ def _nonce(request: web.Request) -> str:
 
 
 def _timeout(request: web.Request) -> float:
+    text = request.query.get("timeout", "10")
     try:
-        return min(float(request.query.get("timeout", "10")), MAX_WAIT)
-    except ValueError as error:
-        raise BadRequest("timeout must be a number of seconds") from error
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if math.isnan(seconds):
+        raise BadRequest(f"timeout must be a number of seconds, not {text[:40]!r}")
+    return min(seconds, MAX_WAIT)
 
 
 def _number(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isascii() or not text.isdigit():
-        raise BadRequest(f"{name} must be a whole number, not {text!r}")
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+        raise BadRequest(f"{name} must be a whole number of at most {MAX_DIGITS} digits, not {text[:40]!r}")
     return int(text)

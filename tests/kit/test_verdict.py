@@ -114,11 +114,11 @@ def test_the_exchanges_of_the_target_are_shown(monkeypatch):
     monkeypatch.setattr(verdict, "failure_text", lambda *given: shown.append(given) or "text")
     ending = Ending("call", WRONG)
     target: Any = SimpleNamespace(
-        recorder=SimpleNamespace(exchanges=["exchange"]), upstream=SimpleNamespace(calls=["call"])
+        recorder=SimpleNamespace(exchanges=["exchange"]), upstream=SimpleNamespace(calls=["call"], posts=["post"])
     )
     ending.item.stash[TARGET] = target
     ending.judged()
-    assert shown == [(KNOWN, WRONG, ["exchange"], ["call"], "pytest --gateway-only STREAM-004")]
+    assert shown == [(KNOWN, WRONG, ["exchange"], ["call"], "pytest --gateway-only STREAM-004", ["post"])]
     assert ending.report.longrepr == "text"
 
 

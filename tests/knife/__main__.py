@@ -39,7 +39,19 @@ def main() -> int:
         *(KIT / f"{name}.py" for name in JUDGES),
     ]
     knife = Knife(files, options.only, options.jobs)
-    quiet = ["-q", "-s", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(ROOT)]
+    quiet = [
+        "-q",
+        "-s",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:randomly",
+        "--rootdir",
+        str(ROOT),
+    ]
     return pytest.main([*quiet, *(str(ROOT / "tests" / "kit" / each) for each in TESTS)], plugins=[knife])
 
 

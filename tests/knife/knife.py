@@ -67,7 +67,9 @@ class Knife:
         self.out = session.config.pluginmanager.getplugin("terminalreporter")
         record = _recorded(session, self.files)
         if record.failed:
-            raise session.Failed(f"without any weakening: {', '.join(record.failed)}")
+            self.problems = [f"fails without any weakening: {one}" for one in record.failed]
+            session.testsfailed = len(self.problems)
+            return True
         todo = [
             one
             for file in self.files

@@ -153,13 +153,13 @@ def test_an_unknown_parser_is_refused_by_its_field(field):
         TemplateCodec(byte_files(), **{field: "nope"})
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(max_examples=200)
 @given(st.lists(st.integers(-5, 2**33) | st.integers(0, 300), max_size=40))
 def test_any_ids_decode(sampled):
     assert isinstance(CODEC.decode(sampled, TOOLS)["content"], str)
 
 
-@settings(deadline=None, max_examples=200, derandomize=True)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(["<tool_call>", "</tool_call>", '{"name": "f",', '"arguments": {}}', "{", "}", '"', "\\", "x"])

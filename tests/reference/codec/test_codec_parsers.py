@@ -97,7 +97,7 @@ arguments = st.fixed_dictionaries(
 calls = st.lists(st.tuples(st.sampled_from(["boil", "pour_out"]), arguments), min_size=1, max_size=3)
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60)
 @given(calls)
 @example([("boil", {"s": '</parameter> </tool_call> [TOOL_CALLS] ; {"name": 1}'}), ("boil", {})])
 @example([("boil", {"s": "\n two lines \n"}), ("boil", {"s": "5", "n": 5, "x": 5.0, "maybe": None})])
@@ -256,7 +256,7 @@ SCRAPS = [
 ]
 
 
-@settings(deadline=None, max_examples=300, derandomize=True)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(SCRAPS) | st.text(max_size=4), max_size=14).map("".join))
 @pytest.mark.parametrize("parser", PARSERS)
 def test_no_text_makes_a_parser_raise_or_lose_text(parser, text):

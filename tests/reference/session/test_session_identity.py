@@ -8,7 +8,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from reference_gateway.session import InvalidField
 from reference_gateway.session.identity import (
@@ -127,7 +127,6 @@ def test_nesting_without_end_is_refused() -> None:
         identify(said({"x": nested}), IGNORE)
 
 
-@settings(derandomize=True, max_examples=50, deadline=None, database=None)
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=6), st.data())
 def test_keys_roll(identities: list[bytes], data: st.DataObject) -> None:
     keys = prefix_keys(identify_tools(None), identities)

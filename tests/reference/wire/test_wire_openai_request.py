@@ -227,7 +227,7 @@ FIELDS = st.sampled_from(
 MESSAGE = st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls", "tool_call_id"]), JSON)
 
 
-@settings(deadline=None, max_examples=100, derandomize=True)
+@settings(max_examples=100)
 @given(st.dictionaries(FIELDS, JSON), st.lists(MESSAGE, max_size=2))
 def test_any_json_is_parsed_or_refused(fields, messages):
     body = {"messages": [*HI, *messages], **fields}
