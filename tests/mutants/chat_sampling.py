@@ -75,8 +75,8 @@ def boolean_is_taken_for_a_limit(gateway: Sabotage) -> None:
     """The limit is checked by `isinstance(value, int)`, which true passes."""
 
     @gateway.wrap(openai_chat, "sampling_of")
-    def sampling_of(original: Any, body: Any, allowed: Any, max_tokens: Any) -> Any:
-        return original(body, allowed, int(max_tokens) if isinstance(max_tokens, bool) else max_tokens)
+    def sampling_of(original: Any, body: Any, allowed: Any, max_tokens: Any, *rest: Any) -> Any:
+        return original(body, allowed, int(max_tokens) if isinstance(max_tokens, bool) else max_tokens, *rest)
 
 
 @mutant("CHAT-033", bugs=(45,))
@@ -84,8 +84,8 @@ def negative_limit_is_taken_for_none(gateway: Sabotage) -> None:
     """A limit of -1 is accepted: on another route it means that there is none."""
 
     @gateway.wrap(openai_chat, "sampling_of")
-    def sampling_of(original: Any, body: Any, allowed: Any, max_tokens: Any) -> Any:
-        return original(body, allowed, None if max_tokens == -1 else max_tokens)
+    def sampling_of(original: Any, body: Any, allowed: Any, max_tokens: Any, *rest: Any) -> Any:
+        return original(body, allowed, None if max_tokens == -1 else max_tokens, *rest)
 
 
 @mutant("CHAT-034")
