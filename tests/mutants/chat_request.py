@@ -16,7 +16,8 @@ KNOWN = frozenset(
     {
         *("model", "messages", "stream", "stream_options", "tools", "tool_choice", "n", "response_format", "stop"),
         *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "logprobs", "top_logprobs"),
-        "chat_template_kwargs",
+        *("presence_penalty", "frequency_penalty", "logit_bias", "seed", "parallel_tool_calls", "metadata", "user"),
+        *("store", "chat_template_kwargs"),
     }
 )
 
@@ -141,7 +142,7 @@ def unknown_message_field_is_refused(gateway: Sabotage) -> None:
 
 @mutant("CHAT-026", bugs=(66,))
 def unknown_request_field_is_refused(gateway: Sabotage) -> None:
-    """The request model forbids extra fields."""
+    """The request model forbids extra fields, and knows those of an early version of the API."""
 
     def change(body: Body) -> Body:
         for name in body:
