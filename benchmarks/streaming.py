@@ -106,21 +106,22 @@ def app_of(case: str, upstream: str) -> Any:
     )
 
 
-async def talk(server: Server, wire: str, turns: int, stream: bool) -> float:
-    """Microseconds of CPU of a turn, the first of a session each."""
+async def talk(server: Server, wire: str, turns: int, *streams: bool) -> list[float]:
+    """Microseconds of CPU of a turn, streamed or not, one beside the other. Each is the first turn of a session."""
     path, field = WIRES[wire]
-    data = orjson.dumps({"model": "none", field: QUESTION, "stream": stream})
-    spent = []
+    spent: list[list[float]] = [[] for _ in streams]
     async with aiohttp.ClientSession(headers={"content-type": "application/json"}) as http:
         for _ in range(turns + 2):
-            async with http.post(f"{server.url}/sessions", data=b"{}") as created:
-                session = orjson.loads(await created.read())["session_id"]
-            before = server.cpu()
-            async with http.post(f"{server.url}/sessions/{session}/v1{path}", data=data) as found:
-                said = await found.read()
-                assert found.status == 200, said
-            spent.append(server.cpu() - before)
-    return statistics.median(spent[2:])  # the first ones warm up
+            for place, stream in enumerate(streams):
+                async with http.post(f"{server.url}/sessions", data=b"{}") as created:
+                    session = orjson.loads(await created.read())["session_id"]
+                data = orjson.dumps({"model": "none", field: QUESTION, "stream": stream})
+                before = server.cpu()
+                async with http.post(f"{server.url}/sessions/{session}/v1{path}", data=data) as found:
+                    said = await found.read()
+                    assert found.status == 200, said
+                spent[place].append(server.cpu() - before)
+    return [statistics.median(costs[2:]) for costs in spent]  # the first ones warm up
 
 
 def main() -> None:
@@ -137,24 +138,26 @@ def main() -> None:
     engine = Server(__file__, "engine")
     plain: dict[str, float] = {}
 
-    def row(name: str, case: str, stream: bool) -> None:
+    def measure(case: str, *streams: bool) -> dict[str, list[float]]:
         server = Server(__file__, case, engine.url)
         try:
-            found = {wire: asyncio.run(talk(server, wire, options.turns, stream)) for wire in WIRES}
+            return {wire: asyncio.run(talk(server, wire, options.turns, *streams)) for wire in WIRES}
         finally:
             server.close()
-        plain.update({} if plain else found)
-        print(
-            f"{name:26}" + "".join(f"{found[wire]:12.0f} {found[wire] / plain[wire]:6.1f}x" for wire in WIRES),
-            flush=True,
-        )
+
+    def row(name: str, found: dict[str, float]) -> None:
+        shown = "".join(f"{found[wire]:12.0f} {found[wire] / plain[wire]:6.1f}x" for wire in WIRES)
+        print(f"{name:26}{shown}", flush=True)
 
     try:
-        row("plain", "synthesised", stream=False)
-        row("synthesised", "synthesised", stream=True)
+        both = measure("synthesised", False, True)
+        plain.update({wire: costs[0] for wire, costs in both.items()})
+        row("plain", plain)
+        row("synthesised", {wire: costs[1] for wire, costs in both.items()})
         for burst in BURSTS:
-            row(f"incremental, {burst} a read", f"incremental {burst}", stream=True)
-            row(f"  relay, {burst} a read", f"relay {burst}", stream=True)
+            for name, kind in (("incremental", "incremental"), ("  relay", "relay")):
+                found = measure(f"{kind} {burst}", True)
+                row(f"{name}, {burst} a read", {wire: costs[0] for wire, costs in found.items()})
     finally:
         engine.close()
 
