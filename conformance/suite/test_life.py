@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from conformance.checks import require_capability
 from conformance.conversation import Conversation
 from conformance.expect import REFUSED, expect, fail
+from conformance.gateway import Capability
 from conformance.outcome import NotTested
 from conformance.session import ControlRefused, send
 from conformance.wire import at
@@ -17,9 +19,12 @@ CLOSED = (404, 409, 410)
 
 
 @pytest.mark.requirement(id="LIFE-001")
-def test_base_url_is_absolute_and_ends_in_v1(session):
+@pytest.mark.parametrize("own_id", [False, True], ids=["no id", "own id"])
+def test_base_url_is_absolute_and_ends_in_v1(sessions, upstream, check, own_id):
     """The base URL of a new session is an absolute `http` or `https` URL that ends in `/v1`."""
-    base_url = session.handle.base_url
+    if own_id:
+        require_capability(check, Capability.SESSION_IDS)
+    base_url = sessions.open(**({"session_id": upstream.nonce.strip("#")} if own_id else {})).handle.base_url
 
     scheme, host, path = urlsplit(base_url)[:3]
     if scheme not in ("http", "https") or not host or not path.endswith("/v1"):
@@ -27,9 +32,14 @@ def test_base_url_is_absolute_and_ends_in_v1(session):
 
 
 @pytest.mark.requirement(id="LIFE-002")
-def test_sessions_without_an_id_are_told_apart(sessions):
+@pytest.mark.parametrize("aborted", [False, True], ids=["both open", "one aborted"])
+def test_sessions_without_an_id_are_told_apart(sessions, aborted):
     """Two sessions that are created without an id have different ids and different base URLs."""
-    first, second = sessions.open().handle, sessions.open().handle
+    one = sessions.open()
+    first = one.handle
+    if aborted:
+        one.abort()
+    second = sessions.open().handle
 
     expect(second.session_id).differs_from(first.session_id, "the second session's id")
     expect(second.base_url).differs_from(first.base_url, "the second session's base URL")

@@ -24,11 +24,11 @@ def _empty(session: Session) -> Tree:
 
 @mutant("LIFE-001")
 def base_url_ends_in_a_slash(gateway: Sabotage) -> None:
-    """The base URL keeps its slash at the end, and the server takes two slashes for one, so nobody noticed."""
+    """A base URL with the caller's own id keeps its slash at the end; the server takes two slashes for one."""
 
     @gateway.rewrite
     def keep_slash(answer: Answer) -> None:
-        if answer.path == "/sessions" and answer.status == 201:
+        if answer.path == "/sessions" and answer.status == 201 and (answer.asked or {}).get("session_id"):
             answer.json = {**answer.json, "base_url": answer.json["base_url"] + "/"}
 
     @gateway.middleware
@@ -42,15 +42,22 @@ def base_url_ends_in_a_slash(gateway: Sabotage) -> None:
 
 
 @mutant("LIFE-002", bugs=(41,))
-def unused_session_is_given_out_again(gateway: Sabotage) -> None:
-    """Creating a session gives out the last one again if nothing has been asked of it yet."""
+def id_of_an_unused_session_is_given_out_again(gateway: Sabotage) -> None:
+    """The id of a session that was aborted before it was used is the next session's."""
+    unused: list[str] = []
+
+    @gateway.wrap(Sessions, "abort")
+    def abort(original: Any, self: Sessions, session_id: str) -> None:
+        session = self._find(session_id)
+        if session is not None and session.phase is Phase.ACTIVE and session.created_at == session.updated_at:
+            unused.append(session_id)
+        original(self, session_id)
 
     @gateway.wrap(Sessions, "create")
     def create(original: Any, self: Sessions, session_id: str | None = None, **settings: Any) -> Session:
-        if session_id is None and settings.get("sampling_params") is None:
-            for session in self:
-                if not (session._tree.chains() or session.in_flight) and session.phase is Phase.ACTIVE:
-                    return session
+        if session_id is None and unused:
+            session_id = unused.pop()
+            self._aborted.pop(session_id, None)
         return original(self, session_id, **settings)
 
 
