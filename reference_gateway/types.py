@@ -128,8 +128,8 @@ class Backend(Protocol):
         session_id: str,
         media: Media,
     ) -> Generation:
-        """Sample once. Raises `BackendRefused` when the caller is at fault (context too long), and anything else when
-        the engine is."""
+        """Sample once. `context` is a sequence of ids, not a list (`context.Context`, which keeps its JSON). Raises
+        `BackendRefused` when the caller is at fault (context too long), and anything else when the engine is."""
 
     async def close(self) -> None: ...
 
