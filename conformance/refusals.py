@@ -16,6 +16,7 @@ from typing import Any
 from conformance.expect import REFUSED, ReplyExpectation, expect
 from conformance.failure import ConformanceFailure, describe
 from conformance.oracles import Violation
+from conformance.oracles.envelope import leaks
 from conformance.outcome import NotTested
 from conformance.requests import Request, Wrong, request
 from conformance.session import Session, Sessions
@@ -128,6 +129,12 @@ def expect_refusals_by_field(wire: Wire, session: Session, upstream: Upstream) -
     """Each refusal of a wrong request names the field, or one that it stands in."""
     __tracebackhide__ = True
     _judge(session, refused(wire, session, upstream), _unnamed)
+
+
+def expect_refusals_to_be_closed(wire: Wire, session: Session, upstream: Upstream) -> None:
+    """No refusal of a wrong request shows anything of the gateway's inside."""
+    __tracebackhide__ = True
+    _judge(session, refused(wire, session, upstream), lambda each: leaks(each.reply.body.decode("utf-8", "replace")))
 
 
 def expect_refusals_leave_nothing(wire: Wire, sessions: Sessions, upstream: Upstream) -> None:

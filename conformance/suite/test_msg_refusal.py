@@ -10,6 +10,7 @@ import pytest
 from conformance.anthropic import as_tool, text, tool_result, tool_use
 from conformance.expect import FAILED, expect
 from conformance.outcome import NotApplicable, NotTested
+from conformance.refusals import MESSAGES, expect_refusals_to_be_closed
 from conformance.session import ABSENT, assistant, function, user
 
 SEARCH = as_tool(function("search", q={"type": "string"}))
@@ -317,6 +318,12 @@ def test_unknown_message_route_has_the_envelope(session, method, path):
 def test_refusal_of_a_message_shows_nothing_of_the_inside(session, name):
     """No error answer to a message contains a stack trace or a source path of the gateway."""
     expect_closed(session.send_message(**NOT_MESSAGES[name]))
+
+
+@pytest.mark.requirement(id="MSG-060")
+def test_refusal_of_a_message_for_a_field_shows_nothing_of_the_inside(session, upstream):
+    """No error answer to a message contains a stack trace or a source path of the gateway."""
+    expect_refusals_to_be_closed(MESSAGES, session, upstream)
 
 
 @pytest.mark.requirement(id="MSG-060")

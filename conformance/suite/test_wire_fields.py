@@ -14,6 +14,7 @@ from conformance.refusals import (
     RESPONSES,
     expect_refusals_by_field,
     expect_refusals_leave_nothing,
+    expect_refusals_to_be_closed,
     expect_served_or_refused,
     parts,
     refused,
@@ -144,3 +145,18 @@ def test_unknown_part_of_a_chat_message_is_refused(session, upstream, role):
     reply = session.chat("Hi", {"role": role, "content": content}, "What is it?")
 
     expect(reply).is_refused()
+
+
+@pytest.mark.requirement(id="WIRE-027")
+def test_refusal_of_a_response_shows_nothing_of_the_inside(session, upstream):
+    """No error answer to a request for a response contains a stack trace or a source path of the gateway."""
+    expect_refusals_to_be_closed(RESPONSES, session, upstream)
+
+
+@pytest.mark.requirement(id="WIRE-027")
+@pytest.mark.parametrize("body", [b'{"choices": 7}', b"<html>busy</html>"], ids=["not a completion", "not JSON"])
+def test_failure_of_a_response_shows_nothing_of_the_inside(session, upstream, body):
+    """No error answer to a request for a response contains a stack trace or a source path of the gateway."""
+    upstream.fails(status=200, body=body)
+
+    expect(session.respond("Hi")).leaks_nothing()

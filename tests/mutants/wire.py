@@ -1,8 +1,7 @@
-"""Mutants of area WIRE: what a gateway makes of requests that are wrong in one place, too large, cut short, or none."""
+"""Mutants of area WIRE: what a gateway makes of requests that are wrong in one place."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -91,66 +90,6 @@ def read(message: Any) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def limited_in_plain_text(gateway: Sabotage, path: str) -> None:
-    """What is too large is refused by a proxy in front."""
-    gateway.configure(max_body=1_000_000)
-
-    @gateway.rewrite
-    def change(answer: Answer) -> None:
-        if answer.path.endswith(path) and answer.status == 413:
-            answer.headers["content-type"] = "text/html"
-            answer.body = b"<html><h1>413 Request Entity Too Large</h1></html>"
-
-
-def whole_when_it_ends(gateway: Sabotage, path: str) -> None:
-    """The end of a connection is taken for the end of the body."""
-
-    @gateway.middleware
-    def ending(app: App) -> App:
-        async def ended(scope: Scope, receive: Receive, send: Send) -> None:
-            if not scope.get("path", "").endswith(path):
-                await app(scope, receive, send)
-                return
-            arriving = True
-
-            async def listen() -> Any:
-                nonlocal arriving
-                message = await receive()
-                if arriving and message["type"] == "http.disconnect":
-                    arriving = False
-                    return {"type": "http.request", "body": b"", "more_body": False}
-                while message["type"] == "http.disconnect":
-                    await asyncio.Event().wait()  # nobody is told that the client is gone
-                arriving = arriving and message.get("more_body", False)
-                return message
-
-            await app(scope, listen, send)
-
-        return ended
-
-
-def takes_any_method(gateway: Sabotage, path: str, *methods: str) -> None:
-    """The route looks at the path alone."""
-
-    @gateway.middleware
-    def taking(app: App) -> App:
-        async def take(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope.get("path", "").endswith(path) and scope["method"] in methods:
-                scope = {**scope, "method": "POST"}
-            await app(scope, receive, send)
-
-        return take
-
-
-def fails_a_probe(gateway: Sabotage, path: str, method: str) -> None:
-    """A request without a body is an internal error."""
-
-    @gateway.rewrite
-    def change(answer: Answer) -> None:
-        if answer.path.endswith(path) and answer.method == method:
-            answer.status = 500
 
 
 # chat completions -----------------------------------------------------------------------------------------------------
@@ -315,89 +254,7 @@ def invocation_is_run_before_its_flag_is_looked_at(gateway: Sabotage) -> None:
     run_before_it_is_refused(gateway, INVOCATIONS, "message", "session_id")
 
 
-# bodies and methods ---------------------------------------------------------------------------------------------------
-
-
-@mutant("WIRE-015")
-def large_message_is_refused_by_a_proxy(gateway: Sabotage) -> None:
-    """A message request that is too large is refused with a page."""
-    limited_in_plain_text(gateway, MESSAGES)
-
-
-@mutant("WIRE-016")
-def large_response_is_refused_by_a_proxy(gateway: Sabotage) -> None:
-    """A request for a response that is too large is refused with a page."""
-    limited_in_plain_text(gateway, RESPONSES)
-
-
-@mutant("WIRE-017")
-def large_invocation_is_refused_by_a_proxy(gateway: Sabotage) -> None:
-    """An invocation that is too large is refused with a page."""
-    limited_in_plain_text(gateway, INVOCATIONS)
-
-
-@mutant("WIRE-018")
-def half_a_message_request_is_one(gateway: Sabotage) -> None:
-    """What has arrived of a message request when its client hangs up is taken for all of it."""
-    whole_when_it_ends(gateway, MESSAGES)
-
-
-@mutant("WIRE-019")
-def half_a_request_for_a_response_is_one(gateway: Sabotage) -> None:
-    """What has arrived of a request for a response when its client hangs up is taken for all of it."""
-    whole_when_it_ends(gateway, RESPONSES)
-
-
-@mutant("WIRE-020")
-def half_an_invocation_is_one(gateway: Sabotage) -> None:
-    """What has arrived of an invocation when its client hangs up is taken for all of it."""
-    whole_when_it_ends(gateway, INVOCATIONS)
-
-
-@mutant("WIRE-021")
-def completion_is_made_by_put(gateway: Sabotage) -> None:
-    """PUT and PATCH make a chat completion, too."""
-    takes_any_method(gateway, CHAT, "PUT", "PATCH")
-
-
-@mutant("WIRE-021")
-def options_of_chat_fail(gateway: Sabotage) -> None:
-    """A browser that asks what is allowed gets an internal error."""
-    fails_a_probe(gateway, CHAT, "OPTIONS")
-
-
-@mutant("WIRE-022")
-def message_is_made_by_patch(gateway: Sabotage) -> None:
-    """PATCH makes a message, too."""
-    takes_any_method(gateway, MESSAGES, "PATCH")
-
-
-@mutant("WIRE-022")
-def head_at_the_route_of_messages_fails(gateway: Sabotage) -> None:
-    """A client that asks whether there is a server gets an internal error."""
-    fails_a_probe(gateway, MESSAGES, "HEAD")
-
-
-@mutant("WIRE-023")
-def response_is_made_by_patch(gateway: Sabotage) -> None:
-    """PATCH makes a response, too."""
-    takes_any_method(gateway, RESPONSES, "PATCH")
-
-
-@mutant("WIRE-024")
-def unknown_routes_of_responses_are_the_frameworks(gateway: Sabotage) -> None:
-    """What no route of responses takes is refused in the framework's envelope."""
-
-    @gateway.rewrite
-    def change(answer: Answer) -> None:
-        if RESPONSES in answer.path and answer.status in (404, 405):
-            answer.json = {"detail": "Not Found"}
-
-
-@mutant("WIRE-025")
-def head_at_the_route_of_invocations_fails(gateway: Sabotage) -> None:
-    """A client that asks whether there is a server gets an internal error."""
-    fails_a_probe(gateway, INVOCATIONS, "HEAD")
+# parts and answers ----------------------------------------------------------------------------------------------------
 
 
 @mutant("WIRE-026")
@@ -409,3 +266,31 @@ def unknown_parts_are_left_out(gateway: Sabotage) -> None:
         if isinstance(found, list):
             found = [part for part in found if not isinstance(part, dict) or part.get("type") != "hologram"]
         return original(found, *rest)
+
+
+def told_with_its_place(answer: Answer, text: str) -> str:
+    return f'{text} (File "/srv/gateway/app.py", line 88, in {answer.path.rpartition("/")[2]})'
+
+
+@mutant("WIRE-027")
+def refusal_of_a_response_tells_its_place(gateway: Sabotage) -> None:
+    """The message of a refusal names the place in the source where it was raised."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.path.endswith(RESPONSES) and answer.status == 400:
+            document = answer.json
+            document["error"]["message"] = told_with_its_place(answer, document["error"]["message"])
+            answer.json = document
+
+
+@mutant("WIRE-027")
+def failure_of_a_response_tells_its_place(gateway: Sabotage) -> None:
+    """The message of a failure names the place in the source where it was raised."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if answer.path.endswith(RESPONSES) and answer.status >= 500:
+            document = answer.json
+            document["error"]["message"] = told_with_its_place(answer, document["error"]["message"])
+            answer.json = document
