@@ -14,6 +14,8 @@ from reference_gateway.session import Session, SessionClosed, Sessions, Trajecto
 from reference_gateway.session.errors import SessionExists
 from reference_gateway.session.session import Phase
 from reference_gateway.session.tree import Tree
+from tests.mutants.chat_wire import on_this_wire
+from tests.mutants.http_hostile import on_chat_route
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage
 
@@ -96,8 +98,9 @@ def session_id_is_put_into_the_url_as_it_is(gateway: Sabotage) -> None:
 
 @mutant("LIFE-006")
 def first_request_creates_the_session(gateway: Sabotage) -> None:
-    """A session that is not known is created by its first request."""
+    """A session that is not known is created by its first chat request."""
     ended = set()
+    chat = on_chat_route(gateway)
 
     @gateway.wrap(Sessions, "finalize")
     def finalize(original: Any, self: Sessions, session_id: str) -> list[Trajectory]:
@@ -110,7 +113,7 @@ def first_request_creates_the_session(gateway: Sabotage) -> None:
         try:
             return original(self, session_id)
         except UnknownSession:
-            if session_id in ended:
+            if session_id in ended or not chat.get():
                 raise
             return self.create(session_id)
 
@@ -173,22 +176,30 @@ def unknown_session_is_finalized_as_an_empty_one(gateway: Sabotage) -> None:
 
 @mutant("LIFE-010")
 def reading_closes_the_trajectory(gateway: Sabotage) -> None:
-    """Reading materialises the active trajectory, and what follows begins a new one."""
+    """Reading materialises the active trajectory of a chat, and what follows begins a new one."""
+    chat, chats = on_this_wire(gateway), set()
+
+    @gateway.wrap(Session, "run")
+    def run(original: Any, self: Session, turn: Any) -> Any:
+        if chat.get():
+            chats.add(self)
+        return original(self, turn)
 
     @gateway.wrap(Session, "trajectories")
     def trajectories(original: Any, self: Session) -> list[Trajectory]:
         for chain in self._tree.chains():
-            chain.closed = True
+            chain.closed = chain.closed or self in chats
         return original(self)
 
 
 @mutant("LIFE-011")
 def completed_session_takes_turns(gateway: Sabotage) -> None:
     """Only aborted and finalized sessions are closed to chat."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(Session, "_require_active")
     def require_active(original: Any, self: Session) -> None:
-        if self.phase is not Phase.COMPLETED:
+        if self.phase is not Phase.COMPLETED or not chat.get():
             original(self)
 
 
@@ -210,24 +221,25 @@ def completed_session_cannot_be_finalized(gateway: Sabotage) -> None:
 
 @mutant("LIFE-014", bugs=(29,))
 def aborted_session_takes_turns(gateway: Sabotage) -> None:
-    """Abort discards what the session holds, and the session goes on."""
+    """Abort has nothing to do for a session that holds nothing, and the session goes on."""
 
     @gateway.wrap(Sessions, "abort")
     def abort(original: Any, self: Sessions, session_id: str) -> None:
-        try:
-            session = self.get(session_id)
-        except UnknownSession:
-            return
-        session._tree = _empty(session)
+        session = self._find(session_id)
+        if session is not None and (session._tree.chains() or session.in_flight):
+            original(self, session_id)
 
 
 @mutant("LIFE-015", bugs=(29,))
 def aborted_session_exports_what_it_held(gateway: Sabotage) -> None:
-    """Abort only marks the session, and finalize does not look at the mark."""
+    """Abort only marks a session whose trajectories are all open, and finalize does not look at the mark."""
 
     @gateway.wrap(Session, "abort")
     def abort(original: Any, self: Session) -> None:
-        self._end(Phase.ABORTED)
+        if any(chain.closed for chain in self._tree.chains()):
+            original(self)
+        else:
+            self._end(Phase.ABORTED)
 
     @gateway.wrap(Session, "finalize")
     def finalize(original: Any, self: Session) -> list[Trajectory]:
