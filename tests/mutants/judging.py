@@ -146,6 +146,7 @@ class Judging:
 
     def _finding(self, session: pytest.Session, mutant: Mutant) -> Finding:
         """In the forked process: what the suite says of this mutant."""
+        gc.disable()  # it will not live long enough to need it
         began = time.perf_counter()
         run = session.config.stash[RUN]
         unharmed = run.declaration
