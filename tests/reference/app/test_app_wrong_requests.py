@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway_doubles import Client, gateway
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.requests import request
@@ -92,7 +92,6 @@ def open_gateway() -> Iterator[Client]:
 
 
 @pytest.mark.parametrize("name", WIRES)
-@settings(max_examples=60)
 @given(data=st.data())
 def test_no_request_is_a_failure_of_the_server(open_gateway: Client, name: str, data: st.DataObject) -> None:
     path, has_envelope = WIRES[name]
@@ -106,7 +105,6 @@ def test_no_request_is_a_failure_of_the_server(open_gateway: Client, name: str, 
 
 
 @pytest.mark.parametrize("name", [name for name in WIRES if name not in ("messages#count", "responses#conversation")])
-@settings(max_examples=20)
 @given(data=st.data())
 def test_a_refused_request_changes_no_turn_that_was_answered(
     open_gateway: Client, name: str, data: st.DataObject
