@@ -277,12 +277,12 @@ def updated_at_is_set_once(gateway: Sabotage) -> None:
 
 @mutant("LIFE-019", bugs=(41,))
 def conversations_are_found_across_sessions(gateway: Sabotage) -> None:
-    """A conversation that begins as one that has just begun in another session is taken for the same."""
+    """A conversation that begins with the message of one that has just begun in another session is taken for it."""
     trees: dict[str, Tree] = {}
 
     @gateway.wrap(Session, "_run")
     def run(original: Any, self: Session, turn: Any) -> Any:
-        if not self._tree.chains():
+        if not self._tree.chains() and len(turn.messages) == 1 and self._budget.prompt_length is None:
             known = trees.setdefault(str(turn.messages[0]["content"]), self._tree)
             if all(chain.tip.parent is None for chain in known.chains()):
                 self._tree = known
