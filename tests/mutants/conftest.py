@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 
@@ -38,7 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=(os.cpu_count() or 1) + 1,
         help="Mutants that are judged at the same time; by default one more than there are processors: some wait",
     )
-    parser.addoption("--whole", action="store_true", help=argparse.SUPPRESS)
+    parser.addoption(
+        "--publish",
+        action="store_true",
+        help="Write what some mutants turn red into the published matrix; a run of all does so by itself",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

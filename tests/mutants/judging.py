@@ -43,7 +43,7 @@ PATIENCE = 1.5
 times what it took."""
 MANY = 8
 """So many mutants with the same settings are worth an unharmed gateway with these settings."""
-LIMIT = 180.0
+LIMIT = 600.0
 """Seconds after which a mutant is given up: it hangs."""
 
 

@@ -137,13 +137,19 @@ def _story(mutant: Mutant, failed: list[str]) -> str:
     return f"`{mutant.name}`: {mutant.story}" + (f" (with it {', '.join(others)})" if others else "")
 
 
+def published() -> dict[str, list[str]]:
+    """What was published: mutant -> the requirements that failed."""
+    mutants = json.loads(DATA.read_text("utf-8"))["mutants"] if DATA.exists() else {}
+    return {name: one["failed"] for name, one in mutants.items()}
+
+
 def publish(matrix: Mapping[str, Any]) -> list[str]:
     """Write data, pages and score. Returns what was stale, in words."""
-    before = json.loads(DATA.read_text("utf-8"))["mutants"] if DATA.exists() else {}
-    after: Mapping[str, Mapping[str, Any]] = matrix["mutants"]
+    before = published()
+    after = {name: one["failed"] for name, one in matrix["mutants"].items()}
     changes = []
     for name in sorted({*before, *after}):
-        then, now = (set(one.get(name, {}).get("failed", ())) for one in (before, after))
+        then, now = (set(one.get(name, ())) for one in (before, after))
         if name not in before or name not in after:
             changes.append(f"{name}: {'new' if name in after else 'gone'}")
         elif then != now:
@@ -181,9 +187,9 @@ def _lines(matrix: Mapping[str, Any]) -> str:
 if __name__ == "__main__":
     load_all()
     if DATA.exists():
-        published = json.loads(DATA.read_text("utf-8"))
-        published["mutants"] = {name: one for name, one in published["mutants"].items() if name in MUTANTS}
-        for changed in _write(published):
+        data = json.loads(DATA.read_text("utf-8"))
+        data["mutants"] = {name: one for name, one in data["mutants"].items() if name in MUTANTS}
+        for changed in _write(data):
             print(changed.relative_to(ROOT))
     else:
         bugs.PAGE.write_text(bugs.page(), "utf-8")
