@@ -82,19 +82,19 @@ def test_malformed_creation_is_refused(check, body):
 
 
 @pytest.mark.requirement(id="LIFE-025")
-def test_reward_leaves_the_session_open(session, upstream):
+def test_reward_leaves_the_session_open(session, upstream, streamed):
     """Posting a reward is accepted and leaves the session open."""
     session.reward({"score": 1})
 
     upstream.says("Hello")
-    expect(session.chat("Hi")).status(200)
+    expect(session.chat("Hi", stream=streamed)).status(200)
 
 
 @pytest.mark.requirement(id="LIFE-026")
-def test_reward_is_on_every_trajectory(session, upstream):
+def test_reward_is_on_every_trajectory(session, upstream, streamed):
     """A posted reward is on every trajectory that the session exports."""
     for subject in ("stones", "trees"):
-        Conversation(session, upstream).turn(f"Tell me about {subject}.", f"About {subject}")
+        Conversation(session, upstream, stream=streamed).turn(f"Tell me about {subject}.", f"About {subject}")
 
     session.reward({"score": 0.5})
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from reference_gateway.session import Session, SessionClosed, Trajectory
 from reference_gateway.session.session import ENVELOPE
+from tests.mutants.commit import streaming
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
+from tests.mutants.token_export import exporting_streams
 
 
 @mutant("LIFE-020")
@@ -75,8 +77,8 @@ def malformed_creation_is_a_server_error(gateway: Sabotage) -> None:
 
 @mutant("LIFE-025")
 def reward_ends_the_conversation(gateway: Sabotage) -> None:
-    """A reward is taken for the end of the session, and later turns are refused."""
-    rewarded = set()
+    """A reward is taken for the end of the session, and later streams are refused."""
+    streamed, rewarded = streaming(gateway), set()
 
     @gateway.wrap(Session, "set_reward")
     def set_reward(original: Any, self: Session, reward_info: Any) -> None:
@@ -85,21 +87,19 @@ def reward_ends_the_conversation(gateway: Sabotage) -> None:
 
     @gateway.wrap(Session, "_run")
     def run(original: Any, self: Session, turn: Any) -> Any:
-        if self in rewarded:
+        if self in rewarded and streamed.get():
             raise SessionClosed(self.session_id, "REWARDED")
         return original(self, turn)
 
 
 @mutant("LIFE-026")
 def reward_is_on_the_last_trajectory_only(gateway: Sabotage) -> None:
-    """The reward is put on the trajectory that ended last."""
+    """The reward of a session that streams is put on the trajectory that ended last."""
 
-    @gateway.wrap(Session, "trajectories")
-    def trajectories(original: Any, self: Session) -> list[Trajectory]:
-        found = original(self)
-        for each in found[:-1]:
+    @exporting_streams(gateway)
+    def clear(session: Session, exported: list[Trajectory]) -> None:
+        for each in exported[:-1]:
             each.reward_info = {}
-        return found
 
 
 @mutant("LIFE-027")
