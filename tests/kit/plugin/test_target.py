@@ -90,7 +90,7 @@ def test_a_gateway_that_never_calls_the_upstream_is_not_tested(kit: Kit, odd_ser
     result = kit("--gateway-url", server.url, "--gateway-driver", "openai", "--gateway-only", "CHAT-010")
     assert result.ret != 0
     result.stdout.fnmatch_lines(["*the gateway never called the kit's upstream at http://*--gateway-upstream-port*"])
-    assert counts(result) == {"not_tested": 2}
+    assert set(counts(result)) == {"not_tested"}
 
 
 def test_wrong_upstream_port(kit: Kit, odd_server) -> None:
