@@ -21,7 +21,5 @@ def describe(value: Any, limit: int = 200) -> str:
     """A value as a short phrase for the `actual` side of a violation."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
-    if isinstance(value, str):
-        text = repr(value)
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

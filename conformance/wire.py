@@ -232,10 +232,7 @@ class Reply:
     @cached_property
     def events(self) -> list[sse.Event]:
         """The server-sent events of the body."""
-        parser = sse.SSEParser()
-        events = parser.feed(self.body)
-        parser.close()
-        return events
+        return sse.parse(self.body)
 
     @cached_property
     def chunks(self) -> list[dict[str, Any]]:

@@ -98,10 +98,7 @@ class SSEParser:
 
 def parse(body: bytes) -> list[Event]:
     """All events of a complete stream."""
-    parser = SSEParser()
-    events = parser.feed(body)
-    parser.close()
-    return events
+    return SSEParser().feed(body)
 
 
 def framing(body: bytes, named: bool = False) -> list[Violation]:

@@ -67,6 +67,8 @@ class _Turn:
         """The last completed step."""
         self.issued: list[str] = []
         """The client calls of the response that have not been run."""
+        self.streamed: dict[str, str] = {}
+        """call_id -> the arguments that the steps before have streamed."""
         self.text = ""
         """What the response has said, over all of its inference steps."""
         self.response_ids: list[str] = []
@@ -128,7 +130,7 @@ class _Turn:
         # Where the step does not tell, it is what the last one asked for.
         expected_server = self.after is not None and SERVER_TOOL in self.after.next_steps()
         server_side = server if isinstance(server, bool) else expected_server
-        step = Step(str(data.get("step_id")), data.get("step_type"), server_side)
+        step = Step(str(data.get("step_id")), data.get("step_type"), server_side, before=self.streamed)
         if step.step_type == TOOL_EXECUTION:
             if not isinstance(server, bool):
                 expected = "whether the tool is run by the server, true or false"
@@ -175,6 +177,7 @@ class _Turn:
         if step is None:
             return
         self.after = step
+        self.streamed = {**self.streamed, **step.arguments}
         if not isinstance(result, dict) or step.step_type not in (INFERENCE, TOOL_EXECUTION):
             return
         yield from mismatches(result, f"turns#result.{step.step_type}", ("result",))

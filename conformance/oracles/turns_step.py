@@ -15,7 +15,7 @@ from conformance.oracles.turns_events import END_OF_TURN, INFERENCE, SERVER_TOOL
 from conformance.oracles.wording import Path, brief
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SERVER_TOOL = "tool_execution of the server"
 CLIENT_TOOL = "tool_execution of the client"
@@ -32,6 +32,8 @@ class Step:
     text: str = ""
     arguments: dict[str, str] = field(default_factory=dict)
     """call_id -> the arguments that were streamed, in the order in which the calls were issued."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """The same of the turn's earlier steps."""
     stop_reason: object = None
     calls: list[str] = field(default_factory=list)
 
@@ -129,7 +131,7 @@ class Step:
     def _arguments(self, path: Path, calls: object) -> Iterator[Finding]:
         for number, call in enumerate(calls if isinstance(calls, list) else []):
             call_id = call.get("call_id") if isinstance(call, dict) else None
-            streamed = self.arguments.get(call_id, "") if isinstance(call_id, str) else ""
+            streamed = {**self.before, **self.arguments}.get(call_id, "") if isinstance(call_id, str) else ""
             if streamed and isinstance(call.get("arguments"), str) and call["arguments"] != streamed:
                 expected = f"{brief(streamed)}, as streamed"
                 yield Finding((*path, number, "arguments"), expected, brief(call["arguments"]))

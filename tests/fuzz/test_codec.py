@@ -47,13 +47,11 @@ def codec(request: pytest.FixtureRequest) -> TemplateCodec:
 @given(EARLIER, USER, CALLING | ANSWER, st.lists(RESULT, max_size=2), st.lists(USER, max_size=1), TOOLS)
 def test_what_is_appended_is_what_the_full_render_has(codec, earlier, question, answer, results, more, tools):
     history, suffix = [*earlier, question, answer], [*(results if "tool_calls" in answer else []), *more]
-    asked = codec.encode(history[:-1], tools, {})
     try:
         whole = codec.encode([*history, *suffix], tools, {})
         appended = codec.encode_suffix(history, suffix, tools, {}, None)
     except TemplateRefused:
         return
-    assert whole[: len(asked)] == asked
     if suffix and appended is not None:
         assert whole[-len(appended) :] == appended
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conformance.expect import calls_made, expect
+from conformance.expect import calls_made, expect, last_call
 from conformance.exported import context, rendered
 from conformance.failure import ConformanceFailure
 from conformance.fixtures import fixture_path
@@ -229,6 +229,8 @@ def test_calls_are_counted():
     upstream = Recorded(*CALLS)
     assert calls_made(upstream, 3) == CALLS
     assert said(lambda: calls_made(upstream)) == ["upstream: expected calls: 1, got calls: 3"]
+    assert last_call(upstream) is CALLS[2]
+    assert said(lambda: last_call(Recorded())) == ["upstream: expected a call, got none"]
 
 
 @pytest.fixture(scope="module")

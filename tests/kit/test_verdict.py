@@ -130,6 +130,7 @@ def test_a_plain_assertion_is_explained_and_has_no_violations():
 
 def test_what_breaks_is_left_as_pytest_shows_it():
     assert Ending("call", ValueError("x")).judged().report.longrepr is None
+    assert Ending("setup", AssertionError("x")).judged().report.longrepr is None
 
 
 @pytest.mark.parametrize("error", [NotTested("no upstream"), NotApplicable("not declared")])

@@ -204,9 +204,14 @@ def test_an_answer_that_breaks_off_is_a_failure_and_what_came_is_kept():
 
 
 class Endless(httpx.SyncByteStream):
+    closed = False
+
     def __iter__(self) -> Iterator[bytes]:
         while True:
             yield b"more"
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def test_an_answer_that_goes_on_past_the_deadline_is_a_failure():
@@ -258,10 +263,12 @@ def test_a_connection_that_a_failing_server_would_close_is_closed(status, closed
 
 
 def test_an_answer_that_nobody_reads_is_finished():
-    recorder = Recorder(Sender(httpx.Response(200, stream=Endless())))
+    body = Endless()
+    recorder = Recorder(Sender(httpx.Response(200, stream=body)))
     with client(recorder) as http, http.stream("GET", "http://gw/"):
         pass
     assert recorder.exchanges[0].finished is not None
+    assert body.closed
 
 
 def test_sockets_of_a_check_are_closed_by_the_next_one():
@@ -275,9 +282,22 @@ def test_sockets_of_a_check_are_closed_by_the_next_one():
 def test_https_has_a_transport_of_its_own():
     recorder = Recorder()
     plain, secure = recorder._transport("http"), recorder._transport("https")
+    assert isinstance(secure, httpx.HTTPTransport)
     assert plain is not secure
     assert recorder._transport("https") is secure
     recorder.close()
+
+
+def test_what_is_closed_with_a_client():
+    plain, secure, dialled = Sender(), Sender(), Stream()
+    recorder = Recorder(plain)
+    recorder._secure = secure
+    recorder.sockets.append(dialled)  # type: ignore[arg-type]
+    recorder.close()
+    assert (plain.closed, secure.closed, dialled.closed) == (True, True, True)
+    never_secure = Recorder()
+    never_secure.close()
+    assert never_secure._secure is None
 
 
 def test_what_is_left_out_has_one_name():

@@ -163,7 +163,8 @@ def _edits(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> Ite
             for number in range(len(ifs)):
                 yield Edit(node, "ifs", number, ast.Constant(True))
         case ast.Compare(ops=[operator]):
-            if field != "test" or isinstance(operator, ORDERS):  # a test that is never true says as much
+            never = field == "test" and not isinstance(operator, ORDERS)  # says as much
+            if not never and not isinstance(node.comparators[0], ast.Set):  # sets have no edge
                 yield Edit(node, "ops", 0, OTHER[type(operator)]())
         case ast.BoolOp():
             yield Edit(node, "op", None, ast.Or() if isinstance(node.op, ast.And) else ast.And())

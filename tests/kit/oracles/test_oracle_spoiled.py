@@ -14,6 +14,7 @@ import pytest
 from oracle_spoils import changes, told
 
 from conformance.oracles import (
+    Violation,
     anthropic,
     anthropic_stream,
     chat,
@@ -489,7 +490,11 @@ def pinned(request: pytest.FixtureRequest) -> Callable[[str, Iterable[str]], Non
 @pytest.mark.parametrize("name", JUDGES)
 def test_a_fault_is_told(name, pinned):
     document, judge = JUDGES[name]
-    pinned(name, told(document, lambda spoiled: [str(one) for one in judge(spoiled)], WHOLE))
+    pinned(name, told(document, lambda spoiled: [_said(one) for one in judge(spoiled)], WHOLE))
+
+
+def _said(violation: Violation) -> str:
+    return f"{violation}; {violation.hint}" if violation.hint else str(violation)
 
 
 @pytest.mark.parametrize("name", READERS)

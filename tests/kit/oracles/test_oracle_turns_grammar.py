@@ -334,3 +334,34 @@ def events_with_junk(draw):
 def test_the_grammar_never_raises(events, several):
     for one in turns.grammar(events, several=several):
         assert str(one).encode()
+
+
+def test_the_arguments_of_a_call_are_those_that_an_earlier_step_streamed():
+    turn = Written().infer("server_tool_call", "", "c1").server().infer("tool_calls", "", calls=["c1"]).client("c1")
+    turn = turn.infer("end_of_turn", "Done", response_id="r2").completed(response_ids=["r1", "r2"])
+    assert turns.grammar(turn.events) == []
+    inferred, ran = (
+        place
+        for place, one in enumerate(turn.events)
+        if one.get("result", {}).get("function_calls") or one.get("result", {}).get("tool_responses")
+    )
+    other = {"call_id": "c1", "tool_name": "search", "arguments": "[]"}
+    turn.events[inferred]["result"]["function_calls"] = [other]
+    turn.events[ran]["result"]["tool_calls"] = [other]
+    assert [str(one) for one in turns.grammar(turn.events)] == [
+        f'event {inferred + 1}, result.function_calls[0].arguments: expected "{{}}", as streamed, got "[]"',
+        f'event {ran + 1}, result.tool_calls[0].arguments: expected "{{}}", as streamed, got "[]"',
+    ]
+
+
+def test_what_the_server_ran_is_listed_as_calls():
+    turn = text_turn()
+    result = next(one["result"] for one in turn.events if "result" in one)
+    result["server_tool_executions"] = [call("s1")]
+    assert turns.grammar(turn.events) == []
+    result["server_tool_executions"] = [{"call_id": "", "tool_name": "f"}, 5]
+    assert [one.where.partition("executions")[2] for one in turns.grammar(turn.events)] == [
+        "[0].call_id",
+        "[0].arguments",
+        "[1]",
+    ]
