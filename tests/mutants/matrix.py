@@ -94,7 +94,7 @@ def page(matrix: Mapping[str, Any]) -> str:
         *_table(catalogue, matrix),
     ]
     for area in catalogue.areas.values():
-        lines += ["", f"## {area.name}: {area.title}", ""]
+        lines += ["", f"## {area.title}", ""]
         for requirement in catalogue.by_area(area.name):
             lines += _entry(requirement, matrix)
     return "\n".join(lines).rstrip() + "\n"
