@@ -10,7 +10,8 @@ content of the whole answer, and what is missing comes with that.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
@@ -31,31 +32,36 @@ class TextChanged(RuntimeError):
 
 
 class LiveText:
-    """`openings` are the texts with which a call begins; `shown` takes control tokens out of what is shown."""
+    """`ends` are the texts, and `end_ids` the ids, from which on the whole answer is needed to tell what is said: where
+    calls are parsed, their openings and control tokens, which are taken out of what stands beside a call."""
 
-    def __init__(self, tokenizer: Tokenizer, openings: Sequence[str], shown: Callable[[str], str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, ends: Sequence[str] = (), end_ids: Collection[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._openings = tuple(openings)
-        self._opening = _opening(openings) if openings else None
-        self._shown = shown
-        self._stream = DecodeStream(skip_special_tokens=not openings)
+        self._ends, self._end_ids = tuple(ends), end_ids
+        self._end = _first(self._ends) if ends else None
+        self._stream = DecodeStream(skip_special_tokens=True)
         self._held = ""
-        self._calling = False
+        self._ended = False
 
     def feed(self, ids: Sequence[int]) -> str:
         """What may be shown now that these ids were sampled too; "" when that is nothing."""
-        if self._calling:
+        if self._ended:
             return ""
-        self._held += "".join([self._stream.step(self._tokenizer, token) or "" for token in ids])
-        found = self._opening.search(self._held) if self._opening is not None else None
-        self._calling = found is not None and found[0] in self._openings
+        for token in ids:
+            if token in self._end_ids:
+                self._ended = True
+                break
+            self._held += self._stream.step(self._tokenizer, token) or ""
+        found = self._end.search(self._held) if self._end is not None else None
+        if found is not None and found[0] in self._ends:
+            self._ended = True
         text = (self._held if found is None else self._held[: found.start()]).rstrip()
         self._held = self._held[len(text) :]
-        return self._shown(text)
+        return text
 
 
-def _opening(openings: Sequence[str]) -> re.Pattern[str]:
-    """Finds where a call begins, or may begin when more is known."""
-    whole = [re.escape(opening) for opening in openings]
-    begun = [re.escape(opening[:end]) + r"\Z" for opening in openings for end in range(len(opening) - 1, 0, -1)]
-    return re.compile("|".join([*whole, *begun]))
+@cache
+def _first(texts: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds where one of the texts begins, or may begin when more is known."""
+    begun = {text[:end] for text in texts for end in range(1, len(text))}
+    return re.compile("|".join([*map(re.escape, texts), *(re.escape(text) + r"\Z" for text in sorted(begun))]))

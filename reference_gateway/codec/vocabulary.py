@@ -98,7 +98,7 @@ class Vocabulary:
 
     def live(self, openings: Sequence[str]) -> LiveText:
         """The text of ids that come one after the other; see `live.LiveText`."""
-        return LiveText(self._open, openings, self.without_control)
+        return LiveText(self._open, (*openings, *self._ids), self.control_ids) if openings else LiveText(self._open)
 
 
 def new_cut() -> str:

@@ -49,6 +49,17 @@ def test_a_call_is_withheld_from_where_it_may_begin(text, seen, size):
     assert "".join(pieces.feed(ids[place : place + size]) for place in range(0, len(ids), size)) == seen
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 1000])
+@pytest.mark.parametrize("tools", [None, TOOLS], ids=["plain", "tools"])
+@pytest.mark.parametrize("call", ["", CALL], ids=["words", "call"])
+def test_the_name_of_a_control_token_is_text_as_in_the_whole_answer(tools, call, size):
+    codec = TemplateCodec(byte_files(), tool_parser="hermes")
+    ids = [*f"say <|im_end|> now {call}".encode(), codec.vocabulary.token_id("<|im_end|>")]
+    said = "".join(shown(codec, ids, tools, size))
+    assert codec.decode(ids, tools)["content"].startswith(said)
+    assert said.startswith("say")
+
+
 def test_space_at_the_end_is_held_back():
     codec = TemplateCodec(byte_files())
     live = codec.live(None)
@@ -65,9 +76,9 @@ def test_half_a_character_is_held_back():
 def test_what_is_shown_begins_the_answer_whatever_was_sampled():
     dice = random.Random(0)
     codec = TemplateCodec(byte_files(), tool_parser="hermes")
-    alphabet = [*codec.vocabulary.encode("<tool_call> é🙂\n"), 0xFF]
+    alphabet = [*codec.vocabulary.encode("<tool_call> é🙂\n"), codec.vocabulary.token_id("<|im_end|>"), 0xFF]
     for _ in range(300):
-        ids = [*dice.choices(alphabet, k=dice.randrange(40)), codec.vocabulary.token_id("<|im_end|>")]
+        ids = dice.choices(alphabet, k=dice.randrange(40))
         for tools in (None, TOOLS):
             said = "".join(shown(codec, ids, tools, dice.randint(1, 5)))
             assert codec.decode(ids, tools)["content"].startswith(said)
