@@ -9,7 +9,6 @@ Sources: wire_facts (Anthropic Messages), contract UA-ANS-01..05, -11.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from conformance.oracles.anthropic_stream import assemble, stream
@@ -86,13 +85,11 @@ def _texts(blocks: list[Any]) -> Iterator[Finding]:
 
 
 def _tool_ids(blocks: list[Any]) -> Iterator[Finding]:
-    ids = [block.get("id") for block in blocks if isinstance(block, dict) and block.get("type") == "tool_use"]
-    times = Counter(one for one in ids if isinstance(one, str) and one)
-    seen = set()
+    seen: set[str] = set()
     for number, block in enumerate(blocks):
         if isinstance(block, dict) and block.get("type") == "tool_use" and isinstance(block.get("id"), str):
             tool_id = block["id"]
-            if times[tool_id] > 1 and tool_id in seen:
+            if tool_id and tool_id in seen:
                 yield Finding(("content", number, "id"), "an id of its own", f"{brief(tool_id)}, as an earlier block")
             seen.add(tool_id)
 

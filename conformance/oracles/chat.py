@@ -8,7 +8,6 @@ Sources: wire_facts (OpenAI chat), contract UA-OAI-01..09, UA-TC-02.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from conformance.oracles.arguments import arguments
@@ -84,14 +83,12 @@ def _choice(path: Path, choice: dict[Any, Any]) -> Iterator[Finding]:
 
 
 def _tool_calls(path: Path, calls: list[Any]) -> Iterator[Finding]:
-    present = [call.get("id") for call in calls if isinstance(call, dict)]
-    ids = Counter(one for one in present if isinstance(one, str) and one)
-    seen = set()
+    seen: set[str] = set()
     for number, call in enumerate(calls):
         if not isinstance(call, dict):
             continue
         call_id = call.get("id")
-        if isinstance(call_id, str) and ids[call_id] > 1:
+        if isinstance(call_id, str) and call_id:
             if call_id in seen:
                 yield Finding((*path, number, "id"), "an id of its own", f"{brief(call_id)}, as an earlier call")
             seen.add(call_id)

@@ -101,8 +101,8 @@ def _add_choice(choice: dict[str, Any], piece: dict[str, Any]) -> None:
             message[key] = known + value if isinstance(known, str) and isinstance(value, str) else value or known
             if message[key] is None and isinstance(value, str):
                 message[key] = value
-        elif value is not None or key not in message:
-            message.setdefault(key, value)
+        elif message.get(key) is None:
+            message[key] = value
 
 
 def _joined(known: object, piece: object) -> object:
@@ -152,7 +152,6 @@ def _finished(choice: dict[str, Any]) -> dict[str, Any]:
 class _Choice:
     """What the stream has said of one choice so far."""
 
-    role: bool = False
     finished: str = ""
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
 
@@ -265,7 +264,6 @@ class _Grammar:
         role = delta.get("role")
         if first and role != "assistant":
             yield Violation(f"{place}.delta.role", '"assistant" in the first chunk', described(role))
-        choice.role = choice.role or role is not None
         yield from self._calls(f"{place}.delta.tool_calls", choice, delta.get("tool_calls"))
         reason = piece.get("finish_reason")
         if reason is not None and not choice.finished:
