@@ -45,9 +45,9 @@ def render_markdown(report: dict[str, Any]) -> str:
     ]
     for name, profile in report["profiles"].items():
         count = profile["counts"]
-        cells = [count[key] for key in ("passed", "failed", "not_tested", "not_applicable", "expected_failure")]
+        cells = [count.get(key, 0) for key in ("passed", "failed", "not_tested", "not_applicable", "expected_failure")]
         lines.append(
-            f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} | {count['error'] + count['stale']} |"
+            f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} | {count.get('error', 0) + count.get('stale', 0)} |"
         )
     capabilities = ", ".join(f"`{each}`" for each in gateway["capabilities"]) or "none"
     options = ", ".join(f"`{name}={value}`" for name, value in gateway["options"].items()) or "none"

@@ -117,6 +117,23 @@ def test_any_report_file_is_shown_or_named_unreadable(tmp_path_factory, body):
     assert code == 0 or str(file) in said
 
 
+def test_a_report_without_some_counts_is_shown(tmp_path):
+    profiles = {name: {**profile, "counts": {"passed": 3}} for name, profile in REPORT["profiles"].items()}
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps({**REPORT, "profiles": profiles}))
+    code, said = run("report", str(file))
+    assert (code, "| 3 | 0 | 0 | 0 | 0 | 0 |" in said) == (0, True)
+
+
+def test_a_file_with_the_version_alone_is_no_report(tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text('{"schema_version": 1}')
+    assert run("report", str(file)) == (
+        2,
+        f"gateway-conformance report: {file} is not a report: $: 'kit' is a required property\n",
+    )
+
+
 CATALOGUE = Catalogue.load()
 DEFECTS = st.dictionaries(
     st.sampled_from(["STREAM-001", "STREAM-999", "reason"]) | TEXT,

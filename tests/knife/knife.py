@@ -110,7 +110,7 @@ class Knife:
         for key, one in survived.items():
             if key not in listed:
                 untested = " (no test reaches it)" if one in self.untested else ""
-                self.problems.append(f"not noticed{untested}: {one}{f' [{one.nth}]' if one.nth > 1 else ''}")
+                self.problems.append(f"not noticed{untested}: {one}")
         for key, entry in listed.items():
             if not entry.get("why"):
                 self.problems.append(f"listed without a reason: {key}")

@@ -76,7 +76,8 @@ class Weakening:
         return self.file, self.function, self.was, self.now, self.nth
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.lines.start} {self.function}: {self.was!r} -> {self.now!r}"
+        which = f" [{self.nth}]" if self.nth > 1 else ""
+        return f"{self.file}:{self.lines.start} {self.function}: {self.was!r} -> {self.now!r}{which}"
 
     def live(self, source: Path, functions: Functions) -> None:
         """Give the imported functions of the module at `source` the edited code."""
