@@ -29,7 +29,8 @@ class Verdicts:
 
     outcomes: dict[str, set[Outcome]] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
-    early: set[str] = field(default_factory=set)
+    called: set[str] = field(default_factory=set)
+    """Requirements that failed when their check was called, and not while it was set up."""
     exit_code: int = 0
 
     @property
@@ -38,8 +39,8 @@ class Verdicts:
 
     @property
     def broken(self) -> set[str]:
-        """Requirements whose check broke, or failed before it was called: a defect of the suite."""
-        return {one for one, outcomes in self.outcomes.items() if Outcome.ERROR in outcomes} | self.early
+        """Requirements whose check broke, which is a defect of the suite."""
+        return {one for one, outcomes in self.outcomes.items() if Outcome.ERROR in outcomes}
 
     def pytest_gateway_check_finished(self, requirement: Requirement, outcome: Outcome) -> None:
         self.outcomes.setdefault(requirement.id, set()).add(outcome)
@@ -48,8 +49,8 @@ class Verdicts:
         properties = dict(report.user_properties)
         if report.failed and "requirement" in properties:
             self.texts.setdefault(str(properties["requirement"]), []).append(str(report.longrepr))
-            if report.when != "call":
-                self.early.add(str(properties["requirement"]))
+            if report.when == "call":
+                self.called.add(str(properties["requirement"]))
 
 
 def build(

@@ -49,11 +49,13 @@ LIMIT = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the suite said of one mutant. `failed`: requirement -> the text of its first failure. `broken`: those whose
-    check broke, which is a defect of the suite. `crash`: why there is no more to say."""
+    """What the suite said of one mutant. `failed`: requirement -> the text of its first failure. `killed`: whether the
+    one that it names failed when its check was called. `broken`: those whose check broke, which is a defect of the
+    suite. `crash`: why there is no more to say."""
 
     name: str
     failed: dict[str, str] = field(default_factory=dict)
+    killed: bool = False
     broken: dict[str, str] = field(default_factory=dict)
     checks: int = 0
     seconds: float = 0.0
@@ -174,6 +176,7 @@ class Judging:
         return Finding(
             mutant.name,
             {one: texts.get(one, "") for one in sorted(verdicts.failed)},
+            mutant.kills in verdicts.called,
             {one: texts.get(one, "") for one in sorted(verdicts.broken)},
             count,
             round(time.perf_counter() - began, 3),
@@ -255,7 +258,7 @@ def _run(chosen: Sequence[pytest.Item], suite: Sequence[pytest.Item], verdicts: 
     count = 0
     anchors = [suite[0], next((item for item in suite if item.path != suite[0].path), suite[0])]
     for item in chosen:
-        if _requirement(item).id in verdicts.failed:
+        if _requirement(item).id in verdicts.called:
             continue
         item.user_properties.clear()
         # Which check follows is not known yet. Any of another module makes pytest leave this one's.

@@ -65,6 +65,7 @@ def test_mutant_is_killed(name: str, judged: Judged) -> None:
     assert finding is not None, "not judged: the reference does not pass"
     assert not finding.crash, finding.crash
     assert mutant.kills in finding.failed, f"survived: {mutant.story} (failed instead: {sorted(finding.failed)})"
+    assert finding.killed, f"{mutant.kills} failed while its check was set up, which attributes nothing"
     assert finding.failed[mutant.kills], f"{mutant.kills} failed without a message"
     assert not finding.broken, f"checks broke, which is no verdict: {finding.broken}"
     areas = {area_of(mutant.kills), *map(area_of, mutant.also)}
