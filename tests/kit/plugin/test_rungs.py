@@ -7,7 +7,7 @@ import pytest
 from conformance.upstream.client import Upstream
 from tests.kit.plugin.conftest import Kit, counts
 
-ONLY = ("--gateway-only", "STREAM-004,CHAT-010")
+ONLY = ("--gateway-only", "STREAM-004,CHAT-011")
 
 
 def test_a_url(kit: Kit, reference_url: str) -> None:
