@@ -9,7 +9,9 @@ from conformance.oracles import Violation, alignment, anthropic, chat, envelope,
 from conformance.oracles.arguments import arguments
 from conformance.oracles.evidence import Evidence
 from conformance.oracles.logprobs import logprob_truth
-from conformance.oracles.sse import Event
+from conformance.oracles.sse import Event, SSEParser, framing
+from conformance.oracles.stream_check import check
+from conformance.oracles.stream_position import frame_at, position_in
 from conformance.oracles.token_truth import Generation
 
 
@@ -197,3 +199,46 @@ def test_two_generations_in_one_run_are_found():
     evidence = Evidence([Trajectory([1], [2, 3, 4], [1, 1, 1])], calls)
     ((_, segments),) = evidence.segments
     assert [(one.start, one.end) for one in segments] == [(1, 3), (3, 4)]
+
+
+def test_a_retry_of_eighteen_digits_is_a_number():
+    for digits, retry in ((18, int("9" * 18)), (19, None)):
+        parser = SSEParser()
+        parser.feed(b"retry: " + b"9" * digits + b"\n\n")
+        assert parser.retry == retry
+
+
+def test_crlf_is_counted():
+    (once,) = framing(b"data: 1\r\n\n")
+    (twice,) = framing(b"data: 1\r\n\r\n")
+    assert (once.actual, twice.actual) == ("CRLF", "CRLF, 2 times")
+
+
+def test_a_name_without_data_is_no_frame():
+    (found,) = framing(b"event: x\n\nevent: y\ndata: 1\n\n", named=True)
+    assert (found.where, found.expected, found.actual) == ("frame 1 (line 1)", "a `data:` line", "a name alone")
+
+
+def test_places_in_a_frame():
+    frame = frame_at(['data: {"a": [1,', 'data:  {"b c": 2}], "d": "x"}', ""], 1)
+    assert frame.pieces == ((1, 7, '{"a": [1,'), (2, 7, ' {"b c": 2}], "d": "x"}'))
+    assert position_in(frame, 1, "a[0]") == (1, 14)
+    assert position_in(frame, 1, 'a[1]["b c"]') == (2, 16)
+    assert position_in(frame, 1, "d") == (2, 26)
+    assert position_in(frame, 1, "d.e") == (2, 26)
+    assert position_in(frame, 1, "") == (1, 7)
+    assert frame.place(9) == (1, 16)
+    assert frame.place(10) == (2, 7)
+    assert frame_at(["data:x"], 1).pieces == ((1, 6, "x"),)
+    assert position_in(frame_at(["event: x", ""], 1), 1, "a") == (1, 1)
+
+
+def test_places_of_what_is_wrong_in_a_recording():
+    def places(body, wire="openai"):
+        return [(one.line, one.column) for one in check(body, wire)]
+
+    assert places(b"") == [(1, 1)] * len(places(b""))
+    assert places(b'{"event_type": "odd"}\n', "turns")[0] == (1, 16)
+    done = b'event: turn_started\ndata: {"event_type": "odd"}\n\ndata: [DONE]\n\n'
+    assert len(places(done, "turns")) == len(places(done.removesuffix(b"data: [DONE]\n\n"), "turns"))
+    assert not any("choices" in one.violation.expected for one in check(b'data: {"choices": 5}\n\n', "openai"))

@@ -100,3 +100,64 @@ def test_an_item_that_ends_without_a_beginning():
     found = stream(*HEAD, {**delta, "item": {"id": "x", "type": "message"}}, RAW[-1])
     assert where(found)[0] == "frame 3, output_index"
     assert "frame 4" not in where(found)
+
+
+REFUSED = {
+    "id": "msg_9",
+    "type": "message",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "refusal", "refusal": "No"}],
+}
+AT = {"item_id": "msg_9", "output_index": 0, "content_index": 0}
+REFUSAL = [
+    *HEAD,
+    {"type": "response.output_item.added", "output_index": 0, "item": {**REFUSED, "content": []}},
+    {"type": "response.content_part.added", **AT, "part": {"type": "refusal", "refusal": ""}},
+    {"type": "response.refusal.delta", **AT, "delta": "N"},
+    {"type": "response.refusal.delta", **AT, "delta": "o"},
+    {"type": "response.refusal.done", **AT, "refusal": "No"},
+    {"type": "response.content_part.done", **AT, "part": REFUSED["content"][0]},
+    {"type": "response.output_item.done", "output_index": 0, "item": REFUSED},
+    {"type": "response.completed", "response": response([REFUSED])},
+]
+
+
+def changed(place, **fields):
+    return [*REFUSAL[:place], {**REFUSAL[place], **fields}, *REFUSAL[place + 1 :]]
+
+
+def test_a_refusal_is_streamed_like_a_text():
+    assert stream(*REFUSAL) == []
+    early = stream(*changed(3, part={"type": "refusal", "refusal": "No"}))
+    assert "frame 4, part.refusal" in where(early)
+    other = {**REFUSED, "content": [{"type": "refusal", "refusal": "Yes"}]}
+    assert "frame 9, item.content[0].refusal" in where(stream(*changed(8, item=other)))
+
+
+def test_deltas_that_come_twice_are_told():
+    twice = [*REFUSAL[:6], REFUSAL[4], REFUSAL[5], *REFUSAL[6:]]
+    assert {one.hint for one in stream(*twice)} == {"the deltas were sent twice"}
+
+
+def test_what_was_not_streamed_is_told_to_the_depth_of_an_item():
+    more = {**REFUSED, "content": [{"type": "refusal", "refusal": "No", "odd": 1}], "more": 2}
+    found = stream(*changed(9, response=response([more])))
+    assert where(found) == ["frame 10, response.output[0].content[0].odd", "frame 10, response.output[0].more"]
+    assert {one.expected for one in found} == {"nothing, as streamed"}
+
+
+def test_a_message_has_the_parts_that_were_streamed():
+    none = [*REFUSAL[:3], *REFUSAL[8:]]
+    assert where(stream(*none)) == ["frame 4, item.content"]
+
+
+def test_arguments_that_were_not_streamed_are_no_function_s():
+    call = {"id": "mcp_1", "type": "mcp_call", "name": "g", "server_label": "s", "arguments": "{}"}
+    events = [
+        *HEAD,
+        {"type": "response.output_item.added", "output_index": 0, "item": {**call, "arguments": ""}},
+        {"type": "response.output_item.done", "output_index": 0, "item": call},
+        {"type": "response.completed", "response": response([call])},
+    ]
+    assert stream(*events) == []
