@@ -12,7 +12,7 @@ from conformance.oracles.logprobs import logprob_truth
 from conformance.oracles.sse import Event, SSEParser, framing
 from conformance.oracles.stream_check import check
 from conformance.oracles.stream_position import frame_at, position_in
-from conformance.oracles.token_truth import Generation
+from conformance.oracles.token_truth import Generation, context_truth, verbatim
 
 
 def events(*data, named=False):
@@ -242,3 +242,42 @@ def test_places_of_what_is_wrong_in_a_recording():
     done = b'event: turn_started\ndata: {"event_type": "odd"}\n\ndata: [DONE]\n\n'
     assert len(places(done, "turns")) == len(places(done.removesuffix(b"data: [DONE]\n\n"), "turns"))
     assert not any("choices" in one.violation.expected for one in check(b'data: {"choices": 5}\n\n', "openai"))
+
+
+def disordered(trajectory, *calls):
+    """Where generations stand in another order than they were returned in."""
+    hint = "the generations stand in another order"
+    return [one.where for one in verbatim([trajectory], list(calls)) if one.hint == hint]
+
+
+def test_one_generation_does_not_stand_twice_in_a_trajectory():
+    once = Generation([1], [3, 4], None)
+    assert disordered(Trajectory([1], [3, 4, 9, 3, 4], [1, 1, 0, 1, 1]), once) == ["trajectory 0, response_ids[3:5]"]
+
+
+def test_of_equal_generations_the_one_with_the_context_counts_for_the_order():
+    twin, later, first = Generation([8], [3], None), Generation([1, 3, 9], [4], None), Generation([1], [3], None)
+    trajectory = Trajectory([1], [3, 9, 4], [1, 0, 1])
+    assert disordered(trajectory, twin, later, first) == ["trajectory 0, response_ids[2:3]"]
+    assert disordered(trajectory, twin, first, later) == []
+
+
+def test_a_generation_that_came_too_early_is_not_the_one_that_counts():
+    early, first = Generation([1, 3, 9], [3], None), Generation([1], [3], None)
+    other, late = Generation([5], [4], None), Generation([7], [3], None)
+    trajectory = Trajectory([1], [3, 9, 3, 9, 4], [1, 0, 1, 0, 1])
+    assert disordered(trajectory, early, first, other, late) == ["trajectory 0, response_ids[4:5]"]
+
+
+def test_a_turn_that_sampled_nothing_may_end_a_trajectory():
+    silent, said = Generation([1, 2, 9], [], None), Generation([1, 2, 9], [5], None)
+    spoken = Generation([1], [2], None)
+    trajectory = Trajectory([1], [2, 9], [1, 0])
+
+    def behind(*calls):
+        return [one for one in context_truth([trajectory], list(calls)) if one.expected.startswith("nothing behind")]
+
+    assert behind(spoken, silent) == []
+    assert len(behind(spoken)) == 1
+    assert len(behind(spoken, said)) == 1
+    assert len(behind(spoken, Generation([7], [], None))) == 1
