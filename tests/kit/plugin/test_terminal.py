@@ -89,7 +89,7 @@ def test_failure_text(
     kit: Kit, shared_upstream: Upstream, snapshot: SnapshotAssertion, defect: Callable[[Sabotage], None], only: str
 ) -> None:
     with broken(shared_upstream, defect) as url:
-        result = kit("--gateway-url", url, "--gateway-only", only)
+        result = kit("--gateway-url", url, "--gateway-only", only, "-k", "not (mask and stream)")
     assert result.ret == 1
     assert seen(result) == snapshot
 
