@@ -365,3 +365,11 @@ def test_what_the_server_ran_is_listed_as_calls():
         "[0].arguments",
         "[1]",
     ]
+
+
+def test_a_turn_does_not_end_behind_a_server_tool_while_calls_of_the_client_wait():
+    turn = Written().infer("server_tool_call", "", "c1").server().completed("")
+    (found,) = turns.grammar(turn.events)
+    assert found.expected == 'an inference with the calls that were issued, "c1"'
+    assert found.hint == LOST
+    assert turns.grammar(Written().infer("server_tool_call").server().completed("").events) == []
