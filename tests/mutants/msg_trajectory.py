@@ -60,11 +60,11 @@ def text_beside_a_call_is_not_echoed(gateway: Sabotage) -> None:
 
 @mutant("MSG-081")
 def messages_are_recorded_without_their_end(gateway: Sabotage) -> None:
-    """What is recorded of a message without tools is its text, which has no end-of-turn token."""
+    """What is recorded of a message with a system prompt alone is its text, which has no end-of-turn token."""
     speaking: ContextVar[bool] = ContextVar("speaking", default=False)
 
     def note(body: Body) -> Body:
-        speaking.set(not body.get("tools"))
+        speaking.set(bool(body.get("system")) and not body.get("tools"))
         return body
 
     on_body(gateway, note)

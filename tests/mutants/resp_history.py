@@ -15,17 +15,9 @@ from reference_gateway.session.tree import FRESH, Tree
 from reference_gateway.wire import anthropic_messages
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.openai_responses import ResponseRequest
+from tests.mutants.chat_wire import on_this_wire
 from tests.mutants.registry import mutant
-from tests.mutants.resp_wire import (
-    ASKED,
-    Body,
-    calls,
-    on_body,
-    on_history,
-    on_request,
-    on_turn,
-    remember_request,
-)
+from tests.mutants.resp_wire import ASKED, on_history, on_request, on_turn, remember_request
 from tests.mutants.sabotage import Sabotage
 
 
@@ -153,22 +145,23 @@ def outputs_are_put_in_quotes(gateway: Sabotage) -> None:
 
 
 @mutant("RESP-059")
-def calls_of_other_wires_start_anew(gateway: Sabotage) -> None:
-    """Responses go on from the calls that were issued over responses; a history with other calls is another agent's."""
+def calls_of_chat_completions_start_anew(gateway: Sabotage) -> None:
+    """Responses never go on from a call of a chat completion: a history with one is another agent's."""
     remember_request(gateway)
+    chat = on_this_wire(gateway)
     issued: set[str] = set()
 
-    def note(request: ResponseRequest, body: Body) -> Body:
-        issued.update(call["call_id"] for call in calls(body))
-        return body
-
-    on_body(gateway, note)
+    @gateway.wrap(Session, "_commit_turn")
+    def commit(original: Any, self: Session, plan: Any, generation: Any, logprobs: Any, message: Any, *r: Any) -> None:
+        if chat.get():
+            issued.update(call["id"] for call in message.get("tool_calls") or ())
+        original(self, plan, generation, logprobs, message, *r)
 
     @gateway.wrap(session_module, "identify_tools")
     def identify_tools(original: Any, *rest: Any) -> bytes:
         key, request = bytes(original(*rest)), ASKED.get(None)
         answered = {} if request is None else {each["call_id"] for each in request.items if "output" in each}
-        return key if issued.issuperset(answered) else key[::-1]
+        return key if issued.isdisjoint(answered) else key[::-1]
 
 
 @mutant("RESP-073")

@@ -30,10 +30,14 @@ def stream_of_events_is_labelled_json(gateway: Sabotage) -> None:
 
 @mutant("RESP-027")
 def end_of_the_arguments_names_no_item(gateway: Sabotage) -> None:
-    """The event that ends the arguments of a call does not say whose they are."""
+    """The event that ends the arguments of a call behind other items does not say whose they are."""
 
     def change(body: Body, events: list[Event]) -> list[Event]:
-        return of_type(events, f"{ARGUMENTS}.done", lambda one: {k: v for k, v in one.items() if k != "item_id"})
+        return of_type(
+            events,
+            f"{ARGUMENTS}.done",
+            lambda one: {k: v for k, v in one.items() if k != "item_id" or one["output_index"] == 0},
+        )
 
     on_events(gateway, change)
 
