@@ -79,7 +79,7 @@ def test_a_claimed_profile_without_its_capability_fails(
         """
     )
     result = kit("--gateway", "fixture", "--gateway-profile", "trajectories", "--gateway-only", "TOKEN-002")
-    assert counts(result) == {"failed": 1}
+    assert set(counts(result)) == {"failed"}
     result.stdout.fnmatch_lines(["*the capability trajectories: the profile trajectories is claimed, and needs it"])
     result = kit("--gateway", "fixture", "--gateway-only", "TOKEN-002")
     assert counts(result) == {"not_applicable": 1}
