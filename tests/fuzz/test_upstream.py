@@ -111,7 +111,7 @@ def test_any_question_about_the_ledger_is_answered_or_refused(connection, what, 
     ask(connection, "GET", f"/_kit/k0123456789/{what}?{asked}")
 
 
-@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "-inf", "1e-9", "soon", "\u0663"])
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "-inf", "1e-9", "soon"])
 @pytest.mark.parametrize("what", ["calls", "posts"])
 def test_a_wait_has_an_end(connection, what, timeout):
     status = ask(connection, "GET", f"/_kit/k0123456780/{what}?least=1&timeout={quote(timeout)}")

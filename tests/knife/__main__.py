@@ -60,8 +60,8 @@ def main() -> int:
 
 
 def _unplaced(line: str) -> str:
-    """A weakening as it is told, without its line, which moves."""
-    return re.sub(r":\d+ ", " ", line, count=1)
+    """A weakening as it is told, without its line, which moves, and without its number."""
+    return re.sub(r" \[\d+\]$", "", re.sub(r":\d+ ", " ", line, count=1))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from conformance.gateway import Trajectory
 from conformance.oracles import Violation, alignment, anthropic, chat, envelope, invocations, responses
 from conformance.oracles.arguments import arguments
@@ -281,3 +283,14 @@ def test_a_turn_that_sampled_nothing_may_end_a_trajectory():
     assert len(behind(spoken)) == 1
     assert len(behind(spoken, said)) == 1
     assert len(behind(spoken, Generation([7], [], None))) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_logprob_is_finite(value):
+    (found,) = alignment.alignment([Trajectory([1], [2, 3], [1, 1], [-1.0, value])])
+    assert (found.where, found.expected) == ("trajectory 0, response_logprobs[1]", "a finite number")
+
+
+def test_logprobs_that_end_before_the_mask_are_judged_as_far_as_they_go():
+    found = alignment.alignment([Trajectory([1], [2, 3, 4], [1, 0, 0], [-1.0, -2.0])])
+    assert where(found) == ["trajectory 0, response_logprobs", "trajectory 0, response_logprobs[1]"]

@@ -6,6 +6,8 @@ from array import array
 
 import pytest
 
+from conformance.gateway import Trajectory
+from conformance.oracles.fidelity import fidelity, seams
 from conformance.oracles.tokens import listed, pack, places, sequence, text_of, unpack, window
 from conformance.oracles.wording import cut, quoted, type_name, written
 
@@ -66,3 +68,36 @@ def test_words():
     assert quoted("") == "an empty text"
     assert written(("a", 0, "b c", "d-e", 5.5)) == 'a[0]["b c"].d-e[5.5]'
     assert [type_name(one) for one in (5.5, {1}, False, True)] == ["number", "set", "false", "true"]
+
+
+def spell(ids):
+    return "".join(chr(96 + one) for one in ids)
+
+
+def strayed(rendered, prompt, response=(), mask=()):
+    return [one.where for one in fidelity([Trajectory(prompt, list(response), list(mask))], spell, [rendered])]
+
+
+def test_a_trajectory_without_a_generation_is_its_render():
+    assert strayed([1, 2], [1, 2]) == []
+    assert strayed([1, 3], [1, 2]) == ["trajectory 0, prompt_ids[1]"]
+
+
+def test_a_difference_is_told_where_it_stands():
+    response, mask = [3, 4, 5, 6], [1, 0, 1, 0]
+    assert strayed([1, 2, 3, 4, 5], [1, 2], response[:3], mask[:3]) == []
+    assert strayed([9, 2, 3, 4], [1, 2], response[:3], mask[:3]) == ["trajectory 0, prompt_ids[0]"]
+    assert strayed([1, 2, 3, 9], [1, 2], response[:3], mask[:3]) == ["trajectory 0, response_ids[1]"]
+
+
+def test_what_follows_the_render_begins_with_what_was_sampled():
+    assert strayed([1, 2, 3], [1, 2], [3, 4], [1, 1]) == []
+    assert strayed([1, 2, 9], [1, 2], [3, 4], [1, 1]) != []
+
+
+def test_text_that_a_tokenizer_refuses_is_told():
+    def refuses(text):
+        raise ValueError(text)
+
+    found = seams([Trajectory([1], [2, 3], [1, 0])], spell, refuses)
+    assert [one.expected for one in found] == ["text that the tokenizer takes"] * 2
