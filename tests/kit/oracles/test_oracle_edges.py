@@ -14,7 +14,7 @@ from conformance.oracles.logprobs import logprob_truth
 from conformance.oracles.sse import Event, SSEParser, framing
 from conformance.oracles.stream_check import check
 from conformance.oracles.stream_position import frame_at, position_in
-from conformance.oracles.token_truth import Generation, context_truth, verbatim
+from conformance.oracles.token_truth import Generation, conservation, context_truth, verbatim
 
 
 def events(*data, named=False):
@@ -294,3 +294,17 @@ def test_a_logprob_is_finite(value):
 def test_logprobs_that_end_before_the_mask_are_judged_as_far_as_they_go():
     found = alignment.alignment([Trajectory([1], [2, 3, 4], [1, 0, 0], [-1.0, -2.0])])
     assert where(found) == ["trajectory 0, response_logprobs", "trajectory 0, response_logprobs[1]"]
+
+
+def test_of_equal_generations_the_one_with_the_context_is_claimed():
+    calls = [Generation([1], [3], None), Generation([2], [3], None)]
+    twice, lost = conservation([Trajectory([1], [3], [1])] * 2, calls)
+    assert twice.actual == "2 times: trajectory 0, response_ids[0:1]; trajectory 1, response_ids[0:1]"
+    assert lost.actual == "none: it is in no trajectory"
+    assert conservation([Trajectory([1], [3], [1]), Trajectory([2], [3], [1])], calls) == []
+
+
+def test_contexts_that_part_at_two_places_are_told_twice():
+    calls = [Generation([7, 2], [3], None), Generation([1, 2, 3, 9], [5], None)]
+    found = context_truth([Trajectory([1, 2], [3, 8, 5], [1, 0, 1])], calls)
+    assert where(found) == ["trajectory 0, response_ids[0:1], context", "trajectory 0, response_ids[2:3], context"]

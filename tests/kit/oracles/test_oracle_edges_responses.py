@@ -161,3 +161,17 @@ def test_arguments_that_were_not_streamed_are_no_function_s():
         {"type": "response.completed", "response": response([call])},
     ]
     assert stream(*events) == []
+
+
+def test_arguments_that_come_twice_are_told():
+    call = {"id": "fc_9", "type": "function_call", "call_id": "c", "name": "f", "status": "completed"}
+    at = {"item_id": "fc_9", "output_index": 0}
+    events = [
+        *HEAD,
+        {"type": "response.output_item.added", "output_index": 0, "item": {**call, "arguments": ""}},
+        {"type": "response.function_call_arguments.delta", **at, "delta": '{"a":1}'},
+        {"type": "response.function_call_arguments.done", **at, "arguments": '{"a":1}{"a":1}', "name": "f"},
+    ]
+    assert "the arguments were sent twice" in [one.hint for one in stream(*events)]
+    events[-1]["arguments"] = '{"a":2}'
+    assert "the arguments were sent twice" not in [one.hint for one in stream(*events)]
