@@ -82,7 +82,7 @@ def test_a_claimed_profile_without_its_capability_fails(
     assert set(counts(result)) == {"failed"}
     result.stdout.fnmatch_lines(["*the capability trajectories: the profile trajectories is claimed, and needs it"])
     result = kit("--gateway", "fixture", "--gateway-only", "TOKEN-002")
-    assert counts(result) == {"not_applicable": 1}
+    assert set(counts(result)) == {"not_applicable"}
 
 
 DEFECTS = '[CHAT-001]\nreason = "known"\nlink = "https://example.org/1"\n'
