@@ -1,4 +1,4 @@
-"""The kit's HTTP client: what was sent and received, byte by byte and timed, and a deadline over all of it.
+"""The kit's HTTP client: what was sent and received, byte by byte and timed, and a deadline for each answer.
 
 It never judges. Bodies arrive as they were sent (`accept-encoding: identity`); a connection that breaks or an answer
 that does not come in time is recorded on the exchange and raised as `NoAnswer`.
@@ -52,6 +52,11 @@ class Recorder(httpx.BaseTransport):
         self._hang_up()
         self.exchanges = []
         self.deadline = time.monotonic() + self.timeout
+
+    def answered(self) -> None:
+        """An answer came whole. The next one has as long again: the deadline is for a gateway that does not answer, not
+        for a check of many requests on a busy machine."""
+        self.deadline = max(self.deadline, time.monotonic() + self.timeout)
 
     @property
     def left(self) -> float:
@@ -131,6 +136,7 @@ class _Recorded(httpx.SyncByteStream):
         except httpx.TransportError as error:
             self._recorder._broken(self._exchange, error)
         self._exchange.finished = time.monotonic()
+        self._recorder.answered()
 
     def close(self) -> None:
         if self._exchange.finished is None:

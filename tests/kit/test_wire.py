@@ -227,6 +227,19 @@ def test_an_answer_that_goes_on_past_the_deadline_is_a_failure():
     assert recorder.left == recorder.timeout
 
 
+def test_whoever_answers_has_as_long_again_for_the_next_answer():
+    recorder = Recorder(Sender(200, httpx.Response(200, stream=Breaking())), timeout=100.0)
+    recorder.begin()
+    recorder.deadline -= 60.0
+    with client(recorder) as http:
+        http.get("http://gw/")
+        assert recorder.left > 90.0
+        recorder.deadline -= 60.0
+        with pytest.raises(NoAnswer):
+            http.get("http://gw/")
+        assert recorder.left < 50.0
+
+
 GONE = httpx.RemoteProtocolError("closed")
 
 
