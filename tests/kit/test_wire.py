@@ -315,3 +315,19 @@ def test_what_is_closed_with_a_client():
 
 def test_what_is_left_out_has_one_name():
     assert str(ABSENT.value) == "absent"
+
+
+def test_one_request_does_not_bring_the_cookies_of_another():
+    sender = Sender(httpx.Response(200, headers={"set-cookie": "a=b"}), 200)
+    with client(Recorder(sender)) as http:
+        http.get("http://gw/")
+        http.get("http://gw/")
+    assert "cookie" not in sender.requests[1].headers
+
+
+def test_credentials_that_are_given_are_sent():
+    sender = Sender(200, 200)
+    with client(Recorder(sender)) as http:
+        http.get("http://user:word@gw/")
+        http.get("http://gw/", auth=("user", "word"))
+    assert [one.headers["authorization"][:6] for one in sender.requests] == ["Basic ", "Basic "]

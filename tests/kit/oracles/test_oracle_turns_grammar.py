@@ -373,3 +373,19 @@ def test_a_turn_does_not_end_behind_a_server_tool_while_calls_of_the_client_wait
     assert found.expected == 'an inference with the calls that were issued, "c1"'
     assert found.hint == LOST
     assert turns.grammar(Written().infer("server_tool_call").server().completed("").events) == []
+
+
+def test_a_tool_says_no_text():
+    turn = Written().infer("server_tool_call").server().infer("end_of_turn", "Done").completed()
+    place = next(at for at, one in enumerate(turn.events) if one.get("metadata"))
+    step = {key: turn.events[place][key] for key in ("turn_id", "step_id", "step_type")}
+    delta = {"event_type": "step_progress", **step, "delta": {"delta_type": "text", "text": "x"}}
+    turn.events.insert(place + 1, delta)
+    assert [one.expected for one in turns.grammar(turn.events)] == ["a delta of a call, in tool_execution"]
+
+
+def test_a_call_that_ends_a_turn_is_told_once():
+    lost = Written().infer("end_of_turn", "", "c1").completed("")
+    assert [one.hint for one in turns.grammar(lost.events)] == [LOST]
+    kept = Written().infer("end_of_turn", "", "c1", calls=["c1"]).completed("")
+    assert [one.hint for one in turns.grammar(kept.events)] == [""]
