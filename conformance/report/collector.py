@@ -112,7 +112,7 @@ class Collector:
             if ids:
                 write(f"  {text}: {' '.join(ids)}")
         first = [one for one in ids if one.partition("-")[0] in FOUNDATIONS]
-        if 0 < len(first) < len(ids):
+        if 0 < 2 * len(first) <= len(ids):
             write(f"  look first at: {' '.join(first)}")
         if self.run.unseen:
             write(f"  {self.run.unseen}")
