@@ -46,9 +46,8 @@ def render_markdown(report: dict[str, Any]) -> str:
     for name, profile in report["profiles"].items():
         count = profile["counts"]
         cells = [count.get(key, 0) for key in ("passed", "failed", "not_tested", "not_applicable", "expected_failure")]
-        lines.append(
-            f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} | {count.get('error', 0) + count.get('stale', 0)} |"
-        )
+        cells.append(count.get("error", 0) + count.get("stale", 0))
+        lines.append(f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} |")
     capabilities = ", ".join(f"`{each}`" for each in gateway["capabilities"]) or "none"
     options = ", ".join(f"`{name}={value}`" for name, value in gateway["options"].items()) or "none"
     lines += ["", f"Declared capabilities: {capabilities}. Declared options: {options}.", ""]
