@@ -21,6 +21,7 @@ from tests.mutants.sabotage import Sabotage
 
 Attempt = Callable[[Any, Session, Turn], Awaitable[Any]]
 NEWLINE = 198
+QUESTION_AND_ANSWER = 2
 
 
 def _around_turns(gateway: Sabotage, attempt: Attempt) -> None:
@@ -182,7 +183,7 @@ def refusal_of_the_upstream_is_recorded(gateway: Sabotage) -> None:
 
 @mutant("COMMIT-006")
 def refused_request_extends_the_trajectory(gateway: Sabotage) -> None:
-    """The end of the last turn is written to the trajectory when the next request arrives, before it is checked."""
+    """The end of a first answer is written to the trajectory when the next request arrives, before it is checked."""
 
     @gateway.wrap(DataPlane, "_answer")
     async def answer(original: Any, self: DataPlane, wire: Any, place: Any, *rest: Any) -> Any:
@@ -191,6 +192,8 @@ def refused_request_extends_the_trajectory(gateway: Sabotage) -> None:
         except RequestRefused:
             session = self._sessions.get(place.session_id)
             for chain in session._tree.chains():
+                if chain.tip.turns > QUESTION_AND_ANSWER:
+                    continue
                 match = replace(FRESH, parent=chain.tip, chain=chain.id)
                 same = {"asked": chain.tip.asked, "keys": chain.tip.keys, "depth": 0, "turns": 0}
                 session._commit(session._tree.grow(match, **same, context=[NEWLINE], sampled=[]))

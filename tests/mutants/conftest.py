@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Generator
 
 import pytest
 
 from tests.mutants.judging import Finding
 
+PUBLISHING = "test_the_published_matrix_is_this_run"
 PUBLISHED: pytest.StashKey[str] = pytest.StashKey()
 """The score, once a matrix was made."""
 
@@ -42,6 +44,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Write what some mutants turn red into the published matrix; a run of all does so by itself",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """What publishes runs with `--publish`, also where `-k` names mutants only."""
+    publishing = [item for item in items if item.name == PUBLISHING]
+    yield
+    if config.getoption("publish"):
+        items.extend(item for item in publishing if item not in items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

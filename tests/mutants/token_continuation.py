@@ -115,12 +115,12 @@ def arguments_are_compared_as_text(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-020")
 def parts_are_not_a_string(sabotage: Sabotage) -> None:
-    """Content as a list of parts is never the same as a string."""
+    """Content as one text part is kept as it came, and so never the same as a string."""
 
     @sabotage.wrap(openai_messages, "_content")
     def keep_list(original: Any, content: Any, *where: Any) -> Any:
-        original(content, *where)
-        return content if isinstance(content, list) else original(content, *where)
+        text = original(content, *where)
+        return content if content == [{"type": "text", "text": text}] else text
 
     @sabotage.wrap(identity, "_content")
     def compare_list(original: Any, content: Any) -> Any:
