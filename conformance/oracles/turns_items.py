@@ -74,7 +74,6 @@ class Issued:
 class Argued:
     call_id: str
     piece: str
-    server: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +104,14 @@ class _Item:
 
 
 class Items:
-    """The items of one response. `unsupported` are the types of those that ask the client for what it cannot do."""
+    """The items of one response. `unsupported` is the type of the first that asks the client for what it cannot do."""
 
     def __init__(self, client_tools: Collection[str]) -> None:
-        self.unsupported: list[str] = []
+        self.unsupported = ""
         self._client_tools = client_tools
         self._ids: dict[str, _Item] = {}
         self._indices: dict[int, _Item] = {}
         self._queue: list[_Item] = []
-        self._ignored: set[str] = set()
         self._nameless: _Item | None = None
         """Text that came for no item; it belongs to the next message that turns up."""
 
@@ -146,7 +144,7 @@ class Items:
         return deeds
 
     def _added(self, value: Mapping[str, Any], index: object, whole: bool) -> Iterator[Deed]:
-        if self._known(value, index) is not None or _id_of(value) in self._ignored:
+        if self._known(value, index) is not None:
             return
         made = self._made(value, whole)
         if made is None:
@@ -169,8 +167,7 @@ class Items:
         if kind == "message":
             return _Item(item_id)
         if kind in OTHER_CLIENT_ITEMS:
-            self._ignored.update({item_id} - {""})
-            self.unsupported.append(str(kind))
+            self.unsupported = self.unsupported or str(kind)
             return None
         name, call_id = _text_of(value, "name"), _text_of(value, "call_id") or item_id
         if kind == "function_call":
@@ -233,14 +230,14 @@ class Items:
             return
         delta = raw.get("delta")
         piece = _text_of(delta, "arguments") if isinstance(delta, Mapping) else _text_of(raw, "delta")
-        if not _is_object(one.call.arguments):  # else the item had them all when it was added
+        if not isinstance(parse_json(one.call.arguments)[0], dict):  # else the item had them all when it was added
             yield from self._show(one, one.shown + piece)
 
     def _show(self, one: _Item, arguments: str) -> Iterator[Deed]:
         """Hand on what `arguments` have beyond what was shown. Where they contradict it, the completed call tells."""
         if one.call and arguments.startswith(one.shown) and arguments != one.shown:
             piece, one.shown = arguments[len(one.shown) :], arguments
-            yield from self._hand_on(one, Argued(one.call.call_id, piece, one.server))
+            yield from self._hand_on(one, Argued(one.call.call_id, piece))
 
     def _known(self, value: Mapping[str, Any], index: object, key: str = "id") -> _Item | None:
         """The item that `value` speaks of: by its id, by its call, or, where one of the two has no id, by its index."""
@@ -289,7 +286,3 @@ def _arguments_of(value: Mapping[str, Any]) -> str:
 
 def _with_arguments(call: ToolCall, arguments: str) -> ToolCall:
     return ToolCall(call.call_id, call.tool_name, arguments)
-
-
-def _is_object(text: str) -> bool:
-    return bool(text) and isinstance(parse_json(text)[0], dict)

@@ -189,9 +189,7 @@ class Turn:
                 case Issued(call, tool_type, server):
                     yield from self._open_tool(call, tool_type) if server else self._open_inference()
                     yield self._progress(ToolCallIssuedDelta(call.call_id, tool_type, call.tool_name, call.arguments))
-                case Argued(call_id, piece, server):
-                    if not server:
-                        yield from self._open_inference()
+                case Argued(call_id, piece):
                     yield self._progress(ToolCallDelta(call_id, piece))
                 case Called(call, True):
                     self._executed.append(call)
@@ -202,7 +200,7 @@ class Turn:
     def _end_of_response(self, response: object) -> Iterator[TurnEvent]:
         yield from self._do(self._items.finish(_get(response, "output")))
         if self._items.unsupported:
-            yield from self.fail(f"The response asks for what this client cannot do: {self._items.unsupported[0]}")
+            yield from self.fail(f"The response asks for what this client cannot do: {self._items.unsupported}")
             return
         yield from self._open_inference()
         calls = tuple(self._calls)
@@ -272,8 +270,7 @@ def turn_events(
     what a tool answered; without it each answer is empty."""
     turn = Turn(session_id, client_tools, turn_id=turn_id)
 
-    def answered() -> list[TurnEvent]:
-        calls = turn.wants.calls if isinstance(turn.wants, RunTools) else ()
+    def answered(calls: Iterable[ToolCall]) -> list[TurnEvent]:
         return turn.answer([run(one) if run else ToolResponse(one.call_id, one.tool_name, "") for one in calls])
 
     events: list[TurnEvent] = []
@@ -281,9 +278,9 @@ def turn_events(
     while not isinstance(turn.wants, Finished):
         for raw in next(recorded, ()):
             if isinstance(turn.wants, RunTools) and raw.get("type") in ("response.created", "response.in_progress"):
-                events += answered()  # the recording goes on with the follow-up
+                events += answered(turn.wants.calls)  # the recording goes on with the follow-up
             events += turn.feed(raw)
-        events += answered() if isinstance(turn.wants, RunTools) else turn.end_of_stream()
+        events += answered(turn.wants.calls) if isinstance(turn.wants, RunTools) else turn.end_of_stream()
     return events
 
 

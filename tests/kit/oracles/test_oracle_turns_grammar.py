@@ -219,6 +219,16 @@ def test_a_turn_conforms(turn):
             id="calls-passed-over",
         ),
         pytest.param(
+            Written().infer("end_of_turn", "", "c1").infer("end_of_turn", "Done").completed("Done"),
+            [
+                'event 5, result.stop_reason: expected "tool_calls", as the response issued calls of the client, got '
+                '"end_of_turn"',
+                "event 6, step_type: expected the end of the turn after an inference that ended with end_of_turn, got "
+                "inference",
+            ],
+            id="goes-on-behind-the-end-without-its-calls",
+        ),
+        pytest.param(
             Written().infer("server_tool_call", "", "A").server().infer("tool_calls", "", "B", calls=["B"]).failed(),
             ['event 13, result.function_calls: expected the calls ["A", "B"], as issued, got ["B"]'],
             id="a-call-lost",
@@ -389,3 +399,11 @@ def test_a_call_that_ends_a_turn_is_told_once():
     assert [one.hint for one in turns.grammar(lost.events)] == [LOST]
     kept = Written().infer("end_of_turn", "", "c1", calls=["c1"]).completed("")
     assert [one.hint for one in turns.grammar(kept.events)] == [""]
+
+
+@pytest.mark.parametrize("call_id", [["c1"], {}, None, 5])
+def test_a_call_whose_id_is_no_text_is_told_as_such(call_id):
+    turn = Written().infer("tool_calls", "", "c1", calls=["c1"]).failed()
+    result = next(one["result"] for one in turn.events if "result" in one)
+    result["function_calls"][0]["call_id"] = call_id
+    assert "event 5, result.function_calls[0].call_id" in [one.where for one in turns.grammar(turn.events)]
