@@ -78,7 +78,7 @@ def _logprob_values(where: str, logprobs: object, length: int, mask: bytes) -> I
     ]
     if wrong:
         hint = ""
-        if any(mask[i + 1 : i + 2] == b"\1" or (i and mask[i - 1 : i] == b"\1") for i in wrong):
+        if any(mask[i + 1 : i + 2] == b"\1" or mask[i - 1 : i] == b"\1" for i in wrong):
             hint = "the logprobs are shifted against the mask"
         actual = f"{brief(values[wrong[0]])}{_more(len(wrong), 'entry')}"
         yield Violation(f"{where}[{wrong[0]}]", "0.0, as the mask is 0", actual, hint)

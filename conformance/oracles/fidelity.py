@@ -110,7 +110,7 @@ def _against(track: Track, render: bytes, decode: Decode) -> Iterator[Violation]
         start, piece = count(ids), part(track.full, low, high)
         origins.append((start, low))
         if sampled:
-            following = part(track.full, *spans[number + 1][:2]) if number + 1 < len(spans) else b""
+            following = part(track.full, *spans[number + 1][:2])  # the gap before the next generation
             piece = _as_rendered(piece, render, start, following, decode)
             generations.append((start, start + count(piece)))
         ids += piece

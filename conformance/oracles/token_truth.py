@@ -155,9 +155,8 @@ def _unexplained(evidence: Evidence, track: Track, segment: Segment, decode: Dec
         hint = "never sampled: ids behind a generation, which the gateway put there" if behind else "never sampled"
         return Violation(where, "mask 1 on ids that the upstream returned, and nowhere else", listed(ids, decode), hint)
     at = first_difference(ids, call.generation)
-    expected = f"the {counted(count(call.generation), 'id')} that {call} returned"
-    if at < count(ids) or at < count(call.generation):
-        expected += f", {window(call.generation, at, decode)}"
+    generation = f"{counted(count(call.generation), 'id')} that {call} returned"
+    expected = f"the {generation}, {window(call.generation, at, decode)}"
     return Violation(where, expected, window(ids, at, decode), _mask_cause(track, segment, call, behind, decode))
 
 

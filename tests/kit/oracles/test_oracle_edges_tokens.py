@@ -95,6 +95,13 @@ def test_what_follows_the_render_begins_with_what_was_sampled():
     assert strayed([1, 2, 9], [1, 2], [3, 4], [1, 1]) != []
 
 
+def test_a_message_that_is_continued_inside_a_character_begins_as_it_was():
+    def bytewise(found):
+        return bytes(found).decode("utf-8", "replace")
+
+    assert fidelity([Trajectory([58], list("€".encode()), [1, 1, 1])], bytewise, [[58, 0xE2]]) == []
+
+
 def test_text_that_a_tokenizer_refuses_is_told():
     def refuses(text):
         raise ValueError(text)

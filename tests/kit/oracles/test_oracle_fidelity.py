@@ -47,6 +47,11 @@ RENDER = ids(PROMPT + ANSWER + SEAM)
             trajectory(PROMPT, ([WORD, 46], 1), (SEAM, 0), ("Yes.", 1)), RENDER, id="generation-is-not-canonical"
         ),
         pytest.param(
+            trajectory(PROMPT, ([*[WORD] * 20, 46], 1), (SEAM, 0), ("Yes.", 1)),
+            ids(PROMPT + "Hey" * 20 + "." + SEAM),
+            id="generation-is-much-shorter-than-its-canonical-ids",
+        ),
+        pytest.param(
             trajectory(PROMPT, ([WORD, 46], 1)), ids(PROMPT + "Hey"), id="assistant-message-continued-in-place"
         ),
         pytest.param(trajectory(PROMPT, (ANSWER, 1), (SEAM, 0), ("Yes.", 1)), None, id="not-rendered"),
@@ -100,6 +105,14 @@ def test_what_the_template_renders_conforms(item, render):
             id="ids-added",
         ),
         pytest.param(
+            trajectory("U" + PROMPT[1:], ([WORD, 46], 1), (SEAM, 0), ("Yes.", 1)),
+            "prompt_ids[0]",
+            'what the template renders, [117] 115 101 114 58 ... = "user:"',
+            '[85] 115 101 114 58 ... = "User:"',
+            "",
+            id="prompt-differs-before-ids-that-are-not-canonical",
+        ),
+        pytest.param(
             trajectory(PROMPT[1:], (ANSWER, 1)),
             "prompt_ids[0]",
             'what the template renders, [117] 115 101 114 58 ... = "user:"',
@@ -119,6 +132,14 @@ def test_fidelity_tells_other_ids_of_the_same_text():
     (found,) = fidelity([item], decode, [ids("user:Hey\nassistant:")])
     assert found.hint == "same text, other ids: was the text cut in another place before it was encoded?"
     assert found.where == "trajectory 0, prompt_ids[5]"
+
+
+def test_an_id_without_a_text_counts_too():
+    silent = 6000
+    item = trajectory(PROMPT, (ANSWER, 1), ([silent, *ids(SEAM)], 0), ("Yes.", 1))
+    render = [*ids(PROMPT + ANSWER), silent, silent, *ids(SEAM)]
+    (found,) = fidelity([item], lambda tokens: decode(one for one in tokens if one != silent), [render])
+    assert found.where == "trajectory 0, response_ids[5]"
 
 
 def test_fidelity_wants_one_render_for_each_trajectory():
