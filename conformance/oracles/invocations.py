@@ -145,7 +145,7 @@ def _loss(expected: str, actual: str) -> str:
 
 
 def _cut(wanted: list[str], got: list[str]) -> str:
-    if len(got) < len(wanted) and wanted[len(got)] == DONE:
+    if wanted[len(got) : len(got) + 1] == [DONE]:
         return f"the text {DONE} was taken for the end of the stream"
     return ""
 

@@ -43,7 +43,7 @@ def mismatches(document: object, name: str, at: Path = ()) -> list[Finding]:
         for finding in _findings(error):
             if finding not in found:
                 found.append(finding)
-    return [replace(finding, path=(*at, *finding.path)) for finding in found] if at else found
+    return [replace(finding, path=(*at, *finding.path)) for finding in found]
 
 
 @cache

@@ -38,8 +38,8 @@ def check(body: bytes, wire: str) -> list[Located]:
 
 def _openai(body: bytes) -> list[Violation]:
     events = parse(body)
-    asked = chat.assemble(events).get("choices")  # a recording has no request that would tell how many
-    return _framing(body) + chat.stream(events, choices=len(asked) if isinstance(asked, list) and asked else 1)
+    answered = chat.assemble(events).get("choices", ())  # a recording has no request that would tell how many
+    return _framing(body) + chat.stream(events, choices=len(answered) or 1)
 
 
 def _anthropic(body: bytes) -> list[Violation]:
@@ -94,8 +94,6 @@ _COLUMN = re.compile(r"(?:CR|byte 0x[0-9a-f]{2}) at column (\d+)")
 def _located(lines: list[str], violation: Violation) -> Located:
     found = _WHERE.fullmatch(violation.where)
     if not found:
-        if violation.where in ("stream", "body"):
-            return Located(1, 1, violation)
         last = _last(lines)  # what the stream lacks is missing behind all that it has
         return Located(last, len(lines[last - 1]) + 1, violation)
     line = int(found[1] or found[2])

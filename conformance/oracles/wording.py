@@ -76,12 +76,10 @@ def written(path: Path, root: str = "body") -> str:
     """`("choices", 0, "message")` as `choices[0].message`; the empty path is `root`."""
     text = ""
     for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif not isinstance(step, str) or not step.replace("-", "_").isidentifier():
-            text += f"[{brief(step, 40)}]"
-        else:
+        if isinstance(step, str) and step.replace("-", "_").isidentifier():
             text += f".{step}" if text else step
+        else:
+            text += f"[{brief(step, 40)}]"
     return printable(text) or root
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -225,6 +226,14 @@ def test_an_answer_that_goes_on_past_the_deadline_is_a_failure():
     assert recorder.left == 0.001
     recorder.deadline = float("inf")
     assert recorder.left == recorder.timeout
+
+
+def test_an_answer_that_comes_at_the_deadline_is_in_time(monkeypatch):
+    monkeypatch.setattr("conformance.wire.time", SimpleNamespace(monotonic=lambda: 7.0))
+    recorder = Recorder(Sender(httpx.Response(200, content=b"done")))
+    recorder.deadline = 7.0
+    with client(recorder) as http:
+        assert http.get("http://gw/a").content == b"done"
 
 
 def test_whoever_answers_has_as_long_again_for_the_next_answer():

@@ -308,3 +308,22 @@ def test_contexts_that_part_at_two_places_are_told_twice():
     calls = [Generation([7, 2], [3], None), Generation([1, 2, 3, 9], [5], None)]
     found = context_truth([Trajectory([1, 2], [3, 8, 5], [1, 0, 1])], calls)
     assert where(found) == ["trajectory 0, response_ids[0:1], context", "trajectory 0, response_ids[2:3], context"]
+
+
+def test_a_delta_of_no_block_is_any_that_is_known():
+    def said(delta):
+        found = anthropic.stream(events(START, {"type": "content_block_delta", "delta": delta}, STOP, named=True))
+        return [one.expected for one in found if one.where == "frame 2, delta.type"]
+
+    assert said({"type": "odd"}) == ["a known delta"]
+    assert said({"type": "text_delta", "text": "a"}) == []
+
+
+def test_logprobs_beside_the_mask_are_shifted_and_others_are_not():
+    def hint(*logprobs):
+        (found,) = alignment.alignment([Trajectory([1], [2, 3, 4, 5, 6], [1, 0, 0, 0, 1], list(logprobs))])
+        return found.hint
+
+    assert hint(-1.0, 0.0, -1.0, 0.0, -1.0) == ""
+    for behind, before in ((-1.0, 0.0), (0.0, -1.0)):
+        assert hint(-1.0, behind, 0.0, before, -1.0) == "the logprobs are shifted against the mask"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from test_oracle_spoiled import OUTPUT, RAW, numbered, response
 
 from conformance.oracles import Violation, responses
 from conformance.oracles.responses_body import MILLISECONDS
 from conformance.oracles.responses_stream import SPELLINGS
+from conformance.oracles.responses_stream_items import DEPTH
 from conformance.oracles.sse import Event
 
 
@@ -175,3 +177,59 @@ def test_arguments_that_come_twice_are_told():
     assert "the arguments were sent twice" in [one.hint for one in stream(*events)]
     events[-1]["arguments"] = '{"a":2}'
     assert "the arguments were sent twice" not in [one.hint for one in stream(*events)]
+
+
+def test_an_item_that_ends_as_nothing_without_a_beginning():
+    done = {"type": "response.output_item.done", "output_index": 0, "item": None}
+    found = stream(*HEAD, done, {"type": "response.completed", "response": response([])})
+    assert "frame 3, output_index" in where(found)
+
+
+def test_a_thought_has_a_summary_and_a_content_each_with_a_part_0():
+    at = {"item_id": "rs_9", "output_index": 0}
+    summary, content = {"type": "summary_text", "text": "s"}, {"type": "reasoning_text", "text": "c"}
+    thought = {"id": "rs_9", "type": "reasoning", "summary": [summary], "content": [content]}
+    events = [
+        *HEAD,
+        {"type": "response.output_item.added", "output_index": 0, "item": {**thought, "summary": [], "content": []}},
+    ]
+    for kind, index, part in (("reasoning_summary", "summary_index", summary), ("reasoning", "content_index", content)):
+        place, named = {**at, index: 0}, "reasoning_summary_part" if part is summary else "content_part"
+        events += [
+            {"type": f"response.{named}.added", **place, "part": {**part, "text": ""}},
+            {"type": f"response.{kind}_text.delta", **place, "delta": part["text"]},
+            {"type": f"response.{kind}_text.done", **place, "text": part["text"]},
+            {"type": f"response.{named}.done", **place, "part": part},
+        ]
+    events += [
+        {"type": "response.output_item.done", "output_index": 0, "item": thought},
+        {"type": "response.completed", "response": response([thought])},
+    ]
+    assert stream(*events) == []
+
+
+@pytest.mark.parametrize(("depth", "places"), [(DEPTH - 4, 1), (DEPTH - 3, 0)])
+def test_what_is_deeper_than_any_item_goes_unjudged(depth, places):
+    def nested(leaf):
+        for _ in range(depth):
+            leaf = [leaf]
+        return {**REFUSED, "odd": leaf}
+
+    streamed = changed(8, item=nested(1))
+    assert len(stream(*streamed[:9], {**REFUSAL[9], "response": response([nested(2)])})) == places
+
+
+@pytest.mark.parametrize(
+    ("begun", "deltas", "content"),
+    [
+        pytest.param([5], 1, [{"type": "refusal", "refusal": "N"}], id="a-part-that-is-no-object-is-written-over"),
+        pytest.param([5], 0, [5], id="a-part-that-is-no-object-stays"),
+        pytest.param([], 0, REFUSED["content"], id="what-only-done-says"),
+        pytest.param("No", 0, REFUSED["content"], id="a-content-that-is-no-list"),
+    ],
+)
+def test_the_content_of_an_item_is_what_its_deltas_say_or_else_its_end(begun, deltas, content):
+    added = {**REFUSAL[2], "item": {**REFUSED, "content": begun}}
+    end = {**REFUSAL[8], "item": REFUSED}
+    events = [Event(one["type"], json.dumps(one)) for one in (added, *REFUSAL[4:5] * deltas, end)]
+    assert responses.assemble(events)["output"][0]["content"] == content
