@@ -9,6 +9,7 @@ Sources: contract UA-TRJ-02, UA-LP-01, UA-LP-03.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from conformance.oracles import Violation
 from conformance.oracles.evidence import Exported, mask_bytes
 from conformance.oracles.tokens import sequence
 from conformance.oracles.wording import brief, described
+
+_GAP = re.compile(rb"\0[^\x01]*")
 
 
 def alignment(trajectories: Sequence[Exported]) -> list[Violation]:
@@ -86,12 +89,7 @@ def _logprob_values(where: str, logprobs: object, length: int, mask: bytes) -> I
 
 def _gaps(mask: bytes) -> list[tuple[int, int]]:
     """The stretches of mask 0."""
-    gaps, at = [], mask.find(b"\0")
-    while at >= 0:
-        end = mask.find(b"\1", at)
-        gaps.append((at, len(mask) if end < 0 else end))
-        at = mask.find(b"\0", end) if end >= 0 else -1
-    return gaps
+    return [one.span() for one in _GAP.finditer(mask)]
 
 
 def _sums(values: Sequence[Any]) -> bool:
