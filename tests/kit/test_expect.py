@@ -380,3 +380,9 @@ def test_a_shape_is_the_pinned_one_or_the_lines_that_differ_are_told():
     assert [line.strip() for line in lines if line[0] in "+-"] == ['-  "a": "integer"', '+  "a": "string"']
     streamed = said(lambda: expect(stream({"a": 1})).has_shape(Pinned("{}")))
     assert '"status": 200' in streamed[0]
+
+
+def test_a_failure_reads_as_all_that_is_wrong():
+    assert str(ConformanceFailure([Violation("id", "a string", "5"), Violation("model", "a string", "6")])) == (
+        "id: expected a string, got 5\nmodel: expected a string, got 6"
+    )
