@@ -14,13 +14,13 @@ from conformance.upstream.ledger import ABORTED
 def test_invocations_of_one_session_id_are_a_conversation(session, upstream):
     """Invocations with one `session_id` are one conversation: the model sees what was said before."""
     upstream.says("A herring")
-    session.invoke("What is silver?", "talk")
+    session.invoke("What is silver, and lives in the sea?", "talk")
     upstream.says("A cod")
 
     session.invoke("And what is grey?", "talk")
 
     seen = last_call(upstream).text
-    expect(seen).contains("What is silver?", "what the model sees")
+    expect(seen).contains("What is silver, and lives in the sea?", "what the model sees")
     expect(seen).contains("A herring", "what the model sees")
 
 
@@ -70,7 +70,8 @@ def test_invocations_leave_the_trajectories_of_chat(sessions, upstream, streamed
     """A conversation held in invocations leaves the same trajectories, token for token, as the same conversation over
     chat completions."""
     invoked, chatted = sessions.open(), Conversation(sessions.open(), upstream)
-    for number, (asked, said) in enumerate([("Silver?", "A herring"), ("Grey?", "A cod"), ("Thanks", "Any time")]):
+    talk = [("Silver?", "A herring"), ("Grey?", "A cod,\r\nor a ling"), ("Thanks", "Any time")]
+    for number, (asked, said) in enumerate(talk):
         upstream.says(said)
         invoked.invoke(asked, "talk", stream=streamed, first=number == 0)
         chatted.turn(asked, said)
@@ -79,11 +80,11 @@ def test_invocations_leave_the_trajectories_of_chat(sessions, upstream, streamed
 
 
 @pytest.mark.requirement(id="INV-025")
-def test_chat_continues_a_conversation_of_invocations(sessions, upstream):
+def test_chat_continues_a_conversation_of_invocations(sessions, upstream, streamed):
     """A chat request that goes on from a conversation held in invocations continues its trajectory."""
     mixed, chatted = sessions.open(), Conversation(sessions.open(), upstream)
     upstream.says("A herring")
-    mixed.invoke("Silver?", "talk")
+    mixed.invoke("Silver?", "talk", stream=streamed)
     upstream.says("A cod")
     mixed.chat("Silver?", {"role": "assistant", "content": "A herring"}, "Grey?")
 

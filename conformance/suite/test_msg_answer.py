@@ -6,7 +6,7 @@ import pytest
 
 from conformance.anthropic import as_tool, results_of, text
 from conformance.expect import calls_made, expect
-from conformance.session import function, user
+from conformance.session import ABSENT, function, user
 from conformance.wire import at
 
 SEARCH = as_tool(function("search_the_web", q={"type": "string"}))
@@ -79,11 +79,12 @@ def test_message_without_text_has_an_empty_block(session, upstream, streamed, sa
 
 
 @pytest.mark.requirement(id="MSG-006")
-def test_stop_reason_is_end_turn(session, upstream, streamed):
+@pytest.mark.parametrize("tools", [pytest.param(ABSENT, id="no tools"), pytest.param([SEARCH], id="tools")])
+def test_stop_reason_is_end_turn(session, upstream, streamed, tools):
     """`stop_reason` is `end_turn` when the upstream stopped by itself."""
     upstream.says("Hello")
 
-    reply = session.message("Hi", stream=streamed)
+    reply = session.message("Hi", tools=tools, stream=streamed)
 
     expect(reply.finish_reason).equals("end_turn", "stop_reason")
 
@@ -99,9 +100,10 @@ def test_stop_reason_is_max_tokens(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="MSG-008")
-def test_stop_reason_is_tool_use(session, upstream, streamed):
+@pytest.mark.parametrize("said", [None, "I will look that up."], ids=["call", "text-and-call"])
+def test_stop_reason_is_tool_use(session, upstream, streamed, said):
     """`stop_reason` is `tool_use` when the answer has `tool_use` blocks."""
-    upstream.says(tool_calls=[SEARCHED], finish="stop")
+    upstream.says(said, tool_calls=[SEARCHED], finish="stop")
 
     reply = session.message("Hi", tools=[SEARCH], stream=streamed)
 
@@ -120,9 +122,10 @@ def test_stop_reason_is_one_of_the_api(session, upstream, streamed, reason):
 
 
 @pytest.mark.requirement(id="MSG-010")
-def test_stop_sequence_is_present(session, upstream, streamed):
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_stop_sequence_is_present(session, upstream, streamed, finish):
     """`stop_sequence` is present, and null in an answer that no stop sequence ended."""
-    upstream.says("Hello")
+    upstream.says("Hello", finish=finish)
 
     reply = session.message("Hi", stream=streamed)
 

@@ -7,7 +7,7 @@ import pytest
 from conformance.anthropic import as_tool
 from conformance.expect import expect
 from conformance.outcome import NotApplicable
-from conformance.session import function
+from conformance.session import ABSENT, assistant, function, user
 from conformance.wire import at
 
 SEARCH = as_tool(function("search", q={"type": "string"}))
@@ -15,7 +15,7 @@ SEARCH = as_tool(function("search", q={"type": "string"}))
 
 def count_tokens(session, **fields):
     """The answer of the route that counts tokens, which a gateway need not have."""
-    body = session.message_body("How long is this?", **fields)
+    body = session.message_body("How long is this?", max_tokens=ABSENT, **fields)
     reply = session.send_message(body, path="/v1/messages/count_tokens")
     if reply.status == 404:
         raise NotApplicable("the gateway has no route that counts tokens")
@@ -23,10 +23,13 @@ def count_tokens(session, **fields):
 
 
 @pytest.mark.requirement(id="MSG-061")
-def test_tokens_are_counted(session):
+@pytest.mark.parametrize("said", [(), (assistant("Hello"), user("How are you?"))], ids=["message", "conversation"])
+def test_tokens_are_counted(session, said):
     """`POST /v1/messages/count_tokens` is answered with a positive integer `input_tokens`, or with status 404 and the
     Anthropic error envelope."""
-    reply = session.send_message(session.message_body("Hi"), path="/v1/messages/count_tokens")
+    body = session.message_body("Hi", *said, max_tokens=ABSENT)
+
+    reply = session.send_message(body, path="/v1/messages/count_tokens")
 
     expect(reply).status(200, 404)
     if reply.status == 404:

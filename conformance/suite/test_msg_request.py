@@ -132,11 +132,12 @@ def test_tools_are_those_of_the_chat_request(sessions, upstream):
 
 
 @pytest.mark.requirement(id="MSG-027")
-def test_tool_choice_auto_is_served(session, upstream):
+@pytest.mark.parametrize("fields", [{}, {"disable_parallel_tool_use": False}], ids=["alone", "with its option"])
+def test_tool_choice_auto_is_served(session, upstream, fields):
     """A `tool_choice` of `auto` is accepted."""
     upstream.says("Hello")
 
-    reply = session.message("Hi", tools=[as_tool(SEARCH)], tool_choice={"type": "auto"})
+    reply = session.message("Hi", tools=[as_tool(SEARCH)], tool_choice={"type": "auto", **fields})
 
     expect_answered(reply)
 

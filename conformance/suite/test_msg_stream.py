@@ -52,9 +52,10 @@ def test_streamed_message_is_an_event_stream(session, upstream):
 
 
 @pytest.mark.requirement(id="MSG-068")
-def test_every_event_is_named_by_its_type(session, upstream):
+@GENERATIONS
+def test_every_event_is_named_by_its_type(session, upstream, generation):
     """Every frame of a streamed message has an `event:` line with the `type` of its JSON."""
-    upstream.says("Hello")
+    upstream.says(**generation)
 
     stream = session.message("Hi", stream=True)
 
@@ -94,10 +95,11 @@ def test_blocks_of_a_stream_are_counted_from_0(session, upstream):
 
 
 @pytest.mark.requirement(id="MSG-071")
-def test_message_start_has_an_empty_message(session, upstream):
+@GENERATIONS
+def test_message_start_has_an_empty_message(session, upstream, generation):
     """`message_start` carries the message with its `id`, `role` and `model`, an empty list as `content` and null as
     `stop_reason`."""
-    upstream.says("Hello")
+    upstream.says(**generation)
 
     stream = session.message("Hi", stream=True)
 
@@ -108,9 +110,10 @@ def test_message_start_has_an_empty_message(session, upstream):
 
 
 @pytest.mark.requirement(id="MSG-072")
-def test_message_stop_is_the_end(session, upstream):
+@GENERATIONS
+def test_message_stop_is_the_end(session, upstream, generation):
     """A completed stream ends with exactly one `message_stop`; nothing follows it, and there is no `[DONE]`."""
-    upstream.says("Hello")
+    upstream.says(**generation)
 
     stream = session.message("Hi", stream=True)
 
@@ -135,11 +138,12 @@ def test_streamed_message_says_what_the_plain_one_says(sessions, upstream, gener
 
 
 @pytest.mark.requirement(id="MSG-074")
-def test_usage_of_a_streamed_message_is_that_of_the_plain_one(sessions, upstream):
+@GENERATIONS
+def test_usage_of_a_streamed_message_is_that_of_the_plain_one(sessions, upstream, generation):
     """The usage of `message_start` and `message_delta` together is that of the plain message, and `message_delta` has
     the `output_tokens`."""
-    upstream.says("Hello")
-    upstream.says("Hello")
+    upstream.says(**generation)
+    upstream.says(**generation)
 
     plain = sessions.open().message("Hi")
     stream = sessions.open().message("Hi", stream=True)

@@ -54,11 +54,14 @@ def test_response_ids_are_unique(sessions, upstream):
 
 
 @pytest.mark.requirement(id="RESP-004")
-def test_response_is_completed(session, upstream, streamed):
+@pytest.mark.parametrize(
+    "calls", [None, [{"name": "search", "arguments": {"q": "x"}}]], ids=["text", "text and a call"]
+)
+def test_response_is_completed(session, upstream, streamed, calls):
     """`status` is `completed` when the model ended its answer."""
-    upstream.says("Hello")
+    upstream.says("I will look.", tool_calls=calls)
 
-    reply = session.respond("Hi", stream=streamed)
+    reply = session.respond("Hi", tools=[SEARCH], stream=streamed)
 
     expect(reply.finish_reason).equals("completed", "status")
 

@@ -21,11 +21,11 @@ CALL = {"name": "search", "arguments": {"q": "x"}}
 def test_conversation_has_its_fields(session):
     """`POST /conversations` answers with a conversation: its own non-empty `id`, `object` = `conversation`, the time
     and the metadata."""
-    first, second = (session.send({"metadata": {"name": "demo"}}, path="/conversations") for _ in range(2))
+    first, second = (session.send({"metadata": {"runName": "demo"}}, path="/conversations") for _ in range(2))
 
     expect(first).status(200, 201).is_conversation()
     expect(at(first.json(), "id")).differs_from(at(second.json(), "id"), "the id of another conversation")
-    expect(at(first.json(), "metadata")).equals({"name": "demo"}, "metadata")
+    expect(at(first.json(), "metadata")).equals({"runName": "demo"}, "metadata")
 
 
 @pytest.mark.requirement(id="RESP-061")
