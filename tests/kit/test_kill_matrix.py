@@ -72,6 +72,14 @@ def test_page_tells_story_bug_and_consequence(two: None) -> None:
     assert f"`both`: A story. (with it {SECOND})\n" in entry
 
 
+def test_page_says_why_a_requirement_is_never_alone(two: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "TOGETHER", {FIRST: "Both say it."})
+    shared = matrix.page(matrix.document({"both": [FIRST, SECOND]}, passed(FIRST, SECOND)))
+    alone = matrix.page(matrix.document({"alone": [FIRST]}, passed(FIRST, SECOND)))
+    assert "  - never alone: Both say it.\n" in shared
+    assert "never alone" not in alone
+
+
 def test_publishing_says_what_changed(two: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("It proves itself. <!-- score -->old<!-- /score -->\n", "utf-8")
@@ -96,3 +104,12 @@ def test_published_pages_are_current() -> None:
     assert not published["mutants"].keys() - MUTANTS.keys(), "mutants that are gone: run tox -e mutants"
     assert matrix.PAGE.read_text("utf-8") == matrix.page(published), "stale: run python -m tests.mutants.matrix"
     assert matrix.score(published) in matrix.README.read_text("utf-8")
+
+
+@pytest.mark.skipif(not matrix.DATA.exists(), reason="nothing was published yet")
+def test_what_is_never_alone_is_explained() -> None:
+    found = json.loads(matrix.DATA.read_text("utf-8"))["requirements"]
+    shared = {one for one, each in found.items() if each["state"] == "proven" and not each["alone"]}
+    unexplained, stale = shared - matrix.TOGETHER.keys(), matrix.TOGETHER.keys() - shared
+    assert not unexplained, f"narrow a mutant of each of {sorted(unexplained)}, or say why in TOGETHER"
+    assert not stale, f"TOGETHER explains what is alone, or is not there: {sorted(stale)}"

@@ -10,9 +10,6 @@ import pytest
 from conformance.requirements import Catalogue
 from tests.mutants.registry import MUTANTS, SWEEPS, load_all
 
-NEVER_ALONE: dict[str, str] = {}
-"""Requirement -> why whatever breaks it breaks another one as well."""
-
 load_all()
 CHECKED = {one.id: one for one in Catalogue.load().requirements.values() if not one.excluded}
 AREAS = sorted({one.partition("-")[0] for one in CHECKED})
@@ -31,15 +28,10 @@ def test_each_requirement_has_a_mutant(area: str) -> None:
 
 @pytest.mark.parametrize("area", AREAS)
 def test_each_requirement_has_a_mutant_that_only_it_kills(area: str) -> None:
-    shared = of(area) - ALONE - NEVER_ALONE.keys()
+    shared = of(area) - ALONE
     assert not shared, (
         f"each mutant of {sorted(shared)} names others in `also`: narrow one, or judge less in the others"
     )
-
-
-def test_what_is_never_alone_is_so() -> None:
-    stale = {one for one in NEVER_ALONE if one in ALONE or one not in CHECKED}
-    assert not stale, f"NEVER_ALONE has stale entries: {sorted(stale)}"
 
 
 def test_mutants_name_requirements_that_are_checked() -> None:

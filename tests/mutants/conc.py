@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from reference_gateway import isolation
 from reference_gateway.session import Session
 from reference_gateway.session.tree import FRESH, Match, Node, Tree
 from reference_gateway.types import Answer, BackendFailed, BackendRefused, Generation, Turn
@@ -17,6 +18,7 @@ from tests.mutants.token_export import exporting
 
 Attempt = Callable[[Any, Session, Turn, list[bytes]], Awaitable[Answer]]
 BUSY = 6
+MANY = 3
 OVERLAPPING = ("CONC-002", "CONC-003", "CONC-004", "CONC-005")
 
 
@@ -88,11 +90,11 @@ def only_the_newest_of_equal_answers_is_continued(gateway: Sabotage) -> None:
 
 @mutant("CONC-004")
 def continuation_of_a_busy_trajectory_is_refused(gateway: Sabotage) -> None:
-    """A turn that could only continue a trajectory with a turn in flight is refused as one too many."""
+    """A turn that could only continue a trajectory with a turn in flight is refused, once three are in flight."""
 
     async def attempt(run: Any, session: Session, turn: Turn, keys: list[bytes]) -> Answer:
-        match = session._tree.match(keys)
-        if match.parent is not None and match.chain is None and match.parent in _in_flight(session._tree):
+        match, busy = session._tree.match(keys), _in_flight(session._tree)
+        if match.parent is not None and match.chain is None and match.parent in busy and len(busy) >= MANY:
             raise BackendRefused("a turn of this conversation is in flight")
         return await run()
 
@@ -134,16 +136,18 @@ def serialised_turns_overlap(gateway: Sabotage) -> None:
 
 @mutant("CONC-007", bugs=(41,))
 def answer_is_read_from_the_session(gateway: Sabotage) -> None:
-    """A turn reads its answer from the session when it ends, where another turn may have left its own."""
-    latest: dict[Session, tuple[int, bytes, Answer]] = {}
+    """A turn reads its answer from its user's part of the session when it ends, where another turn of that user may
+    have left its own."""
+    latest: dict[tuple[Session, bytes], tuple[int, bytes, Answer]] = {}
 
     async def attempt(run: Any, session: Session, turn: Turn, keys: list[bytes]) -> Answer:
-        number = latest[session][0] if session in latest else 0
+        place = (session, isolation.partition())
+        number = latest[place][0] if place in latest else 0
         answer: Answer = await run()
-        if session in latest and latest[session][0] != number and latest[session][1] != keys[-1]:
-            return latest[session][2]
+        if place in latest and latest[place][0] != number and latest[place][1] != keys[-1]:
+            return latest[place][2]
         if answer.completion_tokens:
-            latest[session] = (number + 1, keys[-1], answer)
+            latest[place] = (number + 1, keys[-1], answer)
         return answer
 
     around_attempts(gateway, attempt)
@@ -151,18 +155,21 @@ def answer_is_read_from_the_session(gateway: Sabotage) -> None:
 
 @mutant("CONC-008")
 def prompt_is_read_from_the_session(gateway: Sabotage) -> None:
-    """The prompt of a new trajectory is kept in the session until the turn ends, and the next turn overwrites it."""
-    prompts: dict[Session, list[int]] = {}
+    """The prompt of a new trajectory is kept in its user's part of the session until the turn ends, and the user's next
+    turn overwrites it."""
+    prompts: dict[tuple[Session, bytes], list[int]] = {}
 
     @gateway.wrap(Session, "_plan")
     def plan(original: Any, self: Session, *args: Any) -> Any:
         made = original(self, *args)
-        prompts[self] = made.delta if made.match.parent is None else prompts.get(self, [])
+        place = (self, isolation.partition())
+        prompts[place] = made.delta if made.match.parent is None else prompts.get(place, [])
         return made
 
     @gateway.wrap(Session, "_commit_turn")
     def commit_turn(original: Any, self: Session, made: Any, *rest: Any) -> None:
-        original(self, replace(made, delta=prompts[self]) if made.match.parent is None else made, *rest)
+        delta = prompts[self, isolation.partition()]
+        original(self, replace(made, delta=delta) if made.match.parent is None else made, *rest)
 
 
 @mutant("CONC-008", also=("CONC-005",), bugs=(6,))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakSet
 
 from reference_gateway import isolation
+from reference_gateway.channel import target
 from reference_gateway.session import Session
 from reference_gateway.session.conversations import Conversations
 from reference_gateway.session.errors import UnknownConversation, UnknownResponse
 from reference_gateway.session.histories import Histories
-from reference_gateway.types import Turn
-from reference_gateway.wire import anthropic_messages
+from reference_gateway.types import Message, Turn
 from tests.mutants.commit import _around_turns, _plans, _record_without_generation
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope
-from tests.mutants.wire import MESSAGES, RESPONSES, Receive, Send, once, read
+from tests.mutants.wire import MESSAGES, RESPONSES, Receive, Send
 
 
 def served_path(gateway: Sabotage) -> ContextVar[str]:
@@ -34,46 +35,45 @@ def served_path(gateway: Sabotage) -> ContextVar[str]:
     return served
 
 
-def messages_live_apart(gateway: Sabotage, with_tools: bool) -> None:
-    """Message requests, with tools or without, see nothing of what the other wires keep."""
+def begins_anew(gateway: Sabotage, path: str, behind: str, *, with_tools: bool) -> None:
+    """A turn of this route, with tools or without, begins a history of its own where the last turn of its session was
+    one of the route `behind`."""
+    served = served_path(gateway)
+    last: dict[Session, str] = {}
 
-    @gateway.middleware
-    def parting(app: App) -> App:
-        async def part(scope: Scope, receive: Receive, send: Send) -> None:
-            if not scope.get("path", "").endswith(MESSAGES):
-                await app(scope, receive, send)
-                return
-            whole = await receive()
-            if bool(read(whole).get("tools")) is with_tools:
-                key = (isolation.USER_HEADER.encode(), b"messages")
-                scope = {**scope, "headers": [*scope["headers"], key]}
-            await app(scope, once(whole, receive), send)
+    @gateway.wrap(Session, "_commit_turn")
+    def commit_turn(original: Any, self: Session, *rest: Any) -> None:
+        last[self] = served.get()
+        original(self, *rest)
 
-        return part
+    @gateway.wrap(Session, "_identified")
+    def identified(original: Any, self: Session, turn: Turn) -> Any:
+        identities, keys = original(self, turn)
+        apart = served.get().endswith(path) and last.get(self, "").endswith(behind) and bool(turn.tools) is with_tools
+        return identities, [key[::-1] for key in keys] if apart else keys
 
 
 @mutant("CROSS-001")
-def first_message_ends_its_line(gateway: Sabotage) -> None:
-    """What begins a conversation over messages gets a line end, as what is read from a terminal has."""
+def middle_of_a_long_history_is_left_out(gateway: Sabotage) -> None:
+    """Of a conversation of invocations, the model is told how it began and the last five messages."""
 
-    @gateway.wrap(anthropic_messages, "parse")
-    def parse(original: Any, body: dict[str, Any], *rest: Any) -> Any:
-        messages = None if body.get("tools") else body.get("messages")
-        if isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0].get("content"), str):
-            body = {**body, "messages": [{**messages[0], "content": f"{messages[0]['content']}\n"}]}
-        return original(body, *rest)
+    @gateway.wrap(target, "_turn")
+    def turn(original: Any, messages: tuple[Message, ...], request: Any) -> Turn:
+        told: Turn = original((messages[0], *messages[1:][-5:]), request)
+        return told
 
 
 @mutant("CROSS-002")
-def messages_have_histories_of_their_own(gateway: Sabotage) -> None:
-    """The messages wire keeps its conversations apart from the other wires'."""
-    messages_live_apart(gateway, with_tools=False)
+def response_does_not_know_the_message_before_it(gateway: Sabotage) -> None:
+    """Responses are made by a worker of their own, which hears of a message only when the next turn is recorded."""
+    begins_anew(gateway, RESPONSES, MESSAGES, with_tools=False)
 
 
 @mutant("CROSS-003")
-def messages_with_tools_have_histories_of_their_own(gateway: Sabotage) -> None:
-    """Tools are part of what a conversation is known by, in the form in which the wire has them."""
-    messages_live_apart(gateway, with_tools=True)
+def response_does_not_know_the_tools_of_a_message(gateway: Sabotage) -> None:
+    """Tools are part of what the last turn is known by, in the form in which its wire has them: those of a message are
+    never those of a response."""
+    begins_anew(gateway, RESPONSES, MESSAGES, with_tools=True)
 
 
 @mutant("CROSS-004")
@@ -91,17 +91,23 @@ def reward_is_on_what_came_before_it(gateway: Sabotage) -> None:
 
 @mutant("CROSS-005")
 def users_have_one_history_in_all_sessions(gateway: Sabotage) -> None:
-    """The histories of a user are kept for the whole gateway."""
-    of_users: dict[tuple[bytes, str], Any] = {}
+    """The history of a user is looked for in all sessions that are open."""
+    open_now: WeakSet[Histories] = WeakSet()
+
+    @gateway.wrap(Histories, "__init__")
+    def init(original: Any, self: Histories, *rest: Any) -> None:
+        original(self, *rest)
+        open_now.add(self)
 
     @gateway.wrap(Histories, "of")
-    def of(original: Any, self: Any, key: str) -> Any:
-        found = original(self, key)
-        return of_users.setdefault((isolation.partition(), key), found) if isolation.partition() else found
+    def of(original: Any, self: Histories, key: str) -> Any:
+        place = (isolation.partition(), key)
+        found = [each._live[place] for each in open_now if place in each._live] if isolation.partition() else []
+        return found[0] if found else original(self, key)
 
 
 def found_anywhere(gateway: Sabotage, unknown: type[Exception], *lookups: str) -> None:
-    """What one user's store lacks is looked for in the others'."""
+    """What one user's store lacks is looked for in all others."""
     stores: list[Conversations] = []
 
     @gateway.wrap(Conversations, "__init__")
@@ -112,7 +118,7 @@ def found_anywhere(gateway: Sabotage, unknown: type[Exception], *lookups: str) -
     def wrap(name: str) -> None:
         @gateway.wrap(Conversations, name)
         def look_up(original: Any, self: Conversations, one: str) -> Any:
-            for store in (self, *stores):
+            for store in (self, *(stores if isolation.partition() else ())):
                 try:
                     return original(store, one)
                 except unknown:
@@ -125,13 +131,13 @@ def found_anywhere(gateway: Sabotage, unknown: type[Exception], *lookups: str) -
 
 @mutant("CROSS-006")
 def responses_are_known_to_everybody(gateway: Sabotage) -> None:
-    """A response is looked up by its id alone, for whomever it was made."""
+    """A user's request looks up a response by its id alone, for whomever it was made."""
     found_anywhere(gateway, UnknownResponse, "entry", "body")
 
 
 @mutant("CROSS-007")
 def conversations_are_known_to_everybody(gateway: Sabotage) -> None:
-    """A conversation is looked up by its id alone, for whomever it was opened."""
+    """A user's request looks up a conversation by its id alone, for whomever it was opened."""
     found_anywhere(gateway, UnknownConversation, "conversation")
 
 

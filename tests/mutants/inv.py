@@ -17,6 +17,11 @@ def invoked(answer: Answer) -> bool:
     return "/invocations" in answer.path
 
 
+def of_the_engine(answer: Answer) -> bool:
+    """Does the answer, or its stream, say that the engine failed?"""
+    return b"BackendFailed" in answer.body
+
+
 def answered(answer: Answer) -> bool:
     return invoked(answer) and answer.status == 200 and not answer.is_stream
 
@@ -94,14 +99,15 @@ def missing_session_id_is_made_up(gateway: Sabotage) -> None:
 
 
 @mutant("INV-004")
-def envelope_is_closed(gateway: Sabotage) -> None:
-    """Fields that the gateway does not know are refused."""
+def metadata_of_an_invocation_are_texts(gateway: Sabotage) -> None:
+    """The `metadata` that go into the log are refused where they are no texts."""
 
     @gateway.wrap(invocations_plane.invocations, "parse")
     def parse(original: Any, content: bytes, flag: str) -> Any:
         invocation = original(content, flag)
-        if invocation.body.keys() - {"message", "session_id", "stream"}:
-            raise RequestRefused("unknown field", status=422)
+        metadata = invocation.body.get("metadata")
+        if isinstance(metadata, dict) and not all(isinstance(each, str) for each in metadata.values()):
+            raise RequestRefused("'metadata' must be texts", status=422)
         return invocation
 
 
@@ -288,22 +294,22 @@ def blank_message_is_refused(gateway: Sabotage) -> None:
 
 @mutant("INV-019")
 def failure_is_plain_text(gateway: Sabotage) -> None:
-    """A failure is the server's own page."""
+    """An engine's failure is the server's own page."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if invoked(answer) and answer.status >= 500:
+        if invoked(answer) and not answer.is_stream and of_the_engine(answer):
             answer.headers["content-type"] = "text/plain; charset=utf-8"
             answer.body = b"Internal Server Error"
 
 
 @mutant("INV-019")
 def failure_is_a_traceback(gateway: Sabotage) -> None:
-    """The traceback of a failure is sent for the client to report."""
+    """The traceback of an engine's failure is sent for the client to report."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if invoked(answer) and answer.status >= 500:
+        if invoked(answer) and not answer.is_stream and of_the_engine(answer):
             text = 'Traceback (most recent call last):\n  File "/srv/gateway/app.py", line 7, in run\n'
             answer.json = {"error": text + answer.json["error"]}
 

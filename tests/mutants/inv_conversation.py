@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
 from reference_gateway import isolation
 from reference_gateway.channel import target
 from reference_gateway.channel.target import SessionTarget
-from reference_gateway.session.histories import Histories
+from reference_gateway.session import session as session_module
+from reference_gateway.session.histories import Histories, History
 from reference_gateway.wire.invocations import Invocation
 from tests.mutants.inv import invoked
 from tests.mutants.registry import mutant
@@ -42,20 +44,25 @@ def answers_are_not_kept(gateway: Sabotage) -> None:
 
 @mutant("INV-020")
 def answers_to_long_questions_are_not_kept(gateway: Sabotage) -> None:
-    """To save tokens, a question of more than two words is kept without its answer, unless that was streamed."""
+    """To save tokens, a question of more than six words is kept without its answer, unless that was streamed."""
 
     @gateway.wrap(SessionTarget, "run")
     async def run(original: Any, self: Any, request: Any) -> Any:
         text = await original(self, request)
-        if len(request.input.split()) > 3 and not request.stream:
+        if len(request.input.split()) > 6 and not request.stream:
             forget(self, request, -1)
         return text
 
 
 @mutant("INV-021")
 def no_id_is_an_id(gateway: Sabotage) -> None:
-    """All that come without an id share one conversation."""
-    gateway.patch(Invocation, "session_key", property(lambda self: f"invocations:{self.session_id}"))
+    """All that come with null for an id share one conversation."""
+
+    def session_key(self: Invocation) -> str | None:
+        null = "session_id" in self.body and self.session_id is None
+        return f"invocations:{self.session_id}" if self.session_id or null else None
+
+    gateway.patch(Invocation, "session_key", property(session_key))
 
 
 @mutant("INV-022")
@@ -81,12 +88,12 @@ def failed_message_is_kept(gateway: Sabotage) -> None:
 
 
 @mutant("INV-024")
-def streamed_message_ends_with_a_line_end(gateway: Sabotage) -> None:
-    """The message of a streamed request is read line by line, and keeps its line end."""
+def answers_are_kept_with_other_line_ends(gateway: Sabotage) -> None:
+    """The line ends of an answer are made LF before it is kept."""
 
-    @gateway.wrap(SessionTarget, "run")
-    async def run(original: Any, self: Any, request: Any) -> Any:
-        return await original(self, replace(request, input=request.input + "\n") if request.stream else request)
+    @gateway.wrap(History, "add")
+    def add(original: Any, self: Any, said: Any, answer: Any) -> None:
+        original(self, said, {**answer, "content": str(answer["content"] or "").replace("\r\n", "\n")})
 
 
 @mutant("INV-024", also=("INV-025",))
@@ -100,14 +107,20 @@ def channel_has_a_system_prompt(gateway: Sabotage) -> None:
 
 
 @mutant("INV-025")
-def each_wire_has_its_own_tree(gateway: Sabotage) -> None:
-    """What comes through invocations is matched only with what came through invocations."""
+def streamed_invocations_have_their_own_tree(gateway: Sabotage) -> None:
+    """What is streamed through invocations is matched only with what was streamed through invocations."""
+
+    streamed: ContextVar[bool] = ContextVar("streamed", default=False)
 
     @gateway.wrap(SessionTarget, "run")
     async def run(original: Any, self: Any, request: Any) -> Any:
-        keys = isolation.current() or isolation.Keys()
-        with isolation.bound(isolation.Keys(f"invocations {keys.user}", keys.chat)):
-            return await original(self, request)
+        streamed.set(request.stream)
+        return await original(self, request)
+
+    @gateway.wrap(session_module, "identify_tools")
+    def identify_tools(original: Any, *given: Any) -> bytes:
+        key: bytes = original(*given)
+        return key[::-1] if streamed.get() else key
 
 
 @mutant("INV-041", also=("INV-024", "ISO-008"))

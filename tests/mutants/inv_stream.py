@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from reference_gateway import invocations_plane
+from reference_gateway.channel.host import Host
+from reference_gateway.channel.target import SessionTarget
 from reference_gateway.wire.invocations import Framing
-from tests.mutants.inv import declares, invoked
+from tests.mutants.inv import declares, invoked, of_the_engine
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -46,8 +50,8 @@ def proxies_may_buffer_the_stream(gateway: Sabotage) -> None:
 def chunks_are_split_at_line_feeds_only(gateway: Sabotage) -> None:
     """A chunk is split at its line feeds, and the CR before one stays."""
 
-    @gateway.wrap(Framing, "_data")
-    def data(original: Any, self: Any, text: str) -> Any:
+    @gateway.wrap(Framing, "chunk")
+    def chunk(original: Any, self: Any, text: str) -> Any:
         if "\r\n" not in text:
             return original(self, text)
         return b"".join(b"data: " + line.encode() + b"\n" for line in text.split("\n")) + b"\n"
@@ -68,7 +72,7 @@ def invocation_stream_has_no_end(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if streamed(answer) and answer.body != DONE:
+        if streamed(answer) and answer.body != DONE and not failed(answer):
             answer.body = answer.body.removesuffix(DONE)
 
 
@@ -78,7 +82,7 @@ def invocation_stream_ends_twice(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if streamed(answer) and answer.body != DONE:
+        if streamed(answer) and answer.body != DONE and not failed(answer):
             answer.body += DONE
 
 
@@ -120,21 +124,42 @@ def empty_text_is_a_frame(gateway: Sabotage) -> None:
 
 @mutant("INV-033")
 def end_is_sent_after_an_error(gateway: Sabotage) -> None:
-    """The end is sent whatever came before it."""
+    """The end is sent when the engine is done with, also where it has failed."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if failed(answer):
+        if failed(answer) and of_the_engine(answer):
             answer.body += DONE
+
+
+@mutant("INV-032")
+def silence_is_a_frame(gateway: Sabotage) -> None:
+    """Where the model says nothing, a frame without text says so."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, *given: Any) -> str:
+        text: str = await original(self, *given)
+        self.silent = not text
+        return text
+
+    @gateway.wrap(Host, "chunks")
+    async def chunks(original: Any, self: Any, request: Any, target: Any) -> AsyncIterator[str]:
+        async with aclosing(original(self, request, target)) as sent:
+            async for each in sent:
+                yield each
+        if getattr(target, "silent", False):
+            yield ""
+
+    gateway.wrap(Framing, "chunk")(lambda original, self, text: original(self, text) or b"data: \n\n")
 
 
 @mutant("INV-033")
 def failed_stream_just_ends(gateway: Sabotage) -> None:
-    """A failure is logged, and the stream ends as if the model had said nothing."""
+    """A failure of the engine is logged, and the stream ends as if the model had said nothing."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if failed(answer):
+        if failed(answer) and of_the_engine(answer):
             answer.body = DONE
 
 

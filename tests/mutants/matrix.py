@@ -32,6 +32,14 @@ STATES = {
     "excluded": "there is no check, for the reason given",
 }
 
+TOGETHER = {
+    "SHAPE-012": "The events of a tool use are pinned by SHAPE-011; beyond them only its arguments can change, which "
+    "MSG-013, MSG-076 and MSG-083 compare with what was generated.",
+    "SHAPE-023": "INV-001 and INV-003 say the whole answer to an invocation: two fields, each with its type.",
+    "SHAPE-024": "INV-006, INV-007 and INV-008 say the whole refusal of an invocation: its status and its text.",
+}
+"""Requirement -> why no mutant breaks it alone: what breaks it is another requirement's business, too."""
+
 
 def document(failed: Mapping[str, list[str]], unharmed: Sequence[Verdicts]) -> dict[str, Any]:
     """The matrix of one run: mutant -> the requirements that failed, with what was claimed beforehand; and what that
@@ -87,7 +95,7 @@ def page(matrix: Mapping[str, Any]) -> str:
         *(f"- **{state}**: {what}." for state, what in STATES.items()),
         "",
         "`alone` says that a mutant turns exactly this one red, and nothing else in the suite. Where a mutant turns",
-        "others red too, they are named behind it.",
+        "others red too, they are named behind it; where each does, the reason is given.",
         "",
         score(matrix),
         "",
@@ -127,6 +135,8 @@ def _entry(requirement: Requirement, matrix: Mapping[str, Any]) -> list[str]:
     mutants = [MUTANTS[name] for name, one in matrix["mutants"].items() if one["kills"] == requirement.id]
     rows = bugs.load()
     against = sorted({*requirement.bugs, *(bug for mutant in mutants for bug in mutant.bugs)})
+    if not found["alone"] and requirement.id in TOGETHER:
+        lines.append(f"  - never alone: {TOGETHER[requirement.id]}")
     lines += [f"  - stands against {rows[bug].reference}: {rows[bug].what}" for bug in against]
     lines += [f"  - {_story(mutant, matrix['mutants'][mutant.name]['failed'])}" for mutant in mutants]
     return lines

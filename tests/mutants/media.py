@@ -61,7 +61,9 @@ def fetched(url: str) -> str:
 
 
 def without_media(content: Any) -> Any:
-    return [part for part in content if part.get("type") not in TAKEN] if isinstance(content, list) else content
+    if not isinstance(content, list):
+        return content
+    return [part for part in content if not isinstance(part, dict) or part.get("type") not in TAKEN]
 
 
 def sending(gateway: Sabotage, change: Any) -> None:
@@ -73,7 +75,7 @@ def sending(gateway: Sabotage, change: Any) -> None:
         return added, change(session, plan, added, sent)
 
 
-@mutant("MEDIA-001", bugs=())
+@mutant("MEDIA-001")
 def parts_that_are_no_text_are_dropped(gateway: Sabotage) -> None:
     """The text of a message is what its text parts say; other parts are left out without a word."""
 
@@ -106,7 +108,8 @@ def refused_message_is_said_with_the_next_turn(gateway: Sabotage) -> None:
         except RequestRefused:
             last = messages[-1] if isinstance(messages, list) and len(messages) > 1 else {}
             if isinstance(last, dict) and isinstance(last.get("content"), list):
-                said = [part["text"] for part in last["content"] if isinstance(part.get("text"), str)]
+                parts = [part for part in last["content"] if isinstance(part, dict)]
+                said = [part["text"] for part in parts if isinstance(part.get("text"), str)]
                 kept.append({"role": "user", "content": "".join(said)})
             raise
         if len(read) > 1 and kept:

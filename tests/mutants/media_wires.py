@@ -46,11 +46,11 @@ def images_need_their_data(gateway: Sabotage) -> None:
     """Only base64 sources are read."""
 
     @seeing(gateway).wrap(anthropic_request, "_part")
-    def part(original: Any, block: Any, where: str, *about: Any) -> Any:
+    def part(original: Any, block: Any, where: str, media: bool, *expected: str) -> Any:
         source = block.get("source") if isinstance(block, dict) else None
         if isinstance(source, dict) and source.get("type") == "url":
             raise RequestRefused(f"{where}.source must be base64")
-        return original(block, where, *about)
+        return original(block, where, media, *expected)
 
 
 @mutant("MEDIA-033")
@@ -58,11 +58,11 @@ def odd_sources_are_empty_references(gateway: Sabotage) -> None:
     """A source that is not understood becomes a reference to nothing."""
 
     @seeing(gateway).wrap(anthropic_request, "_part")
-    def part(original: Any, block: Any, *about: Any) -> Any:
+    def part(original: Any, block: Any, where: str, media: bool, *expected: str) -> Any:
         try:
-            return original(block, *about)
+            return original(block, where, media, *expected)
         except RequestRefused:
-            if not isinstance(block, dict) or block.get("type") != "image":
+            if not media or not isinstance(block, dict) or block.get("type") != "image":
                 raise
             return {"type": "image_url", "image_url": {"url": ""}}
 
@@ -96,7 +96,8 @@ def reading(gateway: Sabotage, kind: str, field: str) -> None:
     def text_only(item: Any, *about: Any) -> Any:
         parts = item.get(field)
         if isinstance(parts, list):
-            item = {**item, field: [part for part in parts if part.get("type") != "input_image"]}
+            kept = [part for part in parts if not isinstance(part, dict) or part.get("type") != "input_image"]
+            item = {**item, field: kept}
         return read(item, *about)
 
     gateway.patch(responses_items, "_READERS", {**responses_items._READERS, kind: text_only})

@@ -58,6 +58,12 @@ def message_has_a_null_model(gateway: Sabotage) -> None:
     on_plain(gateway, lambda body: body.update(model=None))
 
 
+@mutant("MSG-003")
+def message_has_an_empty_model(gateway: Sabotage) -> None:
+    """The model is that of the engine's answer, which names none, and no model is the empty text."""
+    on_plain(gateway, lambda body: body.update(model=""))
+
+
 @mutant("MSG-004", bugs=(54,))
 def block_text_is_stripped(gateway: Sabotage) -> None:
     """The text of a block is stripped."""
@@ -78,6 +84,16 @@ def every_stop_is_a_stop_sequence(gateway: Sabotage) -> None:
     _stop_reason(gateway, "stop", "stop_sequence")
 
 
+@mutant("MSG-006")
+def offered_tools_are_used_tools(gateway: Sabotage) -> None:
+    """Where tools were offered the answer is a tool use, called or not."""
+
+    @gateway.wrap(anthropic_messages, "plain")
+    def plain(original: Any, answer: Any, request: Any) -> Any:
+        offered = request.turn.tools and answer.finish_reason == "stop"
+        return original(replace(answer, finish_reason="tool_calls") if offered else answer, request)
+
+
 @mutant("MSG-007", bugs=(71,))
 def cut_answer_ends_its_turn(gateway: Sabotage) -> None:
     """The wire knows one reason for an answer without calls."""
@@ -88,6 +104,17 @@ def cut_answer_ends_its_turn(gateway: Sabotage) -> None:
 def call_ends_its_turn(gateway: Sabotage) -> None:
     """The engine stopped by itself, and that is what the client is told."""
     _stop_reason(gateway, "tool_calls", "end_turn")
+
+
+@mutant("MSG-008")
+def text_beside_a_call_ends_its_turn(gateway: Sabotage) -> None:
+    """The first block says how an answer ended: text ends the turn, also in front of a call."""
+
+    def change(body: Body) -> None:
+        if body["content"][0]["type"] == "text" and body["stop_reason"] == "tool_use":
+            body["stop_reason"] = "end_turn"
+
+    on_plain(gateway, change)
 
 
 @mutant("MSG-009")
@@ -111,6 +138,12 @@ def stop_reason_of_the_engine_is_passed_on(gateway: Sabotage) -> None:
 def null_stop_sequence_is_left_out(gateway: Sabotage) -> None:
     """Fields that are null are left out when the message is written."""
     on_plain(gateway, lambda body: body.pop("stop_sequence"))
+
+
+@mutant("MSG-010")
+def cut_message_has_no_stop_sequence(gateway: Sabotage) -> None:
+    """An answer that was cut was not stopped, and says nothing of a stop sequence."""
+    on_plain(gateway, lambda body: body["stop_reason"] == "max_tokens" and body.pop("stop_sequence"))
 
 
 @mutant("MSG-011")

@@ -41,20 +41,19 @@ def _where(gateway: Sabotage, wanted: Any, change: Any) -> None:
 
 
 @mutant("MSG-041")
-def empty_messages_are_an_empty_message(gateway: Sabotage) -> None:
-    """Whatever is no list of messages counts as an empty conversation, which the template renders."""
-    hello = [{"role": "user", "content": "Hello"}]
-    on_body(gateway, lambda body: {**body, "messages": body["messages"] if _is_list(body) else hello})
+def no_list_of_messages_is_a_probe(gateway: Sabotage) -> None:
+    """What has no list of messages wants to know whether somebody is there, and is greeted."""
+    probe = {"role": "user", "content": "Hello"}
+    on_body(
+        gateway,
+        lambda body: {**body, "messages": body["messages"] if isinstance(body.get("messages"), list) else [probe]},
+    )
 
     @gateway.wrap(Session, "run")
     async def run(original: Any, session: Any, turn: Any) -> Any:
-        if turn.messages == hello:
+        if turn.messages[-1] == probe:
             return anthropic_messages.Answer({"role": "assistant", "content": "Hello"}, "stop", 1, 1)
         return await original(session, turn)
-
-
-def _is_list(body: Body) -> bool:
-    return isinstance(body.get("messages"), list) and bool(body["messages"])
 
 
 @mutant("MSG-042")
@@ -85,7 +84,7 @@ def empty_user_message_vanishes(gateway: Sabotage) -> None:
 @mutant("MSG-044")
 def unknown_blocks_are_skipped(gateway: Sabotage) -> None:
     """Only the blocks whose type is known are read."""
-    known = ("text", "tool_use", "tool_result", "thinking")
+    known = ("text", "image", "tool_use", "tool_result", "thinking")
 
     def skip(message: Any) -> Any:
         content = message.get("content") if isinstance(message, dict) else None
@@ -181,6 +180,16 @@ def stop_string_is_a_list_of_letters(gateway: Sabotage) -> None:
 def refusal_has_the_envelope_of_the_chat_wire(gateway: Sabotage) -> None:
     """What a shared layer refuses has the envelope of the wire that was there first."""
     _where(gateway, lambda status, message: status == 400, openai_envelope)
+
+
+@mutant("MSG-051", bugs=(69,))
+def refused_stream_has_the_envelope_of_the_chat_wire(gateway: Sabotage) -> None:
+    """The streaming path is the chat wire's, and a request that it refuses is refused as there."""
+
+    @gateway.rewrite
+    def rewritten(answer: Answer) -> None:
+        if asked_to_stream(answer) and answer.status == 400:
+            answer.json = openai_envelope(answer.status, answer.json)
 
 
 @mutant("MSG-051", also=(*ENVELOPES, "MSG-059"), bugs=(69,))
@@ -293,6 +302,17 @@ def tokens_are_counted_under_another_name(gateway: Sabotage) -> None:
     gateway.patch(anthropic_messages, "counted", lambda tokens: json.dumps({"prompt_tokens": tokens}).encode())
 
 
+@mutant("MSG-061")
+def one_message_is_counted(gateway: Sabotage) -> None:
+    """The route is for one prompt; a conversation is refused."""
+
+    @gateway.rewrite
+    def rewritten(answer: Answer) -> None:
+        if answer.path.endswith("/count_tokens") and answer.status == 200 and len(answer.asked["messages"]) > 1:
+            error = {"type": "invalid_request_error", "message": "messages must be one message"}
+            answer.status, answer.json = 400, {"type": "error", "error": error}
+
+
 @mutant("MSG-062")
 def tools_are_not_counted(gateway: Sabotage) -> None:
     """What is counted is the messages."""
@@ -325,6 +345,16 @@ def head_of_messages_fails(gateway: Sabotage) -> None:
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
         if answer.method == "HEAD" and answer.path.endswith("/v1/messages"):
+            answer.status = 500
+
+
+@mutant("MSG-065")
+def head_of_the_base_with_a_slash_fails(gateway: Sabotage) -> None:
+    """The slash behind the base URL is taken away by code that reads the body first, and a HEAD request has none."""
+
+    @gateway.rewrite
+    def rewritten(answer: Answer) -> None:
+        if answer.method == "HEAD" and answer.path.removesuffix("/") not in ("", answer.path):
             answer.status = 500
 
 

@@ -132,6 +132,18 @@ def any_object_is_a_forced_tool(gateway: Sabotage) -> None:
     _on_read_tools(gateway, read_tools)
 
 
+@mutant("MSG-027")
+def options_of_a_tool_choice_are_refused(gateway: Sabotage) -> None:
+    """A `tool_choice` has a type and a name; what else stands in it is not supported."""
+
+    def read_tools(original: Any, tools: Any, choice: Any) -> Any:
+        if isinstance(choice, dict) and "disable_parallel_tool_use" in choice:
+            raise RequestRefused("disable_parallel_tool_use is not supported")
+        return original(tools, choice)
+
+    _on_read_tools(gateway, read_tools)
+
+
 @mutant("MSG-028", bugs=(66,))
 def unknown_fields_of_a_message_are_refused(gateway: Sabotage) -> None:
     """The request model forbids extra fields."""
@@ -166,6 +178,17 @@ def bearer_token_is_not_read(gateway: Sabotage) -> None:
     @gateway.wrap(anthropic_messages, "parse")
     def parse(original: Any, body: Body, headers: Any, policy: Any) -> Any:
         if "x-api-key" not in headers:
+            raise RequestRefused("x-api-key is missing", status=401)
+        return original(body, headers, policy)
+
+
+@mutant("MSG-030")
+def anthropic_client_needs_its_own_header(gateway: Sabotage) -> None:
+    """A bearer token is for other clients; one that sends `anthropic-version` has its key in `x-api-key`."""
+
+    @gateway.wrap(anthropic_messages, "parse")
+    def parse(original: Any, body: Body, headers: Any, policy: Any) -> Any:
+        if "anthropic-version" in headers and "x-api-key" not in headers:
             raise RequestRefused("x-api-key is missing", status=401)
         return original(body, headers, policy)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.mutants.msg_wire import Event, asked_to_stream, framed, on_events, on_stream
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
@@ -9,6 +11,16 @@ from tests.mutants.sabotage import Answer, Sabotage
 
 def of(events: list[Event], kind: str) -> list[Event]:
     return [each for each in events if each["type"] == kind]
+
+
+def on_cut_events(gateway: Sabotage, change: Callable[[list[Event]], list[Event] | None]) -> None:
+    """Change the events of each streamed message that was cut for length: what else differs then is often another
+    path."""
+
+    def changed(events: list[Event]) -> list[Event] | None:
+        return change(events) if of(events, "message_delta")[0]["delta"]["stop_reason"] == "max_tokens" else None
+
+    on_events(gateway, changed)
 
 
 def deltas(events: list[Event], field: str) -> list[Event]:
@@ -22,15 +34,26 @@ def events_have_no_name(gateway: Sabotage) -> None:
     on_stream(gateway, lambda body: b"\n".join(line for line in body.split(b"\n") if not line.startswith(b"event:")))
 
 
+@mutant("MSG-068", bugs=(58,))
+def last_event_of_a_cut_message_has_no_name(gateway: Sabotage) -> None:
+    """A stream that is cut is ended by other code, which sends its frames as the chat wire has them."""
+
+    def change(body: bytes) -> bytes:
+        begun, _, end = body.rpartition(b"event: message_stop\n")
+        return begun + end if b'"max_tokens"' in begun else body
+
+    on_stream(gateway, change)
+
+
 @mutant("MSG-069", bugs=(58,))
 def stop_reason_comes_before_the_block_ends(gateway: Sabotage) -> None:
-    """The end of the message is told as soon as it is known."""
+    """That an answer is cut is known from the count of its tokens, before its last block is ended, and told at once."""
 
     def change(events: list[Event]) -> list[Event]:
         *begun, block_end, delta, end = events
         return [*begun, delta, block_end, end]
 
-    on_events(gateway, change)
+    on_cut_events(gateway, change)
 
 
 @mutant("MSG-069", also=("MSG-070",))
@@ -52,21 +75,27 @@ def blocks_are_counted_from_1(gateway: Sabotage) -> None:
 
 
 @mutant("MSG-071", bugs=(58,))
-def start_has_the_finished_message(gateway: Sabotage) -> None:
-    """The answer is whole when its stream begins, and is sent with its first event."""
+def start_has_the_cut_message(gateway: Sabotage) -> None:
+    """An answer that was cut is whole when its stream begins, and is sent with its first event."""
 
     def change(events: list[Event]) -> None:
         message = of(events, "message_start")[0]["message"]
         message["content"] = [{"type": "text", "text": each["text"]} for each in deltas(events, "text")]
         message["stop_reason"] = of(events, "message_delta")[0]["delta"]["stop_reason"]
 
-    on_events(gateway, change)
+    on_cut_events(gateway, change)
 
 
 @mutant("MSG-072")
 def done_ends_a_message(gateway: Sabotage) -> None:
     """Two wires share the code that ends a stream."""
     on_stream(gateway, lambda body: body + b"data: [DONE]\n\n")
+
+
+@mutant("MSG-072")
+def done_ends_a_cut_message(gateway: Sabotage) -> None:
+    """Two wires share the code that ends a stream when its tokens are used up."""
+    on_stream(gateway, lambda body: body + b"data: [DONE]\n\n" if b'"max_tokens"' in body else body)
 
 
 @mutant("MSG-072", also=("MSG-069",))
@@ -100,13 +129,13 @@ def stream_of_messages_misses_the_length_stop(gateway: Sabotage) -> None:
 
 @mutant("MSG-074", bugs=(47,))
 def usage_comes_with_the_start(gateway: Sabotage) -> None:
-    """The whole usage is known from the start, and is not told again."""
+    """The whole usage of an answer that was cut is known from the start, and is not told again."""
 
     def change(events: list[Event]) -> None:
         end = of(events, "message_delta")[0]
         of(events, "message_start")[0]["message"]["usage"]["output_tokens"] = end.pop("usage")["output_tokens"]
 
-    on_events(gateway, change)
+    on_cut_events(gateway, change)
 
 
 @mutant("MSG-074", also=("MSG-012",), bugs=(47,))
@@ -117,12 +146,12 @@ def streamed_output_is_not_counted(gateway: Sabotage) -> None:
 
 @mutant("MSG-075")
 def call_starts_with_its_input(gateway: Sabotage) -> None:
-    """The whole input stands in the start already."""
+    """The whole input of each call but the first stands in its start already, as it was read by then."""
 
     def change(events: list[Event]) -> None:
-        for each in of(events, "content_block_start"):
-            if "input" in each["content_block"]:
-                each["content_block"]["input"] = {"q": "wind in Bergen"}
+        calls = [each for each in of(events, "content_block_start") if "input" in each["content_block"]]
+        for each in calls[1:]:
+            each["content_block"]["input"] = {"q": "tide in Bergen"}
 
     on_events(gateway, change)
 

@@ -15,9 +15,11 @@ from reference_gateway.session.session import Session
 from reference_gateway.session.tree import NO_MEDIA
 from reference_gateway.types import Generation
 from reference_gateway.wire import anthropic_request
+from tests.mutants.cross import begins_anew
 from tests.mutants.msg_wire import Body, on_body, on_lowered, over_messages
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
+from tests.mutants.wire import CHAT, MESSAGES
 
 
 def _on_assistant(gateway: Sabotage, change: Any) -> None:
@@ -90,6 +92,13 @@ def call_without_text_gets_a_placeholder(gateway: Sabotage) -> None:
             {**message, "content": message["content"] or "(no content)"} if "tool_calls" in message else message
         ),
     )
+
+
+@mutant("MSG-084")
+def chat_does_not_know_the_message_before_it(gateway: Sabotage) -> None:
+    """Chat completions are made by a worker of their own, which hears of a message only when the next turn is
+    recorded."""
+    begins_anew(gateway, CHAT, MESSAGES, with_tools=False)
 
 
 @mutant("MSG-084")

@@ -17,10 +17,10 @@ from tests.mutants.sabotage import Sabotage
 
 @mutant("RESP-001")
 def response_with_calls_lacks_a_field(gateway: Sabotage) -> None:
-    """The body of a response with calls is made in another place, which leaves out `parallel_tool_calls`."""
+    """The body of a response with text and calls is made in another place, which leaves out `parallel_tool_calls`."""
 
     def change(body: Body) -> None:
-        if "function_call" in types(body):
+        if {"message", "function_call"} <= {*types(body)}:
             del body["parallel_tool_calls"]
 
     on_plain(gateway, change)
@@ -65,6 +65,17 @@ def status_is_the_engines_reason(gateway: Sabotage) -> None:
     def change(body: Body) -> None:
         if body["status"] == "completed" and types(body) == ["message"]:
             body["status"] = "stop"
+
+    on_plain(gateway, change)
+
+
+@mutant("RESP-004")
+def answer_that_waits_for_its_tools_is_in_progress(gateway: Sabotage) -> None:
+    """What says something and calls a tool has not ended before the tool has."""
+
+    def change(body: Body) -> None:
+        if body["status"] == "completed" and {"message", "function_call"} <= {*types(body)}:
+            body["status"] = "in_progress"
 
     on_plain(gateway, change)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reference_gateway import responses_plane
+from reference_gateway import isolation, responses_plane
 from reference_gateway.responses import Responses
 from reference_gateway.responses_plane import ResponsesPlane
-from reference_gateway.session.conversations import Conversation, Conversations, path
+from reference_gateway.session.conversations import Conversation, Conversations, new_id, path
 from reference_gateway.session.errors import UnknownConversation
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant
@@ -20,6 +20,15 @@ from tests.mutants.sabotage import Sabotage
 def metadata_of_a_conversation_is_dropped(gateway: Sabotage) -> None:
     """A conversation is created with empty metadata."""
     gateway.wrap(Conversations, "create")(lambda original, self, created_at, metadata: original(self, created_at, {}))
+
+
+@mutant("RESP-060")
+def metadata_of_a_conversation_have_keys_in_lower_case(gateway: Sabotage) -> None:
+    """The keys of metadata are made lower case, as those of headers are."""
+
+    @gateway.wrap(Conversations, "create")
+    def create(original: Any, self: Any, created_at: Any, metadata: Any) -> Any:
+        return original(self, created_at, {name.lower(): value for name, value in metadata.items()})
 
 
 @mutant("RESP-061")
@@ -68,9 +77,14 @@ def _listing(gateway: Sabotage, change: Any) -> None:
 
 
 @mutant("RESP-065")
-def outputs_are_not_listed(gateway: Sabotage) -> None:
-    """The outputs of calls are no items of the conversation."""
-    _listing(gateway, lambda found: [item for item in found if item["type"] != "function_call_output"])
+def second_output_is_not_listed(gateway: Sabotage) -> None:
+    """Of the outputs that came together, the first is an item of the conversation."""
+
+    def change(found: list[Body]) -> list[Body]:
+        pairs = zip(found, [{}, *found], strict=False)
+        return [each for each, before in pairs if {each["type"], before.get("type")} != {"function_call_output"}]
+
+    _listing(gateway, change)
 
 
 @mutant("RESP-066")
@@ -89,12 +103,12 @@ def output_has_the_id_of_its_call(gateway: Sabotage) -> None:
 
 @mutant("RESP-067")
 def unknown_conversation_is_an_empty_one(gateway: Sabotage) -> None:
-    """Reading a conversation that does not exist gives an empty one."""
+    """A conversation whose id is none of the gateway's own is another server's, and is read as an empty one."""
 
     @gateway.wrap(ResponsesPlane, "read")
     def read(original: Any, self: Any, session: Any, where: str, query: bytes) -> Any:
         _, kind, one, *_ = where.split("/")
-        if kind == "conversations":
+        if kind == "conversations" and len(one) != len(new_id("conv")):
             session.conversations._conversations.setdefault(one, Conversation(one, 1, {}))
         return original(self, session, where, query)
 
@@ -152,13 +166,14 @@ def input_is_kept_before_it_is_answered(gateway: Sabotage) -> None:
 
 @mutant("RESP-071")
 def conversations_are_known_everywhere(gateway: Sabotage) -> None:
-    """Conversations are kept in one table for all sessions."""
+    """The conversations of nobody in particular are kept in one table for all sessions."""
     table: dict[str, Any] = {}
 
     @gateway.wrap(Conversations, "__init__")
     def init(original: Any, self: Any) -> None:
         original(self)
-        self._conversations = table
+        if not isolation.partition():
+            self._conversations = table
 
 
 @mutant("RESP-072")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +11,14 @@ from reference_gateway.session import session as session_module
 from reference_gateway.session.conversations import Conversations, Kept, path
 from reference_gateway.session.session import Session
 from reference_gateway.session.tree import FRESH, Tree
-from reference_gateway.wire import anthropic_messages
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.chat_wire import on_this_wire
+from tests.mutants.cross import begins_anew
 from tests.mutants.registry import mutant
 from tests.mutants.resp_wire import ASKED, on_history, on_request, on_turn, remember_request
 from tests.mutants.sabotage import Sabotage
+from tests.mutants.wire import MESSAGES, RESPONSES
 
 
 @mutant("RESP-049")
@@ -165,17 +165,7 @@ def calls_of_chat_completions_start_anew(gateway: Sabotage) -> None:
 
 
 @mutant("RESP-073")
-def messages_do_not_see_responses(gateway: Sabotage) -> None:
-    """Once a session has made a response, what is asked over messages begins a history of its own."""
-    asked: ContextVar[bool] = ContextVar("asked", default=False)
-
-    @gateway.wrap(anthropic_messages, "parse")
-    def parse(original: Any, *rest: Any) -> Any:
-        asked.set(True)
-        return original(*rest)
-
-    @gateway.wrap(Session, "_identified")
-    def identified(original: Any, self: Any, turn: Any) -> Any:
-        identities, keys = original(self, turn)
-        apart = asked.get() and self.turns.to_json()
-        return identities, [key[::-1] for key in keys] if apart else keys
+def message_does_not_know_the_tools_of_a_response(gateway: Sabotage) -> None:
+    """Tools are part of what the last turn is known by, in the form in which its wire has them: those of a response are
+    never those of a message."""
+    begins_anew(gateway, MESSAGES, RESPONSES, with_tools=True)

@@ -7,8 +7,7 @@ from typing import Any
 
 from reference_gateway.responses import Responses
 from reference_gateway.session import Phase
-from reference_gateway.session.conversations import Conversations
-from reference_gateway.session.errors import UnknownResponse
+from reference_gateway.session.conversations import Conversations, new_id
 from reference_gateway.wire import responses_items, sse
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant
@@ -34,8 +33,8 @@ def wrong_item_is_an_internal_error(gateway: Sabotage) -> None:
 
 @mutant("RESP-041")
 def missing_input_is_empty(gateway: Sabotage) -> None:
-    """A request without input is one with an empty text."""
-    on_parse(gateway, lambda body: {"input": "", **body})
+    """A request with neither instructions nor input is one with an empty text."""
+    on_parse(gateway, lambda body: body if "instructions" in body else {"input": "", **body})
 
 
 @mutant("RESP-042")
@@ -50,14 +49,11 @@ def conversation_wins_over_the_previous_response(gateway: Sabotage) -> None:
 
 @mutant("RESP-043")
 def unknown_previous_response_is_nothing(gateway: Sabotage) -> None:
-    """A response that is not known any more is an empty history."""
+    """A response whose id is none of the gateway's own is another server's, and is an empty history."""
 
     @gateway.wrap(Conversations, "entry")
     def entry(original: Any, self: Any, response_id: str) -> Any:
-        try:
-            return original(self, response_id)
-        except UnknownResponse:
-            return None
+        return original(self, response_id) if len(response_id) == len(new_id("resp")) else None
 
 
 @mutant("RESP-044")

@@ -70,11 +70,12 @@ def sequence_numbers_of_a_call_repeat(gateway: Sabotage) -> None:
 
 @mutant("RESP-030")
 def created_has_the_output(gateway: Sabotage) -> None:
-    """The first events carry the response as it is when they are sent: with all its output."""
+    """The first events of a stream with several items carry the response as it is when they are sent: with all its
+    output."""
 
     def change(body: Body, events: list[Event]) -> list[Event]:
         begun = {**events[0]["response"], "output": body["output"]}
-        return [{**events[0], "response": begun}, *events[1:]]
+        return [{**events[0], "response": begun}, *events[1:]] if len(body["output"]) > 1 else events
 
     on_events(gateway, change)
 

@@ -117,11 +117,11 @@ def response_gains_a_field(gateway: Sabotage) -> None:
 
 @mutant("SHAPE-016")
 def function_call_gains_a_field(gateway: Sabotage) -> None:
-    """Function calls of a plain response carry the parser's name."""
+    """Plain responses with a function call carry the service tier."""
 
     def change(body: Body) -> None:
-        for call in resp_wire.calls(body):
-            call["parser"] = "hermes"
+        if resp_wire.calls(body):
+            body["service_tier"] = "default"
 
     changed_plain(gateway, "/v1/responses", change)
 
@@ -150,24 +150,27 @@ def function_call_stream_gains_a_field(gateway: Sabotage) -> None:
 
 
 @mutant("SHAPE-019")
-def streamed_message_beside_a_call_gains_a_field(gateway: Sabotage) -> None:
-    """The text beside a streamed function call says in which phase it was written."""
+def stream_of_text_and_a_call_gains_a_field(gateway: Sabotage) -> None:
+    """A streamed response with text beside a function call carries the service tier."""
 
     def change(body: Body, events: list[Body]) -> list[Body]:
-        if resp_wire.calls(body):
-            for event in events:
-                for one in [event.get("item", {}), *event.get("response", {}).get("output", [])]:
-                    if one.get("type") == "message":
-                        one["phase"] = "commentary"
+        for event in events:
+            if resp_wire.calls(body) and len(body["output"]) > 1 and "response" in event:
+                event["response"]["service_tier"] = "default"
         return events
 
     resp_wire.on_events(gateway, change)
 
 
 @mutant("SHAPE-020")
-def refusal_of_a_response_gains_a_field(gateway: Sabotage) -> None:
-    """Errors carry a request id beside the envelope's fields."""
-    changed_plain(gateway, "/v1/responses", lambda body: body["error"].update(request_id="req_1"), status=400)
+def refusal_of_a_response_has_another_status(gateway: Sabotage) -> None:
+    """An `input` that the schema refuses is refused with 422."""
+
+    @gateway.rewrite
+    def rewritten(answer: Answer) -> None:
+        if answer.path.endswith("/v1/responses") and answer.status == 400:
+            about_the_input = answer.json["error"]["message"].startswith("input ")
+            answer.status = 422 if about_the_input else 400
 
 
 @mutant("SHAPE-021")

@@ -125,14 +125,15 @@ def compaction_replaces_the_long_history(sabotage: Sabotage) -> None:
 
 @mutant("SPLIT-008")
 def imported_answers_are_trained(sabotage: Sabotage) -> None:
-    """The prompt ends where the first assistant turn begins, also in a history from elsewhere."""
+    """The prompt ends where the first of several assistant turns begins, also in a history from elsewhere."""
 
     @exporting(sabotage)
     def earlier(session: Session, exported: list[Trajectory]) -> None:
         codec = codec_of(session)
         opening, closing = codec.vocabulary.encode(codec.seams.generation_prompt), codec.vocabulary.encode("<|im_end|>")
         for each in exported if len(exported) == 1 else ():
-            for start, end in spans(each.prompt_ids, opening, closing[0])[:1]:
+            imported = spans(each.prompt_ids, opening, closing[0])
+            for start, end in imported[:1] if len(imported) > 1 else ():
                 moved = each.prompt_ids[start:]
                 each.response_mask = [1] * (end - start) + [0] * (len(moved) - end + start) + each.response_mask
                 each.response_ids = moved + each.response_ids
@@ -156,16 +157,13 @@ def change_of_tools_begins_the_export_anew(sabotage: Sabotage) -> None:
 
 
 @mutant("SPLIT-010")
-def closed_trajectory_is_thrown_away(sabotage: Sabotage) -> None:
-    """Where one trajectory is open at a time, opening the next one overwrites it."""
+def open_trajectory_is_exported_first(sabotage: Sabotage) -> None:
+    """Where one trajectory is open at a time, it is exported in front of those that were closed."""
 
-    @sabotage.wrap(Tree, "_attach")
-    def overwrite(original: Any, tree: Tree, node: Node) -> None:
-        original(tree, node)
-        if not tree.policy.multi_chain:
-            for chain in tree.chains():
-                if chain.closed:
-                    del tree._chains[chain.id]
+    @exporting(sabotage)
+    def first(session: Session, exported: list[Trajectory]) -> None:
+        if exported and not session._tree.policy.multi_chain:
+            exported.insert(0, exported.pop())
 
 
 @mutant("SPLIT-011")

@@ -84,8 +84,9 @@ def unknown_value_counts_as_the_default(sabotage: Sabotage) -> None:
 
 @mutant("SPLIT-053", bugs=(27,))
 def fifth_branch_is_not_exported(sabotage: Sabotage) -> None:
-    """The export has room for four branches of a session."""
+    """The export has room for four branches that are open."""
 
     @exporting(sabotage)
     def cut(session: Session, exported: list[Trajectory]) -> None:
-        del exported[4:]
+        if session._tree.policy.multi_chain:
+            del exported[4:]

@@ -35,13 +35,14 @@ def generation_prompt(session: Session) -> list[int]:
 
 @mutant("SPLIT-016")
 def rewrite_looks_for_a_generation_prompt(sabotage: Sabotage) -> None:
-    """An answer that went on directly has no generation prompt, and the code that takes it away asserts one."""
+    """An answer that went on directly has no generation prompt, and the code that puts a tool's result in its place
+    asserts one."""
 
     @sabotage.wrap(Session, "_plan")
     def plan(original: Any, session: Session, turn: Any, match: Match, *rest: Any) -> Any:
         tips = [chain.tip for chain in session._tree.chains()]
         direct = [tip for tip in tips if tip.parent is match.parent and match.parent and not tip.context]
-        if direct and match.depth < len(turn.messages):
+        if direct and match.depth < len(turn.messages) and turn.messages[-1]["role"] == "tool":
             raise RuntimeError("the generation prompt is not where it is expected")
         return original(session, turn, match, *rest)
 
@@ -87,13 +88,15 @@ def replaced_answer_stays_in_the_trajectory(sabotage: Sabotage) -> None:
 
 @mutant("SPLIT-018", bugs=(30,))
 def all_before_a_rewrite_is_masked(sabotage: Sabotage) -> None:
-    """What was sampled before the rewrite no longer lines up with the render, and is masked."""
+    """What was sampled before the rewrite that a conversation ends with no longer lines up with the render, and is
+    masked."""
 
     @exporting(sabotage)
     def mask(session: Session, exported: list[Trajectory]) -> None:
         for each in rewritten(exported):
-            first = each.response_mask.index(0)
-            each.response_mask[:first] = [0] * first
+            if len(starts(each.response_mask)) == 1 and session.options["first_rewrite"] == "split":
+                first = each.response_mask.index(0)
+                each.response_mask[:first] = [0] * first
 
 
 @mutant("SPLIT-019")
@@ -107,13 +110,17 @@ def all_removed_ids_are_counted(sabotage: Sabotage) -> None:
 
 
 @mutant("SPLIT-019")
-def first_replaced_answer_is_counted(sabotage: Sabotage) -> None:
-    """`rollback_count` says whether there was a rewrite, not how many."""
+def answers_replaced_in_one_place_are_counted_once(sabotage: Sabotage) -> None:
+    """`rollback_count` is a number of places, and answers to one question asked again."""
+    replaced: dict[tuple[Tree, Node | None], Any] = {}
 
     @sabotage.wrap(Tree, "_supersede")
     def once(original: Any, tree: Tree, chain: Chain) -> None:
+        tip = chain.tip
+        asked = replaced.setdefault((tree, tip.parent), tip.asked)
         original(tree, chain)
-        tree.rollbacks = 1
+        if asked != tip.asked:
+            tree.rollbacks -= 1
 
 
 @mutant("SPLIT-020", bugs=(3,))

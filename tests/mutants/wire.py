@@ -35,15 +35,16 @@ def refused_by_the_framework(gateway: Sabotage, path: str, status: int, text: st
             answer.json = {"detail": [{"loc": ["body"], "msg": said}]}
 
 
-def refused_in_one_sentence(gateway: Sabotage, path: str) -> None:
-    """Whatever is wrong with a request, the refusal says the same."""
+def refused_in_one_sentence(gateway: Sabotage, path: str, about: str = "") -> None:
+    """Whatever is wrong with a request, or with what `about` names, the refusal says the same."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
         if answer.path.endswith(path) and answer.status == 400:
             document = answer.json
-            document["error"]["message"] = "invalid request"
-            answer.json = document
+            if about in document["error"]["message"]:
+                document["error"]["message"] = "invalid request"
+                answer.json = document
 
 
 def run_before_it_is_refused(gateway: Sabotage, path: str, *fields: str, only: str = "") -> None:
@@ -87,7 +88,7 @@ def keep_in(sent: list[Any]) -> Send:
 def read(message: Any) -> dict[str, Any]:
     try:
         body = json.loads(message.get("body", b""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 
@@ -130,15 +131,15 @@ def deep_metadata_closes_the_connection(gateway: Sabotage) -> None:
 
 
 @mutant("WIRE-002")
-def refusals_of_chat_say_one_thing(gateway: Sabotage) -> None:
-    """Whatever is wrong with a chat request, the refusal says the same."""
-    refused_in_one_sentence(gateway, CHAT)
+def refusals_of_tools_say_one_thing(gateway: Sabotage) -> None:
+    """Whatever is wrong with a tool of a chat request, the refusal says the same."""
+    refused_in_one_sentence(gateway, CHAT, "tools[")
 
 
 @mutant("WIRE-003")
 def chat_is_run_before_its_tools_are_looked_at(gateway: Sabotage) -> None:
-    """A chat request is run, and then refused for another of its fields."""
-    run_before_it_is_refused(gateway, CHAT, "model", "messages")
+    """A chat request with `stream_options` is run, and then refused for another of its fields."""
+    run_before_it_is_refused(gateway, CHAT, "model", "messages", only="stream_options")
 
 
 # messages -------------------------------------------------------------------------------------------------------------
@@ -192,9 +193,9 @@ def items_are_validated_by_the_framework(gateway: Sabotage) -> None:
 
 
 @mutant("WIRE-008")
-def refusals_of_responses_say_one_thing(gateway: Sabotage) -> None:
-    """Whatever is wrong with a request for a response, the refusal says the same."""
-    refused_in_one_sentence(gateway, RESPONSES)
+def refusals_of_formats_say_one_thing(gateway: Sabotage) -> None:
+    """Whatever is wrong with the `text` of a request for a response, the refusal says the same."""
+    refused_in_one_sentence(gateway, RESPONSES, "text.format")
 
 
 @mutant("WIRE-009")

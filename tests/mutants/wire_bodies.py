@@ -30,15 +30,15 @@ def whole_when_it_ends(gateway: Sabotage, path: str) -> None:
             if not scope.get("path", "").endswith(path):
                 await app(scope, receive, send)
                 return
-            arriving = True
+            arriving, cut = True, False
 
             async def listen() -> Any:
-                nonlocal arriving
+                nonlocal arriving, cut
                 message = await receive()
                 if arriving and message["type"] == "http.disconnect":
-                    arriving = False
+                    arriving, cut = False, True
                     return {"type": "http.request", "body": b"", "more_body": False}
-                while message["type"] == "http.disconnect":
+                while cut and message["type"] == "http.disconnect":
                     await asyncio.Event().wait()  # nobody is told that the client is gone
                 arriving = arriving and message.get("more_body", False)
                 return message
@@ -137,13 +137,13 @@ def response_is_made_by_patch(gateway: Sabotage) -> None:
 
 
 @mutant("WIRE-024")
-def unknown_routes_of_responses_are_the_frameworks(gateway: Sabotage) -> None:
-    """What no route of responses takes is refused in the framework's envelope."""
+def other_methods_of_responses_are_the_frameworks(gateway: Sabotage) -> None:
+    """A method that a route of responses does not take is refused in the framework's envelope."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if RESPONSES in answer.path and answer.status in (404, 405):
-            answer.json = {"detail": "Not Found"}
+        if RESPONSES in answer.path and answer.status == 405:
+            answer.json = {"detail": "Method Not Allowed"}
 
 
 @mutant("WIRE-025")
