@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from conformance.anthropic import as_tool, results_of, text
+from conformance.checks import require_capability
 from conformance.expect import calls_made, expect
+from conformance.gateway import Capability
 from conformance.session import ABSENT, function, user
 from conformance.wire import at
 
@@ -80,8 +82,10 @@ def test_message_without_text_has_an_empty_block(session, upstream, streamed, sa
 
 @pytest.mark.requirement(id="MSG-006")
 @pytest.mark.parametrize("tools", [pytest.param(ABSENT, id="no tools"), pytest.param([SEARCH], id="tools")])
-def test_stop_reason_is_end_turn(session, upstream, streamed, tools):
+def test_stop_reason_is_end_turn(session, upstream, check, streamed, tools):
     """`stop_reason` is `end_turn` when the upstream stopped by itself."""
+    if tools is not ABSENT:
+        require_capability(check, Capability.TOOLS)
     upstream.says("Hello")
 
     reply = session.message("Hi", tools=tools, stream=streamed)

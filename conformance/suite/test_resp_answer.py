@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from conformance.checks import require_capability
 from conformance.expect import calls_made, expect
+from conformance.gateway import Capability
 from conformance.responses import flat, types
-from conformance.session import function
+from conformance.session import ABSENT, function
 from conformance.wire import at
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
@@ -54,14 +56,14 @@ def test_response_ids_are_unique(sessions, upstream):
 
 
 @pytest.mark.requirement(id="RESP-004")
-@pytest.mark.parametrize(
-    "calls", [None, [{"name": "search", "arguments": {"q": "x"}}]], ids=["text", "text and a call"]
-)
-def test_response_is_completed(session, upstream, streamed, calls):
+@pytest.mark.parametrize("calls", [None, [{"name": "search", "arguments": {"q": "x"}}]], ids=["text", "and a call"])
+def test_response_is_completed(session, upstream, check, streamed, calls):
     """`status` is `completed` when the model ended its answer."""
+    if calls:
+        require_capability(check, Capability.TOOLS)
     upstream.says("I will look.", tool_calls=calls)
 
-    reply = session.respond("Hi", tools=[SEARCH], stream=streamed)
+    reply = session.respond("Hi", tools=[SEARCH] if calls else ABSENT, stream=streamed)
 
     expect(reply.finish_reason).equals("completed", "status")
 

@@ -56,8 +56,12 @@ def created_counts_milliseconds(gateway: Sabotage) -> None:
 
 @mutant("CHAT-003")
 def created_is_zero(gateway: Sabotage) -> None:
-    """`created` is the default of a data class."""
-    gateway.patch(openai_chat, "time", SimpleNamespace(time=lambda: 0))
+    """`created` of chunks is the default of a data class."""
+
+    @gateway.wrap(openai_chat.Chunks, "__init__")
+    def chunks(original: Any, self: Any, request: Any) -> None:
+        original(self, request)
+        self._envelope["created"] = 0
 
 
 @mutant("CHAT-004")

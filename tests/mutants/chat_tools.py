@@ -121,11 +121,12 @@ def constants_in_arguments_are_text(gateway: Sabotage) -> None:
 
 @mutant("CHAT-051")
 def tool_calls_beside_text_end_with_stop(gateway: Sabotage) -> None:
-    """An answer with text has the engine's own reason, also beside tool calls, and agents end their loop."""
+    """A completion with text has the engine's own reason, also beside tool calls, and agents end their loop."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(session_module, "_finish_reason")
     def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
-        return original(stop_reason, {} if message["content"].strip() else message)
+        return original(stop_reason, {} if chat.get() and message["content"].strip() else message)
 
 
 @mutant("CHAT-052", bugs=(37,))

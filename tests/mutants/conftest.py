@@ -36,8 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mutant-jobs",
         type=int,
-        default=(os.cpu_count() or 1) + 1,
-        help="Mutants that are judged at the same time; by default one more than there are processors: some wait",
+        default=(os.cpu_count() or 1) + 2,
+        help="Mutants that are judged at the same time; by default two more than there are processors: some wait",
+    )
+    parser.addoption(
+        "--mutants-apart",
+        action="store_true",
+        help="Find out for each mutant by itself which checks it can reach, and not for several at once: slower, and "
+        "sees also what one of them would hide of another",
     )
     parser.addoption(
         "--publish",

@@ -22,13 +22,15 @@ class Fate:
     name: str
     began: float
     drawn: int = 0
-
-    def draw(self) -> int:
-        self.drawn += 1
-        return self.drawn
+    ticks: int = 0
 
     def digits(self) -> str:
-        return blake2b(f"{self.name} {self.draw()}".encode(), digest_size=32).hexdigest()
+        self.drawn += 1
+        return blake2b(f"{self.name} {self.drawn}".encode(), digest_size=32).hexdigest()
+
+    def time(self) -> float:
+        self.ticks += 1
+        return self.began + self.ticks / 1000
 
 
 FATE: ContextVar[Fate | None] = ContextVar("FATE", default=None)
@@ -48,7 +50,7 @@ def install() -> None:
 
     def clock() -> float:
         fate = FATE.get()
-        return fate.began + fate.draw() / 1000 if fate else _time()
+        return fate.time() if fate else _time()
 
     secrets.token_hex, uuid.uuid4, time.time = token_hex, uuid4, clock
     for owner in (Session, Sessions, Responses):

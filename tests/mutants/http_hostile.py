@@ -168,7 +168,7 @@ def numbers_that_are_not_finite_pass(gateway: Sabotage) -> None:
     """The JSON of the standard library is used throughout, which reads and writes NaN and Infinity."""
     lax = SimpleNamespace(
         loads=json.loads,
-        dumps=lambda document: json.dumps(document).encode(),
+        dumps=lambda document: json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(),
         JSONDecodeError=json.JSONDecodeError,
         Fragment=json.loads,
     )

@@ -16,9 +16,11 @@ import inspect
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -26,10 +28,11 @@ from typing import Any
 import pytest
 
 import reference_gateway
+from reference_gateway.codec import vocabulary
 from reference_gateway.types import Codec
-from tests.mutants.playing import Engine, same
-from tests.mutants.registry import Mutant
-from tests.mutants.sabotage import Answer, App, Sabotage
+from tests.mutants.playing import Engine, Loop, same
+from tests.mutants.registry import Mutant, area_of
+from tests.mutants.sabotage import Answer, App, Place, Sabotage
 from tests.mutants.tape import Recorder
 
 PACKAGE = str(Path(reference_gateway.__file__).parent)
@@ -90,21 +93,66 @@ class Baseline:
         """A gateway with this sabotage, in the cheapest way that shows it."""
         return self.build(sabotage, None if self._shows_at_start(sabotage) else self.codec)
 
-    def reached(self, mutant: Mutant) -> set[str]:
-        """The checks that the mutant can reach."""
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            sabotage = Sabotage(monkeypatch)
-            mutant.apply(sabotage)
-            touched = self._touched(sabotage) | (self._rewritten(sabotage) if sabotage.rewrites else set())
-            replaced = sabotage.replaced or sabotage.wraps or sabotage.config
-            if not replaced or any(one.startswith(BELOW) for one in sabotage.modules):
-                return touched
-            return self._otherwise(touched - self.unsteady, sabotage) | (touched & self.unsteady)
+    def together(self, mutants: Iterable[Mutant]) -> list[list[Mutant]]:
+        """Those among these to which tapes can be played at the same time, so that `reached` is told of all it has to
+        do at once: no two of a list replace the same, or break the same area, where one could undo what another does.
+        """
+        groups: list[tuple[list[Mutant], set[Place | str]]] = []
+        for mutant in mutants:
+            with _in_force(mutant) as sabotage:
+                if sabotage.rewrites:
+                    continue
+                reach = self._reach(sabotage)
+            if reach.alone or not reach.played:
+                continue
+            taken: set[Place | str] = {*reach.places, area_of(mutant.kills)}
+            for members, places in groups:
+                if not places & taken:
+                    members.append(mutant)
+                    places |= taken
+                    break
+            else:
+                groups.append(([mutant], taken))
+        return [members for members, _ in groups]
+
+    def reached(self, mutants: Sequence[Mutant]) -> dict[str, set[str]]:
+        """The checks that each of these mutants can reach. Several must be `together`."""
+        reaches: dict[str, _Reach] = {}
+        for mutant in mutants:
+            with _in_force(mutant) as sabotage:
+                reaches[mutant.name] = self._reach(sabotage)
+        found = {name: set(reach.surely) for name, reach in reaches.items()}
+        for mutant, differing in self._played(mutants, {name: reach.played for name, reach in reaches.items()}):
+            found[mutant.name] |= differing
+        return found
+
+    def _reach(self, sabotage: Sabotage) -> _Reach:
+        touched = self._touched(sabotage) | (self._rewritten(sabotage) if sabotage.rewrites else set())
+        replaced = sabotage.replaced or sabotage.wraps or sabotage.config
+        if not replaced or any(one.startswith(BELOW) for one in sabotage.modules):
+            return _Reach(touched)
+        alone = bool(sabotage.rewrites) or self._shows_at_start(sabotage)
+        return _Reach(touched & self.unsteady, touched - self.unsteady, sabotage.places, alone)
+
+    def _played(
+        self, mutants: Sequence[Mutant], touched: Mapping[str, Set[str]], among: Set[str] | None = None
+    ) -> Iterator[tuple[Mutant, Set[str]]]:
+        """For each mutant the checks that it touches, `among` these, whose tape does not come out the same. One that
+        comes out the same with several mutants at once does so with each of them; else it is played with half of them.
+        """
+        names: Set[str] = set().union(*(touched[mutant.name] for mutant in mutants))
+        differing = self._otherwise(names if among is None else names & among, mutants)
+        if len(mutants) == 1:
+            yield mutants[0], differing
+        elif differing:
+            half = len(mutants) // 2
+            yield from self._played(mutants[:half], touched, differing)
+            yield from self._played(mutants[half:], touched, differing)
 
     def _shows_at_start(self, sabotage: Sabotage) -> bool:
         """Is the gateway made otherwise?"""
         codes = [set(_codes(original)) for original in sabotage.replaced]
-        return bool(sabotage.config) or any(not each or each & self.at_start for each in codes)
+        return sabotage.config != self.config or any(not each or each & self.at_start for each in codes)
 
     def _touched(self, sabotage: Sabotage) -> set[str]:
         """The checks in which something ran that is replaced."""
@@ -122,23 +170,29 @@ class Baseline:
             if any(_changes(sabotage, answer) for answer in tape.answers)
         }
 
-    def _otherwise(self, names: set[str], sabotage: Sabotage | None = None) -> set[str]:
-        """The checks whose tape does not come out the same."""
+    def _otherwise(self, names: Set[str], mutants: Sequence[Mutant] = ()) -> set[str]:
+        """The checks whose tape does not come out the same with these mutants."""
+        if not names:
+            return set()
         engine, tapes = Engine(), self.recorder.tapes
 
-        async def play() -> set[str]:
-            gateway, app = self.remade(sabotage) if sabotage else self.build(None, self.codec)
+        async def play(gateway: Any, app: App, whole_bodies: bool) -> set[str]:
             async with gateway.router.lifespan_context(gateway):
-                return {
-                    name
-                    for name in tapes
-                    if name in names and not await same(tapes[name], app, engine, bool(sabotage and sabotage.rewrites))
-                }
+                try:
+                    return {
+                        name
+                        for name in tapes
+                        if name in names and not await same(tapes[name], app, engine, whole_bodies)
+                    }
+                finally:
+                    engine.leave()
 
         logging.disable()
         try:
-            with engine.playing():
-                return asyncio.run(play())
+            with _in_force(*mutants) as sabotage, engine.playing():
+                gateway, app = self.remade(sabotage) if mutants else self.build(None, self.codec)
+                with asyncio.Runner(loop_factory=Loop) as runner:
+                    return runner.run(play(gateway, app, bool(sabotage.rewrites)))
         finally:
             logging.disable(logging.NOTSET)
 
@@ -148,8 +202,50 @@ class Baseline:
             running.add(frame.f_code)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Reach:
+    """What is known of a mutant before any tape is played: the checks that it can reach surely, and those whose tape
+    is to be `played` to it, which is done `alone` or while others are in force that replace something else."""
+
+    surely: Set[str]
+    played: Set[str] = frozenset()
+    places: Set[Place] = frozenset()
+    alone: bool = True
+
+
+@contextmanager
+def _in_force(*mutants: Mutant) -> Iterator[Sabotage]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        sabotage = Sabotage(monkeypatch)
+        for mutant in mutants:
+            mutant.apply(sabotage)
+        yield sabotage
+
+
 def name_of(item: pytest.Item) -> str:
     return f"{item.path.name}::{item.name}"
+
+
+@contextmanager
+def known_ids() -> Iterator[None]:
+    """While this lasts, tokenizers do not work again for a text that they know."""
+    ids = vocabulary._ids
+    known: dict[tuple[int, str], list[int]] = {}
+    tokenizers: list[Any] = []  # kept, so that no other gets the identity of one
+
+    @wraps(ids)
+    def remembered(tokenizer: Any, text: str) -> list[int]:
+        found = known.get((id(tokenizer), text))
+        if found is None:
+            tokenizers.append(tokenizer)
+            found = known[id(tokenizer), text] = ids(tokenizer, text)
+        return list(found)
+
+    vocabulary._ids = remembered
+    try:
+        yield
+    finally:
+        vocabulary._ids = ids
 
 
 def _changes(sabotage: Sabotage, answer: Answer) -> bool:

@@ -8,33 +8,31 @@ mutant names is judged first; the checks of a requirement that has failed are no
 from __future__ import annotations
 
 import gc
-import json
+import inspect
 import logging
-import os
-import selectors
-import signal
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import pytest
 
 from conformance import checks
 from conformance.checks import REQUIREMENT
-from conformance.gateway import Declaration, Gateway
+from conformance.gateway import Capability, Declaration, Gateway
 from conformance.requirements import Requirement
 from conformance.run import RUN, Run
 from conformance.target import Target, connect
 from conformance.upstream.client import Upstream
 from reference_gateway.server import serving as served
 from tests.mutants import fate
+from tests.mutants.forks import forked
 from tests.mutants.harness import Verdicts, build, run_suite
-from tests.mutants.impact import Baseline, name_of
+from tests.mutants.impact import Baseline, known_ids, name_of
 from tests.mutants.registry import MUTANTS, Mutant
 from tests.mutants.sabotage import Sabotage
 
@@ -43,38 +41,45 @@ PATIENCE = 1.5
 times what it took."""
 MANY = 8
 """So many mutants with the same settings are worth an unharmed gateway with these settings."""
-LIMIT = 600.0
-"""Seconds after which a mutant is given up: it hangs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What the suite said of one mutant. `failed`: requirement -> the text of its first failure. `killed`: whether the
     one that it names failed when its check was called. `broken`: those whose check broke, which is a defect of the
-    suite. `crash`: why there is no more to say."""
+    suite. `places`: the lines of the suite at which checks failed. `crash`: why there is no more to say."""
 
     name: str
     failed: dict[str, str] = field(default_factory=dict)
     killed: bool = False
     broken: dict[str, str] = field(default_factory=dict)
+    places: list[str] = field(default_factory=list)
     checks: int = 0
     seconds: float = 0.0
     crash: str = ""
 
 
 def judge(
-    upstream: Upstream, names: Sequence[str], folder: Path, heard: Callable[[Finding], None], jobs: int, *arguments: str
+    upstream: Upstream,
+    names: Sequence[str],
+    folder: Path,
+    heard: Callable[[Finding], None],
+    jobs: int,
+    *arguments: str,
+    apart: bool = False,
 ) -> list[Judging]:
     """Judge these mutants, `jobs` at a time, once the unharmed gateway has passed; `heard` is told of each as it is
-    judged. `arguments` choose the checks. Many mutants with settings of their own have an unharmed gateway with these
-    settings."""
+    judged. `arguments` choose the checks. `apart`: never find out together what they can reach, which takes longer, and
+    misses nothing where one mutant undoes what another does. Many mutants with settings of their own have an unharmed
+    gateway with these settings."""
     with_settings: dict[str, list[str]] = {}
     for name in names:
         with_settings.setdefault(repr(_config(name)), []).append(name)
-    apart = [group for settings, group in with_settings.items() if settings != "{}" and len(group) >= MANY]
-    common = [name for name in names if not any(name in group for group in apart)]
-    made = [Judging(upstream, common, heard, jobs), *(Judging(upstream, g, heard, jobs, _config(g[0])) for g in apart)]
+    others = [group for settings, group in with_settings.items() if settings != "{}" and len(group) >= MANY]
+    common = [name for name in names if not any(name in group for group in others)]
+    made = [Judging(upstream, common, heard, jobs), *(Judging(upstream, g, heard, jobs, _config(g[0])) for g in others)]
     for judging in made:
+        judging.apart = apart
         judging.run(folder, *arguments)
     return made
 
@@ -102,8 +107,11 @@ class Judging:
             lambda sabotage, codec: build(upstream, sabotage, codec, **({} if sabotage else config)), dict(config)
         )
         self._upstream, self._names, self._heard, self._jobs = upstream, names, heard, jobs
+        self.apart = False
         self._gateway = ExitStack()
         self._slowest = 0.0
+        self._checks: list[tuple[str, str, pytest.Item]] = []
+        """Name, requirement, and the check."""
 
     def run(self, folder: Path, *arguments: str) -> None:
         """Judge the unharmed gateway, and if it passes, the mutants."""
@@ -127,34 +135,41 @@ class Judging:
                 self._slowest = max(self._slowest, time.perf_counter() - began)
         self._gateway.close()  # only the thread that forks may be left
         if not self.unharmed.failed | self.unharmed.broken:
-            self.baseline.settle()
-            self._judge(session)
+            with known_ids():
+                self.baseline.settle()
+                self._judge(session)
         return True
 
     def _judge(self, session: pytest.Session) -> None:
-        gc.freeze()  # what is there is shared by all processes, unless a collection touches it
-        waiting = list(self._names)
-        with selectors.PollSelector() as running:
-            while waiting or running.get_map():
-                while waiting and len(running.get_map()) < self._jobs:
-                    judged = _Judged.begin(waiting.pop(0), lambda mutant: self._finding(session, mutant))
-                    running.register(judged.pipe, selectors.EVENT_READ, judged)
-                for key, _ in running.select(timeout=1.0):
-                    if key.data.read():
-                        running.unregister(key.fileobj)
-                        self._heard(key.data.finding())
-                for key in list(running.get_map().values()):
-                    key.data.give_up_if_late()
+        # What is there is shared by all processes for as long as none touches it: look up here what all would look up.
+        self._checks = [(name_of(item), _requirement(item).id, item) for item in session.items]
+        inspect.getmodule(inspect.currentframe())  # it remembers where all modules are, of which tracebacks ask
+        gc.freeze()
+        mutants = [MUTANTS[name] for name in self._names]
+        groups = [] if self.apart else self.baseline.together(mutants)
+        reached: dict[str, list[str]] = {}
+        for scouted in forked(((group[0].name, partial(self._scout, group)) for group in groups), self._jobs):
+            reached |= scouted.value or {}
+        for judged in forked(
+            ((one.name, partial(self._finding, session, one, reached.get(one.name))) for one in mutants), self._jobs
+        ):
+            self._heard(Finding(judged.name, crash=judged.crash) if judged.crash else Finding(**judged.value))
 
-    def _finding(self, session: pytest.Session, mutant: Mutant) -> Finding:
-        """In the forked process: what the suite says of this mutant."""
+    def _scout(self, mutants: Sequence[Mutant]) -> dict[str, list[str]]:
+        """In a forked process: the checks that these can reach."""
         gc.disable()  # it will not live long enough to need it
+        return {name: sorted(checks) for name, checks in self.baseline.reached(mutants).items()}
+
+    def _finding(self, session: pytest.Session, mutant: Mutant, reached: Collection[str] | None) -> dict[str, Any]:
+        """In a forked process: what the suite says of this mutant. `reached` is None when it is not known yet."""
+        gc.disable()
         began = time.perf_counter()
         run = session.config.stash[RUN]
         unharmed = run.declaration
         run.settings = replace(run.settings, timeout=max(PATIENCE, 5 * self._slowest))
         run.upstream = Upstream(self._upstream.url, self._upstream.tokenizer)
-        reached = self.baseline.reached(mutant)
+        if reached is None:
+            reached = self.baseline.reached([mutant])[mutant.name]
         verdicts = Verdicts()
         sabotage = Sabotage(pytest.MonkeyPatch())
         mutant.apply(sabotage)
@@ -162,84 +177,30 @@ class Judging:
         server = served(cast(Any, self.baseline.remade(sabotage)[1]))
         run.gateway = Gateway(server.__enter__(), driver="http")
         target = connect(run.gateway, run.upstream, run.settings)
+        now, before = target.declaration, unharmed or target.declaration
+        declares = (now.capabilities, now.options) != (before.capabilities, before.options)
+        reached = set(reached)
         chosen = [
-            item
-            for item in session.items
-            if name_of(item) in reached
-            or _requirement(item).id == mutant.kills
-            or _stands_otherwise(item, run, unharmed, target)
+            (requirement != mutant.kills, place)
+            for place, (name, requirement, item) in enumerate(self._checks)
+            if name in reached
+            or requirement == mutant.kills
+            or (declares and _stands_otherwise(item, run, before, target))
         ]
-        chosen.sort(key=lambda item: _requirement(item).id != mutant.kills)
         with _hearing(session.config, verdicts):
-            count = _run(chosen, session.items, verdicts)
+            count = _run([self._checks[place][2] for _, place in sorted(chosen)], session.items, verdicts)
         texts = {one: texts[0] for one, texts in verdicts.texts.items()}
-        return Finding(
-            mutant.name,
-            {one: texts.get(one, "") for one in sorted(verdicts.failed)},
-            mutant.kills in verdicts.called,
-            {one: texts.get(one, "") for one in sorted(verdicts.broken)},
-            count,
-            round(time.perf_counter() - began, 3),
-        )
-
-
-@dataclass(eq=False)
-class _Judged:
-    """A mutant in a process of its own, as its parent sees it."""
-
-    name: str
-    process: int
-    pipe: int
-    began: float
-    heard: bytes = b""
-    late: bool = False
-
-    @classmethod
-    def begin(cls, name: str, find: Callable[[Mutant], Finding]) -> _Judged:
-        ours, theirs = os.pipe()
-        process = os.fork()
-        if process == 0:
-            os.close(ours)
-            _tell(theirs, MUTANTS[name], find)
-        os.close(theirs)
-        return cls(name, process, ours, time.monotonic())
-
-    def read(self) -> bool:
-        """Take what the process has written. Has it ended?"""
-        piece = os.read(self.pipe, 1 << 16)
-        self.heard += piece
-        return not piece
-
-    def finding(self) -> Finding:
-        """What was found, once the process has ended."""
-        os.close(self.pipe)
-        os.waitpid(self.process, 0)
-        if not self.heard:
-            return Finding(
-                self.name, crash=f"no end in {LIMIT:g} s" if self.late else "the process ended without a word"
+        return asdict(
+            Finding(
+                mutant.name,
+                {one: texts.get(one, "") for one in sorted(verdicts.failed)},
+                mutant.kills in verdicts.called,
+                {one: texts.get(one, "") for one in sorted(verdicts.broken)},
+                sorted(verdicts.places),
+                count,
+                round(time.perf_counter() - began, 3),
             )
-        return Finding(**json.loads(self.heard))
-
-    def give_up_if_late(self) -> None:
-        if not self.late and time.monotonic() > self.began + LIMIT:
-            self.late = True
-            os.kill(self.process, signal.SIGKILL)
-
-
-def _tell(pipe: int, mutant: Mutant, find: Callable[[Mutant], Finding]) -> NoReturn:
-    """In the forked process: write the finding, and end without a trace of what the parent had begun."""
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
-        try:
-            found = find(mutant)
-        except BaseException:
-            found = Finding(mutant.name, crash=traceback.format_exc())
-        with open(pipe, "wb") as told:
-            told.write(json.dumps(asdict(found)).encode())
-    finally:
-        os._exit(0)
+        )
 
 
 @contextmanager
@@ -272,14 +233,13 @@ def _requirement(item: pytest.Item) -> Requirement:
     return item.stash[REQUIREMENT]
 
 
-def _stands_otherwise(item: pytest.Item, run: Run, unharmed: Declaration | None, target: Target) -> bool:
+def _stands_otherwise(item: pytest.Item, run: Run, unharmed: Declaration, target: Target) -> bool:
     """Is this check another one because of what the gateway declares?"""
-    now = target.declaration
-    if unharmed is None or (now.capabilities, now.options) == (unharmed.capabilities, unharmed.options):
-        return False
-    fixtures = set(getattr(item, "fixturenames", ()))
-    function = getattr(item, "function", None)
-    if "streamed" in fixtures or "declaration" in getattr(getattr(function, "__code__", None), "co_names", ()):
+    changed = target.declaration.capabilities ^ unharmed.capabilities
+    if Capability.STREAMING in changed and "streamed" in getattr(item, "fixturenames", ()):
+        return True
+    names = getattr(getattr(getattr(item, "function", None), "__code__", None), "co_names", ())
+    if {"declaration", "require_capability"} & set(names):
         return True
     requirement = _requirement(item)
     before = replace(target, declaration=unharmed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import reference_gateway.control_plane as control_plane
@@ -291,12 +292,13 @@ def conversations_are_found_across_sessions(gateway: Sabotage) -> None:
 
 @mutant("LIFE-032")
 def each_call_has_an_id_of_its_own(gateway: Sabotage) -> None:
-    """The engine is told a fresh request id on each call, and nothing of the session."""
-    numbers = iter(range(1_000_000))
+    """The engine is told the session's id on its first call, and a fresh one on each that follows."""
+    calls: Counter[str] = Counter()
 
     @gateway.wrap(VllmBackend, "_post")
     def post(original: Any, self: VllmBackend, body: bytes, session_id: str) -> Any:
-        return original(self, body, f"request-{next(numbers)}")
+        calls[session_id] += 1
+        return original(self, body, session_id if calls[session_id] == 1 else f"request-{calls.total()}")
 
 
 @mutant("LIFE-034")

@@ -101,7 +101,9 @@ def on_events(gateway: Sabotage, change: Callable[[list[Event]], list[Event] | N
 
     def changed(body: bytes) -> bytes:
         events = [json.loads(frame.partition("data: ")[2]) for frame in body.decode().split("\n\n") if frame]
-        return framed(change(events) or events)
+        before = framed(events)
+        after = framed(change(events) or events)
+        return body if after == before else after
 
     on_stream(gateway, changed)
 

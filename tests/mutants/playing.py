@@ -7,9 +7,12 @@ just as on the tape is one that the check cannot tell from the unharmed.
 from __future__ import annotations
 
 import asyncio
+import selectors
+import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 
@@ -17,13 +20,69 @@ from tests.mutants.fate import FATE, Fate
 from tests.mutants.sabotage import App, Message
 from tests.mutants.tape import Answered, Asked, Call, Called, Came, Event, HungUp, Request, Returned, Tape, asked
 
-PATIENCE = 0.5
-"""Seconds that a tape may take. One that stands still that long is not the same."""
+PATIENCE = 1.0
+"""Seconds that a tape may take. One that stands still is given up at once, unless the gateway waits for less."""
+CLOSE = 0.01
+"""Seconds before the end of patience that are its end: a wait that long is the tape's own."""
 
 
 async def same(tape: Tape, app: App, engine: Engine, whole_bodies: bool = False) -> bool:
-    """Does this gateway do what is on the tape? `whole_bodies`: in whatever pieces it sends an answer."""
+    """Does this gateway do what is on the tape? `whole_bodies`: in whatever pieces it sends an answer. Runs in a
+    `Loop`."""
     return await _Playing(tape, app, engine, whole_bodies).same()
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """The event loop in which tapes are played. It knows when nothing can happen any more: all that happens is in it,
+    and what the gateway gives to threads is done on the spot."""
+
+    def __init__(self) -> None:
+        self._waits = _Selector()
+        super().__init__(self._waits)
+        self.set_default_executor(_OnTheSpot())
+
+    async def happens(self, event: asyncio.Event, until: float) -> bool:
+        """Wait for the event. False as soon as it cannot happen before `until`, by this loop's clock."""
+        stands_still = False
+
+        def give_up() -> None:
+            nonlocal stands_still
+            stands_still = True
+            event.set()
+
+        self._waits.until, self._waits.give_up = until, give_up
+        try:
+            await event.wait()
+        finally:
+            self._waits.until = None
+        return not stands_still
+
+
+class _Selector(selectors.DefaultSelector):
+    """Gives up when the loop has nothing to do `until` then."""
+
+    until: float | None = None
+    give_up: Callable[[], None]
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = super().select(0)
+        if events or (timeout is not None and timeout <= 0):
+            return events
+        if self.until is not None and (timeout is None or time.monotonic() + timeout > self.until - CLOSE):
+            self.until = None
+            self.give_up()
+            return events
+        return super().select(timeout)
+
+
+class _OnTheSpot(ThreadPoolExecutor):
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
 
 class Engine:
@@ -32,6 +91,9 @@ class Engine:
     def __init__(self) -> None:
         self.calls: list[tuple[Asked, asyncio.Future[Call]]] = []
         self.moved: Callable[[], None] = lambda: None
+        self.fate: Fate | None = None
+        """Of the tape that is played; calls that others have left to run are never answered."""
+        self._waiting: set[asyncio.Future[Call]] = set()
 
     @contextmanager
     def playing(self) -> Iterator[None]:
@@ -40,6 +102,10 @@ class Engine:
 
         async def answer(_: Any, method: str, url: Any, **fields: Any) -> Any:
             future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+            engine._waiting.add(future)
+            future.add_done_callback(engine._waiting.discard)
+            if FATE.get() is not engine.fate:
+                await future
             engine.calls.append((asked(method, url, fields), future))
             engine.moved()
             try:
@@ -55,6 +121,11 @@ class Engine:
             yield
         finally:
             aiohttp.ClientSession._request = ask  # type: ignore[method-assign]
+
+    def leave(self) -> None:
+        """Cancel the calls that were never answered, so that none waits for them any more."""
+        for future in list(self._waiting):
+            future.cancel()
 
 
 class _Response:
@@ -89,6 +160,8 @@ class _Playing:
 
     def __init__(self, tape: Tape, app: App, engine: Engine, whole_bodies: bool) -> None:
         self._tape, self._app, self._engine, self._whole = tape, app, engine, whole_bodies
+        self._loop = cast(Loop, asyncio.get_running_loop())
+        self._gives_up = self._loop.time() + PATIENCE
         self._fate = Fate(tape.name, tape.began)
         self._moved = asyncio.Event()
         self._ours: dict[Request, Request] = {}
@@ -98,9 +171,9 @@ class _Playing:
 
     async def same(self) -> bool:
         self._engine.calls.clear()
-        self._engine.moved = self._moved.set
+        self._engine.moved, self._engine.fate = self._moved.set, self._fate
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout_at(self._gives_up):
                 for event in self._tape.events:
                     if not await self._happens(event):
                         return False
@@ -173,7 +246,7 @@ class _Playing:
             finally:
                 self._moved.set()
 
-        self._tasks[request] = asyncio.get_running_loop().create_task(run())
+        self._tasks[request] = self._loop.create_task(run())
 
     def _take(self, call: Call) -> bool:
         for place, (sent, future) in enumerate(self._engine.calls):
@@ -185,11 +258,9 @@ class _Playing:
 
     async def _until(self, happened: Callable[[], bool]) -> bool:
         while not happened():
-            busy = len(self._busy)
-            if busy <= (1 if self._engine.calls else 0):
-                return False  # whoever could do it is done, or waits for an answer that is not on the tape
             self._moved.clear()
-            await self._moved.wait()
+            if not await self._loop.happens(self._moved, self._gives_up):
+                return False
         return True
 
     async def _ends(self, ours: Request) -> bool:

@@ -14,6 +14,8 @@ Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Place = tuple[Any, str]
+"""A module or class of the reference gateway, and a name in it."""
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -56,7 +58,13 @@ class Answer:
 
     @json.setter
     def json(self, document: Any) -> None:
-        self.body = json.dumps(document).encode()
+        written = json.dumps(document)
+        try:
+            unchanged = written == json.dumps(self.json)  # then it keeps its bytes
+        except (ValueError, RecursionError):
+            unchanged = False
+        if not unchanged:
+            self.body = written.encode()
 
     @property
     def asked(self) -> Any:
@@ -73,7 +81,8 @@ class Answer:
 
     def set_chunks(self, chunks: list[Any]) -> None:
         frames = [*map(json.dumps, chunks), "[DONE]"]
-        self.body = "".join(f"data: {frame}\n\n" for frame in frames).encode()
+        if frames != [*map(json.dumps, self.chunks()), "[DONE]"]:  # else it keeps its bytes
+            self.body = "".join(f"data: {frame}\n\n" for frame in frames).encode()
 
 
 class Sabotage:
@@ -84,16 +93,24 @@ class Sabotage:
         self.config: dict[str, Any] = {}
         self.replaced: list[Any] = []
         """What `patch` and `wrap` replaced."""
-        self.modules: list[str] = []
+        self.places: set[Place] = set()
         """Where that was."""
 
     def patch(self, place: Any, name: str, replacement: Any) -> Any:
         """Replace an attribute of a module or class of the reference gateway; returns the original."""
         original = getattr(place, name)
         self.replaced.append(original)
-        self.modules.append(place.__name__ if isinstance(place, ModuleType) else str(getattr(place, "__module__", "")))
+        self.places.add((place, name))
         self._monkeypatch.setattr(place, name, replacement)
         return original
+
+    @property
+    def modules(self) -> set[str]:
+        """The modules in which something is replaced."""
+        return {
+            place.__name__ if isinstance(place, ModuleType) else str(getattr(place, "__module__", ""))
+            for place, _ in self.places
+        }
 
     def wrap(self, place: Any, name: str) -> Callable[[Callable[..., Any]], None]:
         """Decorator: `replacement(original, *args, **kwargs)` stands in for the function or method."""

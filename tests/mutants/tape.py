@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import orjson
 
 from tests.mutants.fate import FATE, Fate
 from tests.mutants.sabotage import Answer, App, Message, Receive, Scope, Send
@@ -156,7 +157,7 @@ class Recorder:
 
         async def recorded(self: Any, method: str, url: Any, **fields: Any) -> Any:
             tape = recorder.tape
-            if tape is None:
+            if tape is None or FATE.get() is not tape.fate:  # what an earlier check has left to run calls, too
                 return await ask(self, method, url, **fields)
             call = Call(asked(method, url, fields))
             tape.events.append(Called(call))
@@ -179,4 +180,5 @@ class Recorder:
 
 def asked(method: str, url: Any, fields: dict[str, Any]) -> Asked:
     """The call that these arguments of the HTTP client make."""
-    return method, str(url), fields.get("data") or b"", tuple(sorted((fields.get("headers") or {}).items()))
+    body = fields.get("data") or (orjson.dumps(fields["json"]) if "json" in fields else b"")
+    return method, str(url), body, tuple(sorted((fields.get("headers") or {}).items()))

@@ -19,15 +19,17 @@ def generation_prompt(codec: TemplateCodec) -> Ids:
 
 
 def encoding(
-    sabotage: Sabotage, *, tools: bool
+    sabotage: Sabotage, *, tools: bool, role: str = ""
 ) -> Callable[[Callable[[TemplateCodec, Callable[[Any], Ids], Any], Ids]], None]:
-    """Decorator: change the first context of conversations with, or without, tools. `encode(tools)` renders them."""
+    """Decorator: change the first context of conversations with, or without, tools; those in which there is a message
+    of this role, if one is given. `encode(tools)` renders them."""
 
     def install(change: Callable[[TemplateCodec, Callable[[Any], Ids], Any], Ids]) -> None:
         @sabotage.wrap(TemplateCodec, "encode")
         def changed(original: Any, codec: TemplateCodec, messages: Any, given: Any, kwargs: Any) -> Ids:
             encode = lambda used: original(codec, messages, used, kwargs)  # noqa: E731
-            return change(codec, encode, given) if bool(given) is tools else encode(given)
+            meant = bool(given) is tools and (not role or any(message["role"] == role for message in messages))
+            return change(codec, encode, given) if meant else encode(given)
 
     return install
 
@@ -60,9 +62,9 @@ def appending(
     ),
 )
 def start_token_is_doubled(sabotage: Sabotage) -> None:
-    """The template writes a start token, and the tokenizer adds another one."""
+    """The template writes a start token, and whoever puts in the system message adds another one."""
 
-    @encoding(sabotage, tools=False)
+    @encoding(sabotage, tools=False, role="system")
     def doubled(codec: TemplateCodec, encode: Callable[[Any], Ids], tools: Any) -> Ids:
         ids = encode(tools)
         return [ids[0], *ids]
@@ -77,9 +79,9 @@ def start_token_is_doubled(sabotage: Sabotage) -> None:
     ),
 )
 def generation_prompt_is_forgotten(sabotage: Sabotage) -> None:
-    """The first context is rendered without a generation prompt."""
+    """A conversation that is given with its answers is rendered without a generation prompt."""
 
-    @encoding(sabotage, tools=False)
+    @encoding(sabotage, tools=False, role="assistant")
     def forgotten(codec: TemplateCodec, encode: Callable[[Any], Ids], tools: Any) -> Ids:
         return encode(tools)[: -len(generation_prompt(codec))]
 
