@@ -11,7 +11,6 @@ from typing import Any, cast
 import pytest
 from fastapi import FastAPI
 
-from conformance import suite
 from conformance.fixtures import FILES, fixture_path
 from conformance.outcome import Outcome
 from conformance.pinned import KIT_SHAPES
@@ -23,8 +22,6 @@ from reference_gateway.server import serving as served
 from reference_gateway.types import Codec
 from tests.mutants.sabotage import App, Sabotage
 
-SUITE = Path(suite.__file__).parent
-
 
 @dataclass(eq=False)
 class Verdicts:
@@ -34,8 +31,6 @@ class Verdicts:
     texts: dict[str, list[str]] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
     """Requirements that failed when their check was called, and not while it was set up."""
-    places: set[str] = field(default_factory=set)
-    """The lines of the suite at which checks failed: `test_file.py:12`."""
     exit_code: int = 0
 
     @property
@@ -49,11 +44,6 @@ class Verdicts:
 
     def pytest_gateway_check_finished(self, requirement: Requirement, outcome: Outcome) -> None:
         self.outcomes.setdefault(requirement.id, set()).add(outcome)
-
-    def pytest_exception_interact(self, call: pytest.CallInfo[None]) -> None:
-        for entry in call.excinfo.traceback if call.excinfo else ():
-            if Path(entry.path).parent == SUITE:
-                self.places.add(f"{Path(entry.path).name}:{entry.lineno + 1}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)

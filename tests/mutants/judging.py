@@ -47,13 +47,12 @@ MANY = 8
 class Finding:
     """What the suite said of one mutant. `failed`: requirement -> the text of its first failure. `killed`: whether the
     one that it names failed when its check was called. `broken`: those whose check broke, which is a defect of the
-    suite. `places`: the lines of the suite at which checks failed. `crash`: why there is no more to say."""
+    suite. `crash`: why there is no more to say."""
 
     name: str
     failed: dict[str, str] = field(default_factory=dict)
     killed: bool = False
     broken: dict[str, str] = field(default_factory=dict)
-    places: list[str] = field(default_factory=list)
     checks: int = 0
     seconds: float = 0.0
     crash: str = ""
@@ -196,7 +195,6 @@ class Judging:
                 {one: texts.get(one, "") for one in sorted(verdicts.failed)},
                 mutant.kills in verdicts.called,
                 {one: texts.get(one, "") for one in sorted(verdicts.broken)},
-                sorted(verdicts.places),
                 count,
                 round(time.perf_counter() - began, 3),
             )

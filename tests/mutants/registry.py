@@ -35,7 +35,6 @@ _MECHANISM = frozenset(
         "__init__",
         "bugs",
         "conftest",
-        "expectations",
         "fate",
         "forks",
         "harness",
