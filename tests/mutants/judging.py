@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -76,9 +75,9 @@ def judge(
         with_settings.setdefault(repr(_config(name)), []).append(name)
     others = [group for settings, group in with_settings.items() if settings != "{}" and len(group) >= MANY]
     common = [name for name in names if not any(name in group for group in others)]
-    made = [Judging(upstream, common, heard, jobs), *(Judging(upstream, g, heard, jobs, _config(g[0])) for g in others)]
+    groups = [(common, {}), *((group, _config(group[0])) for group in others)]
+    made = [Judging(upstream, group, heard, jobs, config, apart=apart) for group, config in groups]
     for judging in made:
-        judging.apart = apart
         judging.run(folder, *arguments)
     return made
 
@@ -99,14 +98,15 @@ class Judging:
         names: Sequence[str],
         heard: Callable[[Finding], None],
         jobs: int,
-        config: Mapping[str, Any] = MappingProxyType({}),
+        config: Mapping[str, Any],
+        *,
+        apart: bool,
     ) -> None:
         self.unharmed = Verdicts()
         self.baseline = Baseline(
             lambda sabotage, codec: build(upstream, sabotage, codec, **({} if sabotage else config)), dict(config)
         )
-        self._upstream, self._names, self._heard, self._jobs = upstream, names, heard, jobs
-        self.apart = False
+        self._upstream, self._names, self._heard, self._jobs, self._apart = upstream, names, heard, jobs, apart
         self._gateway = ExitStack()
         self._slowest = 0.0
         self._checks: list[tuple[str, str, pytest.Item]] = []
@@ -145,7 +145,7 @@ class Judging:
         inspect.getmodule(inspect.currentframe())  # it remembers where all modules are, of which tracebacks ask
         gc.freeze()
         mutants = [MUTANTS[name] for name in self._names]
-        groups = [] if self.apart else self.baseline.together(mutants)
+        groups = [] if self._apart else self.baseline.together(mutants)
         reached: dict[str, list[str]] = {}
         for scouted in forked(((group[0].name, partial(self._scout, group)) for group in groups), self._jobs):
             reached |= scouted.value or {}
