@@ -17,7 +17,7 @@ from reference_gateway.wire import openai_chat
 from tests.mutants import fate, playing
 from tests.mutants.harness import build
 from tests.mutants.playing import Engine
-from tests.mutants.sabotage import App, Sabotage
+from tests.mutants.sabotage import Answer, App, Sabotage
 from tests.mutants.tape import Recorder, Tape
 
 Play = Callable[[Callable[[Sabotage], Any]], bool]
@@ -63,8 +63,8 @@ def same(recorded: Tape, shared_upstream: Upstream, monkeypatch: pytest.MonkeyPa
             async with gateway.router.lifespan_context(gateway):
                 return await playing.same(recorded, app, engine, bool(sabotage.rewrites))
 
-        with engine.playing():
-            return asyncio.run(main())
+        with engine.playing(), asyncio.Runner(loop_factory=playing.Loop) as runner:
+            return runner.run(main())
 
     return play
 
@@ -136,4 +136,25 @@ def test_patched_places_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     sabotage = Sabotage(monkeypatch)
     sabotage.patch(Session, "_run", Session._run)
     sabotage.patch(openai_chat, "_usage", openai_chat._usage)
-    assert sabotage.modules == ["reference_gateway.session.session", "reference_gateway.wire.openai_chat"]
+    assert sabotage.places == {(Session, "_run"), (openai_chat, "_usage")}
+    assert sabotage.modules == {"reference_gateway.session.session", "reference_gateway.wire.openai_chat"}
+
+
+def test_a_rewritten_answer_that_comes_out_equal_keeps_its_bytes() -> None:
+    plain = Answer("POST", "/v1/chat/completions", b"", 200, {}, b'{"n":1,"ok":true}')
+    plain.json = {"n": 1, "ok": True}
+    assert plain.body == b'{"n":1,"ok":true}'
+    plain.json = {"n": True, "ok": True}
+    assert plain.body == b'{"n": true, "ok": true}'
+
+
+def test_wait_ends_when_nothing_can_happen_any_more() -> None:
+    async def waits() -> tuple[bool, bool]:
+        loop = cast(playing.Loop, asyncio.get_running_loop())
+        soon = asyncio.Event()
+        loop.call_later(0.001, soon.set)
+        end = loop.time() + 3600
+        return await loop.happens(soon, end), await loop.happens(asyncio.Event(), end)
+
+    with asyncio.Runner(loop_factory=playing.Loop) as runner:
+        assert runner.run(waits()) == (True, False)
