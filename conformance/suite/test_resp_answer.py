@@ -56,7 +56,7 @@ def test_response_ids_are_unique(sessions, upstream):
 
 
 @pytest.mark.requirement(id="RESP-004")
-@pytest.mark.parametrize("calls", [None, [{"name": "search", "arguments": {"q": "x"}}]], ids=["text", "and a call"])
+@pytest.mark.parametrize("calls", [None, [{"name": "search", "arguments": {"q": "x"}}]], ids=["text", "call"])
 def test_response_is_completed(session, upstream, check, streamed, calls):
     """`status` is `completed` when the model ended its answer."""
     if calls:

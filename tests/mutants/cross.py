@@ -14,6 +14,7 @@ from reference_gateway.session.conversations import Conversations
 from reference_gateway.session.errors import UnknownConversation, UnknownResponse
 from reference_gateway.session.histories import Histories
 from reference_gateway.types import Message, Turn
+from reference_gateway.wire import anthropic_messages
 from tests.mutants.commit import _around_turns, _plans, _record_without_generation
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope
@@ -63,10 +64,37 @@ def middle_of_a_long_history_is_left_out(gateway: Sabotage) -> None:
         return told
 
 
+@mutant("CROSS-001")
+def first_message_ends_its_line(gateway: Sabotage) -> None:
+    """What begins a conversation over messages gets a line end, as what is read from a terminal has."""
+
+    @gateway.wrap(anthropic_messages, "parse")
+    def parse(original: Any, body: dict[str, Any], *rest: Any) -> Any:
+        messages = None if body.get("tools") else body.get("messages")
+        if isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0].get("content"), str):
+            body = {**body, "messages": [{**messages[0], "content": f"{messages[0]['content']}\n"}]}
+        return original(body, *rest)
+
+
 @mutant("CROSS-002")
 def response_does_not_know_the_message_before_it(gateway: Sabotage) -> None:
     """Responses are made by a worker of their own, which hears of a message only when the next turn is recorded."""
     begins_anew(gateway, RESPONSES, MESSAGES, with_tools=False)
+
+
+@mutant("CROSS-002", also=("CROSS-003",))
+def messages_have_histories_of_their_own(gateway: Sabotage) -> None:
+    """The messages wire keeps its conversations apart from the other wires'."""
+
+    @gateway.middleware
+    def parting(app: App) -> App:
+        async def part(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope.get("path", "").endswith(MESSAGES):
+                key = (isolation.USER_HEADER.encode(), b"messages")
+                scope = {**scope, "headers": [*scope["headers"], key]}
+            await app(scope, receive, send)
+
+        return part
 
 
 @mutant("CROSS-003")

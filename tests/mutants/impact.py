@@ -31,7 +31,7 @@ import reference_gateway
 from reference_gateway.codec import vocabulary
 from reference_gateway.types import Codec
 from tests.mutants.playing import Engine, Loop, same
-from tests.mutants.registry import Mutant, area_of
+from tests.mutants.registry import Mutant, area_of, in_force
 from tests.mutants.sabotage import Answer, App, Place, Sabotage
 from tests.mutants.tape import Recorder
 
@@ -99,7 +99,7 @@ class Baseline:
         """
         groups: list[tuple[list[Mutant], set[Place | str]]] = []
         for mutant in mutants:
-            with _in_force(mutant) as sabotage:
+            with in_force(mutant) as sabotage:
                 if sabotage.rewrites:
                     continue
                 reach = self._reach(sabotage)
@@ -119,7 +119,7 @@ class Baseline:
         """The checks that each of these mutants can reach. Several must be `together`."""
         reaches: dict[str, _Reach] = {}
         for mutant in mutants:
-            with _in_force(mutant) as sabotage:
+            with in_force(mutant) as sabotage:
                 reaches[mutant.name] = self._reach(sabotage)
         found = {name: set(reach.surely) for name, reach in reaches.items()}
         for mutant, differing in self._played(mutants, {name: reach.played for name, reach in reaches.items()}):
@@ -150,16 +150,15 @@ class Baseline:
             yield from self._played(mutants[half:], touched, differing)
 
     def _shows_at_start(self, sabotage: Sabotage) -> bool:
-        """Is the gateway made otherwise?"""
+        """Is the gateway made otherwise, or could it be?"""
         codes = [set(_codes(original)) for original in sabotage.replaced]
         return sabotage.config != self.config or any(not each or each & self.at_start for each in codes)
 
     def _touched(self, sabotage: Sabotage) -> set[str]:
         """The checks in which something ran that is replaced."""
-        codes = [set(_codes(original)) for original in sabotage.replaced]
-        unknown = any(not each or each & self.at_start for each in codes)
-        if unknown or sabotage.wraps or sabotage.config != self.config:
+        if sabotage.wraps or self._shows_at_start(sabotage):
             return set(self.ran)
+        codes = [set(_codes(original)) for original in sabotage.replaced]
         return {check for check, ran in self.ran.items() if any(each & ran for each in codes)}
 
     def _rewritten(self, sabotage: Sabotage) -> set[str]:
@@ -189,7 +188,7 @@ class Baseline:
 
         logging.disable()
         try:
-            with _in_force(*mutants) as sabotage, engine.playing():
+            with in_force(*mutants) as sabotage, engine.playing():
                 gateway, app = self.remade(sabotage) if mutants else self.build(None, self.codec)
                 with asyncio.Runner(loop_factory=Loop) as runner:
                     return runner.run(play(gateway, app, bool(sabotage.rewrites)))
@@ -211,15 +210,6 @@ class _Reach:
     played: Set[str] = frozenset()
     places: Set[Place] = frozenset()
     alone: bool = True
-
-
-@contextmanager
-def _in_force(*mutants: Mutant) -> Iterator[Sabotage]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        sabotage = Sabotage(monkeypatch)
-        for mutant in mutants:
-            mutant.apply(sabotage)
-        yield sabotage
 
 
 def name_of(item: pytest.Item) -> str:

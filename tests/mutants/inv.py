@@ -111,6 +111,18 @@ def metadata_of_an_invocation_are_texts(gateway: Sabotage) -> None:
         return invocation
 
 
+@mutant("INV-004")
+def envelope_is_closed(gateway: Sabotage) -> None:
+    """Fields that the gateway does not know are refused."""
+
+    @gateway.wrap(invocations_plane.invocations, "parse")
+    def parse(original: Any, content: bytes, flag: str) -> Any:
+        invocation = original(content, flag)
+        if invocation.body.keys() - {"message", "session_id", "stream"}:
+            raise RequestRefused("unknown field", status=422)
+        return invocation
+
+
 @mutant("INV-005")
 def empty_body_is_an_empty_object(gateway: Sabotage) -> None:
     """A request without a body counts as one without fields."""

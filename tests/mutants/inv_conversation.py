@@ -123,6 +123,17 @@ def streamed_invocations_have_their_own_tree(gateway: Sabotage) -> None:
         return key[::-1] if streamed.get() else key
 
 
+@mutant("INV-025")
+def invocations_have_their_own_tree(gateway: Sabotage) -> None:
+    """What comes through invocations is matched only with what came through invocations."""
+
+    @gateway.wrap(SessionTarget, "run")
+    async def run(original: Any, self: Any, request: Any) -> Any:
+        keys = isolation.current() or isolation.Keys()
+        with isolation.bound(isolation.Keys(f"invocations {keys.user}", keys.chat)):
+            return await original(self, request)
+
+
 @mutant("INV-041", also=("INV-024", "ISO-008"))
 def streamed_turn_is_not_kept(gateway: Sabotage) -> None:
     """A stream ends before its final response, which keeps the history, was awaited."""

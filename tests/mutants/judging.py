@@ -32,7 +32,7 @@ from tests.mutants import fate
 from tests.mutants.forks import forked
 from tests.mutants.harness import Verdicts, build, run_suite
 from tests.mutants.impact import Baseline, known_ids, name_of
-from tests.mutants.registry import MUTANTS, Mutant
+from tests.mutants.registry import MUTANTS, Mutant, in_force
 from tests.mutants.sabotage import Sabotage
 
 PATIENCE = 1.5
@@ -83,9 +83,7 @@ def judge(
 
 
 def _config(name: str) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        sabotage = Sabotage(monkeypatch)
-        MUTANTS[name].apply(sabotage)
+    with in_force(MUTANTS[name]) as sabotage:
         return sabotage.config
 
 

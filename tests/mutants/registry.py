@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from tests.mutants.sabotage import Sabotage
 
@@ -55,6 +58,16 @@ def load_all() -> None:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem not in _MECHANISM:
             importlib.import_module(f"tests.mutants.{path.stem}")
+
+
+@contextmanager
+def in_force(*mutants: Mutant) -> Iterator[Sabotage]:
+    """The sabotage of these mutants, all at once, which is undone afterwards."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        sabotage = Sabotage(monkeypatch)
+        for mutant in mutants:
+            mutant.apply(sabotage)
+        yield sabotage
 
 
 def area_of(requirement: str) -> str:

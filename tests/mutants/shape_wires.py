@@ -173,6 +173,12 @@ def refusal_of_a_response_has_another_status(gateway: Sabotage) -> None:
             answer.status = 422 if about_the_input else 400
 
 
+@mutant("SHAPE-020")
+def refusal_of_a_response_gains_a_field(gateway: Sabotage) -> None:
+    """Errors carry a request id beside the envelope's fields."""
+    changed_plain(gateway, "/v1/responses", lambda body: body["error"].update(request_id="req_1"), status=400)
+
+
 @mutant("SHAPE-021")
 def conversation_gains_a_field(gateway: Sabotage) -> None:
     """A conversation says when it was used last."""

@@ -166,6 +166,19 @@ def open_trajectory_is_exported_first(sabotage: Sabotage) -> None:
             exported.insert(0, exported.pop())
 
 
+@mutant("SPLIT-010")
+def closed_trajectory_is_thrown_away(sabotage: Sabotage) -> None:
+    """Where one trajectory is open at a time, opening the next one overwrites it."""
+
+    @sabotage.wrap(Tree, "_attach")
+    def overwrite(original: Any, tree: Tree, node: Node) -> None:
+        original(tree, node)
+        if not tree.policy.multi_chain:
+            for chain in tree.chains():
+                if chain.closed:
+                    del tree._chains[chain.id]
+
+
 @mutant("SPLIT-011")
 def failed_conversation_takes_a_number(sabotage: Sabotage) -> None:
     """The number of a conversation is taken when its first request arrives, whatever becomes of it."""

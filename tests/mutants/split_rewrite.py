@@ -123,6 +123,16 @@ def answers_replaced_in_one_place_are_counted_once(sabotage: Sabotage) -> None:
             tree.rollbacks -= 1
 
 
+@mutant("SPLIT-019")
+def rewrites_are_counted_once(sabotage: Sabotage) -> None:
+    """`rollback_count` says whether there was a rewrite, not how many."""
+
+    @sabotage.wrap(Tree, "_supersede")
+    def once(original: Any, tree: Tree, chain: Chain) -> None:
+        original(tree, chain)
+        tree.rollbacks = 1
+
+
 @mutant("SPLIT-020", bugs=(3,))
 def generation_prompt_of_the_dropped_turn_stays(sabotage: Sabotage) -> None:
     """The rewrite is put behind the generation prompt of the answer that it replaces."""

@@ -146,6 +146,16 @@ def other_methods_of_responses_are_the_frameworks(gateway: Sabotage) -> None:
             answer.json = {"detail": "Method Not Allowed"}
 
 
+@mutant("WIRE-024")
+def unknown_routes_of_responses_are_the_frameworks(gateway: Sabotage) -> None:
+    """What no route of responses takes is refused in the framework's envelope."""
+
+    @gateway.rewrite
+    def change(answer: Answer) -> None:
+        if RESPONSES in answer.path and answer.status in (404, 405):
+            answer.json = {"detail": "Not Found"}
+
+
 @mutant("WIRE-025")
 def head_at_the_route_of_invocations_fails(gateway: Sabotage) -> None:
     """A client that asks whether there is a server gets an internal error."""
