@@ -23,8 +23,12 @@ FLAGS: tuple[tuple[str, str, str], ...] = (
     ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),
     ("--gateway-api-key", "KEY", "Admin key of the gateway; prefer the environment variable GATEWAY_API_KEY"),
-    ("--gateway-profile", "NAMES", "Profiles to judge, with commas; default: all that the gateway declares"),
-    ("--gateway-only", "IDS", "Requirements to check, with commas; * matches any text"),
+    (
+        "--gateway-profile",
+        "NAMES",
+        "Profiles to judge, with commas or given again; default: all that the gateway declares",
+    ),
+    ("--gateway-only", "IDS", "Requirements to check, with commas or given again; * matches any text"),
     ("--gateway-level", "LEVEL", "Lowest level to check: MUST, SHOULD or MAY (default)"),
     ("--gateway-tokenizer", "DIR", "Tokenizer directory of the gateway under test; default: the kit's chatml"),
     (
@@ -37,13 +41,16 @@ FLAGS: tuple[tuple[str, str, str], ...] = (
     ("--gateway-snapshots", "DIR", "Directory with the pinned response shapes of the gateway under test"),
     ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),
 )
+REPEATED = ("--gateway-profile", "--gateway-only")
+"""What may be given more than once: all its names count."""
 
 
 def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("gateway", "gateway conformance")
     for flag, metavar, text in FLAGS:
         name = flag.removeprefix("--").replace("-", "_")
-        group.addoption(flag, dest=name, metavar=metavar, default=None, help=text)
+        action = "append" if flag in REPEATED else "store"
+        group.addoption(flag, dest=name, metavar=metavar, action=action, default=None, help=text)
         parser.addini(name, text, default="")
 
 
@@ -73,7 +80,7 @@ class Settings:
     def read(cls, config: pytest.Config) -> Settings:
         def value(name: str) -> str | None:
             given: Any = config.getoption(name) or config.getini(name)
-            return str(given) if given else None
+            return (",".join(given) if isinstance(given, list) else str(given)) if given else None
 
         gateway, url = value("gateway"), value("gateway_url")
         if gateway is not None and url is not None:

@@ -70,6 +70,11 @@ def test_markers_select_by_id(kit: Kit, reference_url: str) -> None:
     assert counts(result) == {"passed": 1}
 
 
+def test_all_ids_count_when_the_option_is_given_twice(kit: Kit, reference_url: str) -> None:
+    result = kit("--gateway-url", reference_url, "--gateway-only", "STREAM-004,CHAT-038", "--gateway-only", "CHAT-011")
+    assert counts(result) == {"passed": 3}
+
+
 def test_names_of_checks_are_unique_and_docstrings_are_the_sentences() -> None:
     import conformance.suite
 
