@@ -2,8 +2,8 @@
 
 Knows that wire: its envelope, its four refusals, its frames (contract AF-ENV, AF-SSE). Pure. A frame is a chunk of
 text: a `data: ` line for each of its lines, and a blank line. Invariants: no CR stands in a frame, whatever the text
-is; with `newline` exact a parser of event streams gets every chunk back with LF for CR and CRLF; a stream ends with one
-`data: [DONE]` or with one error, never with both.
+is; with `newline` exact a parser of event streams gets the text back with LF for CR and CRLF; a stream ends with one
+`data: [DONE]` or with one error, never with both; no chunk is a frame that says the end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ line, the last one lost."""
 STREAM_FLAG = ("strict_bool", "truthy")
 """Whether a `stream` that is no boolean is refused, or streams when it is true in Python's eyes."""
 FRAMES = ("text", "json")
-"""A frame is its chunk's text, or one JSON string. Text cannot tell a model that says `[DONE]` from the end."""
+"""A frame is its chunk's text, or one JSON string. As text, a chunk that is `[DONE]` and no more would be the end, and
+where text leaves as it is sampled, any may be cut there: such a chunk leaves in two frames."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -82,12 +83,13 @@ class Framing:
     frames: str = FRAMES[0]
 
     def chunk(self, text: str) -> bytes:
-        """The frame of a chunk; nothing for a chunk without text."""
+        """The frame of a chunk, or its frames; nothing for a chunk without text."""
         if not text:
             return b""
         if self.frames == "json":
             return b"data: " + orjson.dumps(text) + b"\n\n"
-        return self._data(text)
+        frame = self._data(text)
+        return frame if frame != DONE else self._data(text[:1]) + self._data(text[1:])
 
     def failure(self, message: str) -> bytes:
         """The frame that ends a stream that failed."""

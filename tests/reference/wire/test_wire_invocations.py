@@ -51,6 +51,12 @@ def test_frames_of_json_tell_the_end_from_the_text():
     assert DONE == b"data: [DONE]\n\n"
 
 
+def test_a_chunk_that_says_the_end_leaves_in_two_frames():
+    assert Framing().chunk("[DONE]") == b"data: [\n\ndata: DONE]\n\n"
+    assert Framing("splitlines").chunk("[DONE]\n") == b"data: [\n\ndata: DONE]\n\n"
+    assert Framing().chunk("[DONE]\n") == b"data: [DONE]\ndata: \n\n"
+
+
 @pytest.mark.parametrize("newline", ["exact", "splitlines"])
 def test_failures_are_frames_of_their_own(newline):
     framing = Framing(newline)
