@@ -42,8 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mutants-apart",
         action="store_true",
-        help="Find out for each mutant by itself which checks it can reach, and not for several at once: slower, and "
-        "sees also what one of them would hide of another",
+        help="Find out for each mutant by itself which checks it can reach, and not for several at once, and ask it "
+        "over a socket: slower, and sees also what one of them would hide of another",
     )
     parser.addoption(
         "--publish",

@@ -16,6 +16,7 @@ import inspect
 import logging
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
@@ -97,23 +98,25 @@ class Baseline:
         """Those among these to which tapes can be played at the same time, so that `reached` is told of all it has to
         do at once: no two of a list replace the same, or break the same area, where one could undo what another does.
         """
-        groups: list[tuple[list[Mutant], set[Place | str]]] = []
+        groups: list[_Group] = []
+        reaches: list[tuple[Mutant, _Reach]] = []
         for mutant in mutants:
             with in_force(mutant) as sabotage:
-                if sabotage.rewrites:
-                    continue
-                reach = self._reach(sabotage)
-            if reach.alone or not reach.played:
+                if not sabotage.rewrites and sabotage.config == self.config:
+                    reaches.append((mutant, self._reach(sabotage)))
+        for mutant, reach in sorted(reaches, key=lambda each: (each[1].anew, -len(each[1].played))):
+            if not reach.played:
                 continue
-            taken: set[Place | str] = {*reach.places, area_of(mutant.kills)}
-            for members, places in groups:
-                if not places & taken:
-                    members.append(mutant)
-                    places |= taken
-                    break
-            else:
-                groups.append(([mutant], taken))
-        return [members for members, _ in groups]
+            taken = {*reach.places, area_of(mutant.kills)}
+            fitting = [each for each in groups if each.anew == reach.anew and not each.taken & taken]
+            group = min(fitting, key=lambda each: len(reach.played - each.played), default=None)
+            if group is None or not reach.played & group.played:  # then it would save nothing
+                group = _Group(reach.anew)
+                groups.append(group)
+            group.mutants.append(mutant)
+            group.taken |= taken
+            group.played |= reach.played
+        return [group.mutants for group in groups]
 
     def reached(self, mutants: Sequence[Mutant]) -> dict[str, set[str]]:
         """The checks that each of these mutants can reach. Several must be `together`."""
@@ -129,25 +132,37 @@ class Baseline:
     def _reach(self, sabotage: Sabotage) -> _Reach:
         touched = self._touched(sabotage) | (self._rewritten(sabotage) if sabotage.rewrites else set())
         replaced = sabotage.replaced or sabotage.wraps or sabotage.config
-        if not replaced or any(one.startswith(BELOW) for one in sabotage.modules):
+        if not replaced or below(sabotage):
             return _Reach(touched)
-        alone = bool(sabotage.rewrites) or self._shows_at_start(sabotage)
-        return _Reach(touched & self.unsteady, touched - self.unsteady, sabotage.places, alone)
+        anew = self._shows_at_start(sabotage)
+        return _Reach(touched & self.unsteady, touched - self.unsteady, sabotage.places, anew)
 
-    def _played(
-        self, mutants: Sequence[Mutant], touched: Mapping[str, Set[str]], among: Set[str] | None = None
+    def _played(self, mutants: Sequence[Mutant], touched: Mapping[str, Set[str]]) -> Iterator[tuple[Mutant, Set[str]]]:
+        """For each mutant the checks that it touches whose tape does not come out the same. One that comes out the same
+        with several mutants at once does so with each of them."""
+        names = set().union(*(touched[mutant.name] for mutant in mutants))
+        yield from self._told_apart(mutants, touched, self._otherwise(names, mutants))
+
+    def _told_apart(
+        self, mutants: Sequence[Mutant], touched: Mapping[str, Set[str]], differing: Set[str]
     ) -> Iterator[tuple[Mutant, Set[str]]]:
-        """For each mutant the checks that it touches, `among` these, whose tape does not come out the same. One that
-        comes out the same with several mutants at once does so with each of them; else it is played with half of them.
-        """
-        names: Set[str] = set().union(*(touched[mutant.name] for mutant in mutants))
-        differing = self._otherwise(names if among is None else names & among, mutants)
-        if len(mutants) == 1:
-            yield mutants[0], differing
-        elif differing:
-            half = len(mutants) // 2
-            yield from self._played(mutants[:half], touched, differing)
-            yield from self._played(mutants[half:], touched, differing)
+        """Which of these mutants it is because of which the tapes of these checks come out otherwise: the only one that
+        touches a check; else it is found by playing the tape with half of them."""
+        touching = Counter(name for mutant in mutants for name in touched[mutant.name] & differing)
+        several = {name for name, count in touching.items() if count > 1}
+        for mutant in mutants:
+            yield mutant, (touched[mutant.name] & differing) - several
+        if not several:
+            return
+        first, second = mutants[: len(mutants) // 2], mutants[len(mutants) // 2 :]
+        by_first, by_second = (
+            several.intersection(set().union(*(touched[mutant.name] for mutant in half))) for half in (first, second)
+        )
+        both = by_first & by_second
+        with_first = self._otherwise(both, first)
+        yield from self._told_apart(first, touched, (by_first - both) | with_first)
+        # What comes out the same with the first half does not with the second.
+        yield from self._told_apart(second, touched, (by_second - with_first) | self._otherwise(with_first, second))
 
     def _shows_at_start(self, sabotage: Sabotage) -> bool:
         """Is the gateway made otherwise, or could it be?"""
@@ -203,13 +218,29 @@ class Baseline:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Reach:
-    """What is known of a mutant before any tape is played: the checks that it can reach surely, and those whose tape
-    is to be `played` to it, which is done `alone` or while others are in force that replace something else."""
+    """What is known of a mutant before any tape is played: the checks that it can reach surely, and those whose tape is
+    to be `played` to it. `anew`: what a gateway is made of has to be made anew for it."""
 
     surely: Set[str]
     played: Set[str] = frozenset()
     places: Set[Place] = frozenset()
-    alone: bool = True
+    anew: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    """Mutants that are in force at once while the tapes of all of them are played."""
+
+    anew: bool
+    mutants: list[Mutant] = field(default_factory=list)
+    taken: set[Place | str] = field(default_factory=set)
+    """The places and areas of all."""
+    played: set[str] = field(default_factory=set)
+
+
+def below(sabotage: Sabotage) -> bool:
+    """Is the server replaced, or a part of it?"""
+    return any(one.startswith(BELOW) for one in sabotage.modules)
 
 
 def name_of(item: pytest.Item) -> str:

@@ -1,8 +1,9 @@
 """Judges mutants: the suite is collected once and run once against the unharmed gateway, which is recorded; then each
 mutant is judged in a process forked from there, by the checks that it can reach.
 
-In a forked process the checks run as pytest runs them, against a gateway that really serves. The requirement that the
-mutant names is judged first; the checks of a requirement that has failed are not run again.
+In a forked process the checks run as pytest runs them, against a gateway that really serves: to a mutant of what is
+behind the server, the kit's client gets without a socket. The requirement that the mutant names is judged first; the
+checks of a requirement that has failed are not run again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, cast
 
 import pytest
 
+import conformance.target
 from conformance import checks
 from conformance.checks import REQUIREMENT
 from conformance.gateway import Capability, Declaration, Gateway
@@ -27,11 +29,13 @@ from conformance.requirements import Requirement
 from conformance.run import RUN, Run
 from conformance.target import Target, connect
 from conformance.upstream.client import Upstream
+from conformance.wire import Recorder
 from reference_gateway.server import serving as served
 from tests.mutants import fate
+from tests.mutants.direct import Direct
 from tests.mutants.forks import forked
 from tests.mutants.harness import Verdicts, build, run_suite
-from tests.mutants.impact import Baseline, known_ids, name_of
+from tests.mutants.impact import Baseline, below, known_ids, name_of
 from tests.mutants.registry import MUTANTS, Mutant, in_force
 from tests.mutants.sabotage import Sabotage
 
@@ -67,9 +71,9 @@ def judge(
     apart: bool = False,
 ) -> list[Judging]:
     """Judge these mutants, `jobs` at a time, once the unharmed gateway has passed; `heard` is told of each as it is
-    judged. `arguments` choose the checks. `apart`: never find out together what they can reach, which takes longer, and
-    misses nothing where one mutant undoes what another does. Many mutants with settings of their own have an unharmed
-    gateway with these settings."""
+    judged. `arguments` choose the checks. `apart`: never find out together what they can reach, and ask each over a
+    socket, which takes longer, and misses nothing where one mutant undoes what another does. Many mutants with settings
+    of their own have an unharmed gateway with these settings."""
     with_settings: dict[str, list[str]] = {}
     for name in names:
         with_settings.setdefault(repr(_config(name)), []).append(name)
@@ -168,11 +172,15 @@ class Judging:
         if reached is None:
             reached = self.baseline.reached([mutant])[mutant.name]
         verdicts = Verdicts()
-        sabotage = Sabotage(pytest.MonkeyPatch())
+        monkeypatch = pytest.MonkeyPatch()
+        sabotage = Sabotage(monkeypatch)
         mutant.apply(sabotage)
         # Nothing is undone and the server is not stopped: this process ends with its finding.
-        server = served(cast(Any, self.baseline.remade(sabotage)[1]))
+        app = Direct(self.baseline.remade(sabotage)[1])
+        server = served(cast(Any, app))
         run.gateway = Gateway(server.__enter__(), driver="http")
+        if not (self._apart or below(sabotage)):
+            monkeypatch.setattr(conformance.target, "Recorder", partial(Recorder, app))
         target = connect(run.gateway, run.upstream, run.settings)
         now, before = target.declaration, unharmed or target.declaration
         declares = (now.capabilities, now.options) != (before.capabilities, before.options)

@@ -38,6 +38,7 @@ _MECHANISM = frozenset(
         "__init__",
         "bugs",
         "conftest",
+        "direct",
         "fate",
         "forks",
         "harness",
