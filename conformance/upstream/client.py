@@ -54,6 +54,21 @@ class Hold:
         self.upstream.release(self)
 
 
+class _Connection(http.client.HTTPConnection):
+    """Sends a request as one piece: head and body apart wake the server twice."""
+
+    _request = b""
+
+    def send(self, data: Any) -> None:
+        """Called by `request`, for each part of it."""
+        self._request += data
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        request, self._request = self._request, b""
+        super().send(request)
+        return super().getresponse()
+
+
 class _Link:
     """JSON over a few kept-alive connections. Any number of threads may use it; each request has one connection."""
 
@@ -61,7 +76,7 @@ class _Link:
         parts = urlsplit(url)
         self._url = url
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        self._idle: deque[http.client.HTTPConnection] = deque()
+        self._idle: deque[_Connection] = deque()
 
     def request(self, method: str, path: str, document: Any = None, patience: float = 0.0) -> Any:
         """The answer's JSON. The server may take `patience` seconds longer than it should need. Raises
@@ -70,7 +85,7 @@ class _Link:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = http.client.HTTPConnection(self._host, self._port)
+            connection = _Connection(self._host, self._port)
         connection.timeout = _TIMEOUT + patience
         if connection.sock is not None:
             connection.sock.settimeout(connection.timeout)
