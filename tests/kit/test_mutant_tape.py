@@ -87,6 +87,26 @@ def test_other_answer_is_not_the_same(same: Play) -> None:
     assert not same(wrapped)
 
 
+def test_other_answer_is_the_same_for_a_check_that_looks_elsewhere(same: Play, recorded: Tape) -> None:
+    def fewer(gateway: Sabotage) -> None:
+        gateway.wrap(openai_chat, "_usage")(lambda original, answer: {**original(answer), "total_tokens": 0})
+
+    def shorter(gateway: Sabotage) -> None:
+        @gateway.rewrite
+        def change(answer: Answer) -> None:
+            answer.json = {**answer.json, "usage": None} if answer.is_chat else answer.json
+
+    def elsewhere(gateway: Sabotage) -> None:
+        gateway.rewrite(lambda answer: answer.headers.update(server="another"))
+
+    chats = [request for request, answer in recorded.answers if answer.is_chat]
+    assert len(chats) == 2
+    for looked, alike in (({("choices", 0, "message")}, True), ({("usage",)}, False), (None, False)):
+        for chat in chats:
+            chat.looked = looked
+        assert (same(fewer), same(shorter), same(elsewhere)) == (alike, alike, False)
+
+
 def test_other_export_is_not_the_same(same: Play) -> None:
     assert not same(lambda gateway: gateway.wrap(Session, "trajectories")(lambda original, self: original(self)[::-1]))
 

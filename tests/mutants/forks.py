@@ -47,6 +47,18 @@ def forked(works: Iterable[tuple[str, Work]], jobs: int) -> Iterator[Answer]:
                 key.data.give_up_if_late()
 
 
+def begun(name: str, work: Work) -> Callable[[], Answer]:
+    """Begin a work now; what is returned waits for its answer. There is no limit to it."""
+    process = _Process.begin(name, work)
+
+    def ended() -> Answer:
+        while not process.read():
+            pass
+        return process.answer()
+
+    return ended
+
+
 @dataclass(eq=False)
 class _Process:
     """A forked process, as its parent sees it."""

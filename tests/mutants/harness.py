@@ -42,6 +42,16 @@ class Verdicts:
         """Requirements whose check broke, which is a defect of the suite."""
         return {one for one, outcomes in self.outcomes.items() if Outcome.ERROR in outcomes}
 
+    def written(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"outcomes": {one: sorted(outcomes) for one, outcomes in self.outcomes.items()}, "texts": self.texts}
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Verdicts:
+        """What was `written`."""
+        outcomes = {one: set(map(Outcome, outcomes)) for one, outcomes in document["outcomes"].items()}
+        return cls(outcomes, document["texts"])
+
     def pytest_gateway_check_finished(self, requirement: Requirement, outcome: Outcome) -> None:
         self.outcomes.setdefault(requirement.id, set()).add(outcome)
 

@@ -3,7 +3,8 @@
 One run of the suite against the unharmed gateway records, per check, which functions of the gateway ran and a tape of
 all requests, answers and calls of the engine. A mutant that replaces a function can only reach the checks in which that
 function ran; one that rewrites answers, those in which an answer comes out otherwise; and of what is left, those whose
-tape does not come out the same when it is played to the mutant.
+tape does not come out the same when it is played to the mutant. An answer is the same when it is for the check, which
+may look at a part of it only.
 
 What cannot be told this way is reached: checks whose tape does not even repeat itself, and mutants of the server below
 the gateway.
@@ -19,7 +20,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -31,6 +31,7 @@ import pytest
 import reference_gateway
 from reference_gateway.codec import vocabulary
 from reference_gateway.types import Codec
+from tests.mutants.looks import Looked, Looks, alike
 from tests.mutants.playing import Engine, Loop, same
 from tests.mutants.registry import Mutant, area_of, in_force
 from tests.mutants.sabotage import Answer, App, Place, Sabotage
@@ -52,6 +53,7 @@ class Baseline:
     build: Build
     config: dict[str, Any] = field(default_factory=dict)
     recorder: Recorder = field(default_factory=Recorder)
+    looks: Looks = field(default_factory=Looks)
     ran: dict[str, set[CodeType]] = field(default_factory=dict)
     at_start: set[CodeType] = field(default_factory=set)
     codec: Codec | None = None
@@ -76,8 +78,11 @@ class Baseline:
         threading.setprofile(None)
 
     def settle(self) -> None:
-        """Once all was recorded: find the checks whose tape cannot be relied on."""
+        """Once all was recorded: find the checks whose tape cannot be relied on, and what every rewriting asks for."""
         self.unsteady = self._otherwise(set(self.ran))
+        for tape in self.recorder.tapes.values():
+            for _, answer in tape.answers:
+                answer.written  # noqa: B018 - known from now on
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -88,6 +93,8 @@ class Baseline:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
         self._running = None
+        if self.recorder.tape is not None:
+            self.recorder.tape.looked_at(self.looks.taken())
         self.recorder.end()
 
     def remade(self, sabotage: Sabotage) -> tuple[Any, App]:
@@ -181,7 +188,7 @@ class Baseline:
         return {
             name
             for name, tape in self.recorder.tapes.items()
-            if any(_changes(sabotage, answer) for answer in tape.answers)
+            if any(_changes(sabotage, answer, request.looked) for request, answer in tape.answers)
         }
 
     def _otherwise(self, names: Set[str], mutants: Sequence[Mutant] = ()) -> set[str]:
@@ -269,12 +276,13 @@ def known_ids() -> Iterator[None]:
         vocabulary._ids = ids
 
 
-def _changes(sabotage: Sabotage, answer: Answer) -> bool:
-    changed = copy(answer)
-    changed.headers = dict(answer.headers)
+def _changes(sabotage: Sabotage, answer: Answer, looked: Looked) -> bool:
+    """Does the sabotage change what is looked at in this answer?"""
+    changed = answer.copy()
     for change in sabotage.rewrites:
         change(changed)
-    return (changed.status, changed.headers, changed.body) != (answer.status, answer.headers, answer.body)
+    same_head = (changed.status, changed.headers) == (answer.status, answer.headers)
+    return not (same_head and alike(None if answer.is_stream else looked, changed.body, answer.body))
 
 
 def _codes(original: Any) -> Iterator[CodeType]:

@@ -13,7 +13,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from conformance.wire import Recorder
 from reference_gateway.server import serving as served
 from tests.mutants import fate
 from tests.mutants.direct import Direct
-from tests.mutants.forks import forked
+from tests.mutants.forks import begun, forked
 from tests.mutants.harness import Verdicts, build, run_suite
 from tests.mutants.impact import Baseline, below, known_ids, name_of
 from tests.mutants.registry import MUTANTS, Mutant, in_force
@@ -42,6 +42,8 @@ from tests.mutants.sabotage import Sabotage
 PATIENCE = 1.5
 """Seconds that a check may take before it fails, if it took the unharmed gateway less than a fifth of that; else five
 times what it took."""
+UNUSED = ("anyio", "hypothesispytest", "logging", "threadexception", "unraisableexception", "warnings")
+"""Plug-ins that have something to do around each check, and of which no check makes use."""
 MANY = 8
 """So many mutants with the same settings are worth an unharmed gateway with these settings."""
 
@@ -69,21 +71,28 @@ def judge(
     jobs: int,
     *arguments: str,
     apart: bool = False,
-) -> list[Judging]:
+) -> list[Verdicts]:
     """Judge these mutants, `jobs` at a time, once the unharmed gateway has passed; `heard` is told of each as it is
     judged. `arguments` choose the checks. `apart`: never find out together what they can reach, and ask each over a
     socket, which takes longer, and misses nothing where one mutant undoes what another does. Many mutants with settings
-    of their own have an unharmed gateway with these settings."""
+    of their own have an unharmed gateway with these settings, and are judged beside all others. Returns what the suite
+    said of each unharmed gateway."""
     with_settings: dict[str, list[str]] = {}
     for name in names:
         with_settings.setdefault(repr(_config(name)), []).append(name)
-    others = [group for settings, group in with_settings.items() if settings != "{}" and len(group) >= MANY]
-    common = [name for name in names if not any(name in group for group in others)]
-    groups = [(common, {}), *((group, _config(group[0])) for group in others)]
-    made = [Judging(upstream, group, heard, jobs, config, apart=apart) for group, config in groups]
-    for judging in made:
-        judging.run(folder, *arguments)
-    return made
+    many = [group for settings, group in with_settings.items() if settings != "{}" and len(group) >= MANY]
+    common = Judging(upstream, [one for one in names if not any(one in group for group in many)], jobs, {}, apart=apart)
+    others = [Judging(upstream, group, jobs, _config(group[0]), apart=apart) for group in many]
+    beside = [begun(repr(other.settings), partial(other.told, folder, *arguments)) for other in others]
+    common.run(folder, heard, *arguments)
+    unharmed = [common.unharmed]
+    for answer in (ended() for ended in beside):
+        if answer.crash:
+            raise RuntimeError(f"with {answer.name}:\n{answer.crash}")
+        unharmed.append(Verdicts.read(answer.value["unharmed"]))
+        for finding in answer.value["findings"]:
+            heard(Finding(**finding))
+    return unharmed
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -98,24 +107,32 @@ class Judging:
         self,
         upstream: Upstream,
         names: Sequence[str],
-        heard: Callable[[Finding], None],
         jobs: int,
-        config: Mapping[str, Any],
+        settings: Mapping[str, Any],
         *,
         apart: bool,
     ) -> None:
         self.unharmed = Verdicts()
+        self.settings = settings
         self.baseline = Baseline(
-            lambda sabotage, codec: build(upstream, sabotage, codec, **({} if sabotage else config)), dict(config)
+            lambda sabotage, codec: build(upstream, sabotage, codec, **({} if sabotage else settings)), dict(settings)
         )
-        self._upstream, self._names, self._heard, self._jobs, self._apart = upstream, names, heard, jobs, apart
+        self._upstream, self._names, self._jobs, self._apart = upstream, names, jobs, apart
+        self._heard: Callable[[Finding], None] = lambda finding: None
         self._gateway = ExitStack()
         self._slowest = 0.0
         self._checks: list[tuple[str, str, pytest.Item]] = []
         """Name, requirement, and the check."""
 
-    def run(self, folder: Path, *arguments: str) -> None:
-        """Judge the unharmed gateway, and if it passes, the mutants."""
+    def told(self, folder: Path, *arguments: str) -> dict[str, Any]:
+        """Run, and put all that was found into JSON."""
+        findings: list[Finding] = []
+        self.run(folder, findings.append, *arguments)
+        return {"unharmed": self.unharmed.written(), "findings": [asdict(one) for one in findings]}
+
+    def run(self, folder: Path, heard: Callable[[Finding], None], *arguments: str) -> None:
+        """Judge the unharmed gateway, and if it passes, the mutants; `heard` is told of each."""
+        self._heard = heard
         fate.install()
         logging.disable()  # a log line asks for the time as well
         with self._gateway:
@@ -123,12 +140,13 @@ class Judging:
             self._gateway.callback(self.baseline.unwatch)
             self._gateway.enter_context(self.baseline.recorder.engine())
             url = self._gateway.enter_context(served(cast(Any, self.baseline.start())))
-            quiet = ("-p", "no:logging", "-p", "no:warnings", "--gateway-timeout-scale", "3")
-            run_suite(url, self._upstream, folder, *quiet, *arguments, plugins=[self])
+            without = [argument for plugin in UNUSED for argument in ("-p", f"no:{plugin}")]
+            run_suite(url, self._upstream, folder, *without, "--gateway-timeout-scale", "3", *arguments, plugins=[self])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        with _hearing(session.config, self.unharmed, self.baseline):
+        looking = nullcontext() if self._apart else self.baseline.looks.watching()
+        with _hearing(session.config, self.unharmed, self.baseline), looking:
             for place, item in enumerate(session.items):
                 following = session.items[place + 1] if place + 1 < len(session.items) else None
                 began = time.perf_counter()

@@ -44,6 +44,7 @@ _MECHANISM = frozenset(
         "harness",
         "impact",
         "judging",
+        "looks",
         "matrix",
         "playing",
         "registry",

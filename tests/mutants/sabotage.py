@@ -27,6 +27,8 @@ class Answer:
     ) -> None:
         self.method, self.path, self.request = method, path, request
         self.status, self.headers, self.body = status, headers, body
+        self._written: dict[bytes, str | None] = {}
+        """Of a body, its JSON as it is written here."""
 
     @classmethod
     def of(cls, scope: Scope, request: bytes, sent: Sequence[Message]) -> Answer:
@@ -35,6 +37,12 @@ class Answer:
         headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
         body = b"".join(message.get("body", b"") for message in rest)
         return cls(scope["method"], scope["path"], request, start["status"], headers, body)
+
+    def copy(self) -> Answer:
+        """One to be changed."""
+        copied = Answer.__new__(Answer)
+        copied.__dict__.update(self.__dict__, headers=dict(self.headers))
+        return copied
 
     @property
     def is_chat(self) -> bool:
@@ -59,12 +67,18 @@ class Answer:
     @json.setter
     def json(self, document: Any) -> None:
         written = json.dumps(document)
-        try:
-            unchanged = written == json.dumps(self.json)  # then it keeps its bytes
-        except (ValueError, RecursionError):
-            unchanged = False
-        if not unchanged:
+        if written != self.written:  # else it keeps its bytes
             self.body = written.encode()
+
+    @property
+    def written(self) -> str | None:
+        """Its JSON as it is written here; None when it has none. It is found out once, also for copies of this."""
+        if self.body not in self._written:
+            try:
+                self._written[self.body] = json.dumps(self.json)
+            except (ValueError, RecursionError):
+                self._written[self.body] = None
+        return self._written[self.body]
 
     @property
     def asked(self) -> Any:

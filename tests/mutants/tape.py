@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 import orjson
 
+from conformance.transcript import Exchange
 from tests.mutants.fate import FATE, Fate
+from tests.mutants.looks import Looked
 from tests.mutants.sabotage import Answer, App, Message, Receive, Scope, Send
 
 Asked = tuple[str, str, bytes, tuple[tuple[str, str], ...]]
@@ -32,6 +36,8 @@ class Request:
     sent: list[Message] = field(default_factory=list)
     ended: str = ""
     """Empty while it runs; then `returned`, or the kind of exception that it ended with."""
+    looked: Looked = None
+    """What the check looks at in a plain answer."""
 
     @property
     def answered(self) -> bool:
@@ -89,14 +95,29 @@ class Tape:
     def __post_init__(self) -> None:
         self.fate = Fate(self.name, self.began)
 
-    @property
-    def answers(self) -> Iterator[Answer]:
+    @cached_property
+    def answers(self) -> list[tuple[Request, Answer]]:
         """What the gateway answered, as it can be rewritten."""
+        return [(event.request, _answer(event.request)) for event in self.events if isinstance(event, Answered)]
+
+    def looked_at(self, looks: Iterable[tuple[Exchange, Looked]]) -> None:
+        """Keep with each request what the check looks at in its answer: for requests that are the same, in any of
+        theirs. One of which nothing is said may be looked at anywhere."""
+        said: dict[object, list[Looked]] = {}
+        for exchange, looked in looks:
+            url = urlsplit(exchange.url)
+            sent = exchange.method, unquote(url.path), url.query.encode(), exchange.request_body
+            said.setdefault(sent, []).append(looked)
+        came: dict[object, list[Request]] = {}
         for event in self.events:
-            if isinstance(event, Answered):
-                request = event.request
-                asked = b"".join(message.get("body", b"") for message in request.received)
-                yield Answer.of(request.scope, asked, request.sent)
+            if isinstance(event, Came):
+                scope, body = event.request.scope, _body(event.request.received)
+                came.setdefault((scope["method"], scope["path"], scope["query_string"], body), []).append(event.request)
+        for sent, requests in came.items():
+            known = said.get(sent, [])
+            if len(known) == len(requests) and None not in known:
+                for request in requests:
+                    request.looked = frozenset().union(*filter(None, known))
 
 
 class Recorder:
@@ -176,6 +197,14 @@ class Recorder:
             yield
         finally:
             aiohttp.ClientSession._request = ask  # type: ignore[method-assign]
+
+
+def _answer(request: Request) -> Answer:
+    return Answer.of(request.scope, _body(request.received), request.sent)
+
+
+def _body(messages: Sequence[Message]) -> bytes:
+    return b"".join(message.get("body", b"") for message in messages)
 
 
 def asked(method: str, url: Any, fields: dict[str, Any]) -> Asked:

@@ -49,8 +49,7 @@ def judged(
 
     jobs = request.config.getoption("mutant_jobs")
     apart = request.config.getoption("mutants_apart")
-    judged = judge(shared_upstream, names, tmp_path_factory.mktemp("suite"), heard, jobs, *ONLY, apart=apart)
-    return [judging.unharmed for judging in judged], findings
+    return judge(shared_upstream, names, tmp_path_factory.mktemp("suite"), heard, jobs, *ONLY, apart=apart), findings
 
 
 def test_the_reference_passes(judged: Judged) -> None:
