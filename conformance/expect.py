@@ -382,6 +382,7 @@ class TrajectoryExpectation(TokenExpectation):
         """
         __tracebackhide__ = True
         actual, *others = map(_ordered, (self.trajectories, *twins)) if in_any_order else (self.trajectories, *twins)
+        others.sort(key=lambda twin: len(twin) != len(actual))  # what differs from one of as many says most
         violations = [_differences(actual, twin, hint) for twin in others]
         if all(violations):
             _hold(violations[0])

@@ -99,6 +99,10 @@ WORDS = [
         ["trajectory 0, response_ids: expected [8], got [7]"],
     ),
     (
+        lambda: exported(FIRST).same_as([], [without(FIRST, prompt_ids=[1])], [FIRST, FIRST]),
+        ["trajectory 0, prompt_ids: expected [1], got [1, 2]"],
+    ),
+    (
         lambda: exported(SECOND, FIRST).same_as([FIRST, SECOND]),
         [
             "trajectory 0, prompt_ids: expected [1, 2], got",

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from conformance.rawwire import RawConnection
 from conformance.transcript import Exchange
 from conformance.wire import NoAnswer, Recorder, client
 from reference_gateway.server import serving
-from tests.mutants.direct import PIECE, Direct
+from tests.mutants.direct import PIECE, Direct, DirectRecorder
 from tests.mutants.sabotage import App, Receive, Scope, Send
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Type", b"text/plain")]}
@@ -113,7 +114,7 @@ class Served:
         direct = Direct(lifespan(self.app))
         self._serving = serving(cast(Any, direct))
         self.url = self._serving.__enter__()
-        self.recorders = {"socket": Recorder(timeout=self.timeout), "direct": Recorder(direct, self.timeout)}
+        self.recorders = {"socket": Recorder(timeout=self.timeout), "direct": DirectRecorder(direct, self.timeout)}
         return self
 
     def __exit__(self, *problem: Any) -> None:
@@ -198,3 +199,16 @@ def test_an_answer_that_does_not_come_is_given_up(way: str, begin: tuple[dict[st
         exchange = served.ask(way, "GET", "/")
         assert "no answer within" in str(exchange.error)
         assert app.gone.wait(5)
+
+
+def test_after_a_socket_of_its_own_a_check_goes_over_sockets() -> None:
+    with Served(echoes) as served:
+        clients = []
+        for dialled in (False, True, False):
+            recorder = served.recorders["direct"]
+            recorder.begin()
+            with client(recorder) as http:
+                if dialled:
+                    RawConnection(recorder, served.url, "")
+                clients.append(http.get(served.url).headers.get("date") is not None)
+    assert clients == [False, True, False], "the server says the date"

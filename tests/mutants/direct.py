@@ -1,7 +1,8 @@
 """An app that the kit's client asks without a socket, in the thread and the loop in which it is served.
 
 Sockets, and HTTP on both of their ends, are a third of what a check costs. What a client gets this way is what the
-server would have given it; requests that a check writes byte by byte still go over a socket, to the same app.
+server would have given it; requests that a check writes byte by byte, and those after them, still go over sockets, to
+the same app.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 import httpx
 
+from conformance.wire import Recorder
 from tests.mutants.sabotage import App, Message, Receive, Scope, Send
 
 PIECE = 1 << 16
@@ -38,6 +40,18 @@ class Direct(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         return _Exchange(self, request).answer()
+
+
+class DirectRecorder(Recorder):
+    """The kit's transport, by which an app is asked without a socket. A check that has dialled one itself goes over
+    sockets from then on: what happens on them happens in an order."""
+
+    def __init__(self, direct: Direct, timeout: float) -> None:
+        super().__init__(timeout=timeout)
+        self._direct = direct
+
+    def _transport(self, scheme: str) -> httpx.BaseTransport:
+        return super()._transport(scheme) if self.sockets else self._direct
 
 
 class _Exchange(httpx.SyncByteStream):

@@ -29,10 +29,9 @@ from conformance.requirements import Requirement
 from conformance.run import RUN, Run
 from conformance.target import Target, connect
 from conformance.upstream.client import Upstream
-from conformance.wire import Recorder
 from reference_gateway.server import serving as served
 from tests.mutants import fate
-from tests.mutants.direct import Direct
+from tests.mutants.direct import Direct, DirectRecorder
 from tests.mutants.forks import begun, forked
 from tests.mutants.harness import Verdicts, build, run_suite
 from tests.mutants.impact import Baseline, below, known_ids, name_of
@@ -198,7 +197,7 @@ class Judging:
         server = served(cast(Any, app))
         run.gateway = Gateway(server.__enter__(), driver="http")
         if not (self._apart or below(sabotage)):
-            monkeypatch.setattr(conformance.target, "Recorder", partial(Recorder, app))
+            monkeypatch.setattr(conformance.target, "Recorder", partial(DirectRecorder, app))
         target = connect(run.gateway, run.upstream, run.settings)
         now, before = target.declaration, unharmed or target.declaration
         declares = (now.capabilities, now.options) != (before.capabilities, before.options)
