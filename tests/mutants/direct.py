@@ -69,6 +69,8 @@ class _Exchange(httpx.SyncByteStream):
         """The client has hung up, or has its answer: nothing more can be sent."""
         self._due: int | None = None
         """Bytes of the body that the app has still to send, if it has said how many."""
+        self._left: int | None = None
+        """Those that the client has still to read."""
         self._whole = False
         """The client has all of its answer."""
 
