@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.oracles.wording import printable
 from conformance.outcome import Outcome
 from conformance.report.document import document
 from conformance.requirements import FROZEN_SET
@@ -76,7 +77,8 @@ class Collector:
         path = self.run.settings.report
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            # A lone surrogate comes out as JSON spells it.
+            path.write_text(printable(json.dumps(self.report, indent=1, ensure_ascii=False)) + "\n", "utf-8")
 
     def exit_code(self) -> pytest.ExitCode:
         """A run that checked nothing, or could not see what the gateway claims, is not green."""

@@ -67,7 +67,7 @@ def render_markdown(report: dict[str, Any]) -> str:
                         f"got {_inline(violation['actual'])}"
                     )
         lines.append("")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _inline(text: str, limit: int = 300) -> str:

@@ -117,6 +117,12 @@ def test_any_report_file_is_shown_or_named_unreadable(tmp_path_factory, body):
     assert code == 0 or str(file) in said
 
 
+def test_a_report_with_half_a_character_is_shown(tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps({**REPORT, "gateway": {**REPORT["gateway"], "name": "\ud800"}}))
+    assert run("report", str(file))[0] == 0
+
+
 def test_a_report_without_some_counts_is_shown(tmp_path):
     profiles = {name: {**profile, "counts": {"passed": 3}} for name, profile in REPORT["profiles"].items()}
     file = tmp_path / "report.json"

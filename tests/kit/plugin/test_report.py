@@ -97,6 +97,22 @@ def test_a_hook_may_add_to_the_report(judge, reference_url: str, pytester: pytes
     assert report["extra"] == {"build": "17"}
 
 
+def test_what_cannot_be_encoded_is_written_as_json_spells_it(
+    judge, reference_url: str, pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_gateway_report(report, config):
+            report["gateway"]["version"] = chr(0xd800)
+        """
+    )
+    _, report = judge("--gateway-url", reference_url, "--gateway-only", "STREAM-004")
+    assert report["gateway"]["version"] == "\ud800"
+    capsys.readouterr()
+    assert main(["report", str(pytester.path / "report.json")]) == 0
+    assert capsys.readouterr().out.startswith("# Conformance of reference-gateway \\ud800\n")
+
+
 def test_markdown(judge, reference_url: str, pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]) -> None:
     judge("--gateway-url", reference_url, "--gateway-only", "STREAM-*")
     capsys.readouterr()
