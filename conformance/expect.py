@@ -375,15 +375,12 @@ class TrajectoryExpectation(TokenExpectation):
             _hold([Violation("trajectories", str(expected), f"{len(lengths)}, with {lengths} response ids", hint)])
         return self
 
-    def same_as(self, *twins: Trajectories, in_any_order: bool = False, hint: str = "") -> Self:
-        """Token for token what a twin exported: the same conversation without the fault, or one of several such.
-
-        `in_any_order` is for a turn whose client hung up: a gateway may export it after the turns that came later.
-        """
+    def same_as(self, *twins: Trajectories, hint: str = "") -> Self:
+        """Token for token what a twin exported: the same conversation without the fault, or one of several such."""
         __tracebackhide__ = True
-        actual, *others = map(_ordered, (self.trajectories, *twins)) if in_any_order else (self.trajectories, *twins)
-        others.sort(key=lambda twin: len(twin) != len(actual))  # what differs from one of as many says most
-        violations = [_differences(actual, twin, hint) for twin in others]
+        # What differs from one of as many says most.
+        nearest = sorted(twins, key=lambda twin: len(twin) != len(self.trajectories))
+        violations = [_differences(self.trajectories, twin, hint) for twin in nearest]
         if all(violations):
             _hold(violations[0])
         return self
@@ -411,10 +408,6 @@ def _statuses(allowed: Sequence[int]) -> str:
 
 
 COMPARED = ("prompt_ids", "response_ids", "response_mask", "response_logprobs")
-
-
-def _ordered(trajectories: Trajectories) -> Trajectories:
-    return Trajectories(sorted(trajectories, key=lambda each: repr([getattr(each, name) for name in COMPARED])))
 
 
 def _differences(actual: Trajectories, twin: Trajectories, hint: str) -> list[Violation]:
