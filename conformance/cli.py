@@ -9,7 +9,7 @@ from pathlib import Path
 
 import conformance
 from conformance.fixtures import fixture_path, names
-from conformance.options import UPSTREAM_PORT
+from conformance.run.options import UPSTREAM_PORT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,13 +102,13 @@ def _report(chosen: argparse.Namespace) -> int:
 
 
 def _check_stream(chosen: argparse.Namespace) -> int:
-    from conformance.check_stream import check_stream
+    from conformance.recorded.stream import check_stream
 
     return check_stream(chosen.file, chosen.wire, chosen.format)
 
 
 def _check_trajectory(chosen: argparse.Namespace) -> int:
-    from conformance.check_trajectory import check_trajectory
+    from conformance.recorded.trajectory import check_trajectory
 
     return check_trajectory(chosen.file, chosen.ledger, chosen.tokenizer, chosen.format, chosen.superseded)
 

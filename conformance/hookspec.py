@@ -8,8 +8,8 @@ import pytest
 
 if TYPE_CHECKING:
     from conformance.gateway import Driver
-    from conformance.outcome import Outcome
     from conformance.requirements import Requirement
+    from conformance.vocabulary.outcome import Outcome
 
 
 @pytest.hookspec

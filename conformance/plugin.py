@@ -11,18 +11,19 @@ from syrupy.assertion import SnapshotAssertion
 
 pytest.register_assert_rewrite("conformance.suite")
 
-from conformance import checks, hookspec, options, verdict  # noqa: E402
-from conformance.checks import REQUIREMENT  # noqa: E402
-from conformance.control import Controls  # noqa: E402
+from conformance import hookspec  # noqa: E402
 from conformance.gateway import Capability, Gateway, NotObservable  # noqa: E402
-from conformance.outcome import NotTested  # noqa: E402
-from conformance.pinned import pinned_in  # noqa: E402
 from conformance.report.collector import Collector  # noqa: E402
 from conformance.requirements import Requirement  # noqa: E402
-from conformance.run import RUN, Run  # noqa: E402
-from conformance.session import Session, Sessions  # noqa: E402
-from conformance.target import Target, connect, preflight, start_upstream  # noqa: E402
+from conformance.run import checks, options, verdict  # noqa: E402
+from conformance.run.checks import REQUIREMENT  # noqa: E402
+from conformance.run.control import Controls  # noqa: E402
+from conformance.run.run import RUN, Run  # noqa: E402
 from conformance.upstream.client import Upstream  # noqa: E402
+from conformance.vocabulary.outcome import NotTested  # noqa: E402
+from conformance.vocabulary.pinned import pinned_in  # noqa: E402
+from conformance.vocabulary.session import Session, Sessions  # noqa: E402
+from conformance.vocabulary.target import Target, connect, preflight, start_upstream  # noqa: E402
 
 SUITE = Path(__file__).parent / "suite"
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.oracles.wording import printable
-from conformance.outcome import Outcome
 from conformance.report.document import document
 from conformance.requirements import FROZEN_SET
-from conformance.run import claimed_profiles
-from conformance.verdict import outcome_of
+from conformance.run.run import claimed_profiles
+from conformance.run.verdict import outcome_of
+from conformance.vocabulary.outcome import Outcome
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-    from conformance.run import Run
+    from conformance.run.run import Run
 
 RED = (Outcome.FAILED, Outcome.ERROR, Outcome.STALE)
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import conformance
-from conformance.outcome import Outcome, worst
+from conformance.client.transcript import redact
 from conformance.requirements import FROZEN_SET, Requirement
-from conformance.run import Run, claimed_profiles
-from conformance.transcript import redact
+from conformance.run.run import Run, claimed_profiles
+from conformance.vocabulary.outcome import Outcome, worst
 
 if TYPE_CHECKING:
     from conformance.report.collector import CheckResult

@@ -9,7 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from conformance.failure import describe
+from conformance.client.failure import describe
 from conformance.oracles.wording import cut, printable
 from conformance.report.document import SCHEMA_VERSION
 

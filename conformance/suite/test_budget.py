@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import REFUSED, calls_made, expect
-from conformance.lengths import context_length, last_call, open_with_room
-from conformance.session import ControlRefused
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import REFUSED, calls_made, expect
+from conformance.vocabulary.lengths import context_length, last_call, open_with_room
+from conformance.vocabulary.session import ControlRefused
 
 
 def expect_max_tokens(upstream, expected):

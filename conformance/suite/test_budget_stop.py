@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
-from conformance.lengths import context_length, open_with_room
-from conformance.outcome import NotApplicable
-from conformance.session import ControlRefused
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.lengths import context_length, open_with_room
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import ControlRefused
 
 LONG = "And now tell me everything that you know. " * 12
 """More than fits behind any conversation of these checks."""

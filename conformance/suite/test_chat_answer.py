@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from conformance.checks import require_capability
-from conformance.expect import calls_made, expect
+from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.session import ABSENT, assistant, function
-from conformance.wire import at
+from conformance.run.checks import require_capability
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import ABSENT, assistant, function
 
 ODD_TEXT = " \t\n Grüße, e\u0301, 日本語, \U0001f469\u200d\U0001f469\u200d\U0001f467\n\n  end \t"
 CLOCK_TOLERANCE_S = 300

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from conformance.expect import calls_made, expect
-from conformance.session import ABSENT, function
-from conformance.wire import at
+from conformance.client.http import at
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import ABSENT, function
 
 SEARCH = function("search", q={"type": "string"})
 NAMED = {"type": "function", "function": {"name": "search"}}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.checks import require_capability
-from conformance.expect import calls_made, expect
 from conformance.gateway import Capability
-from conformance.session import ABSENT, assistant, function, system, tool, tool_call, user
+from conformance.run.checks import require_capability
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import ABSENT, assistant, function, system, tool, tool_call, user
 
 SEARCH = function("search", q={"type": "string"})
 CALLS = {"tool_calls": [tool_call("search")]}

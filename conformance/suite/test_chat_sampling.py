@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from conformance.expect import calls_made, expect
 from conformance.gateway import Capability
-from conformance.session import function
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import function
 
 SHAPING = (
     *("temperature", "top_p", "top_k", "min_p", "stop"),

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from conformance.expect import calls_made, expect
-from conformance.outcome import NotTested
-from conformance.session import ABSENT, assistant, function, tool, tool_call, user
-from conformance.wire import at
+from conformance.client.http import at
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.session import ABSENT, assistant, function, tool, tool_call, user
 
 SEARCH = function("search_the_web", q={"type": "string"})
 CLOCK = function("read_clock", zone={"type": "string"})

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import REFUSED, expect, last_call
-from conformance.outcome import NotTested
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import REFUSED, expect, last_call
+from conformance.vocabulary.outcome import NotTested
 
 MALFORMED = (
     {"messages": "Hello"},

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
 
 
 class Twins:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, expect, together
+from conformance.vocabulary.expect import FAILED, expect, together
 
 COMPLETION = b'{"id": "cmpl-0", "object": "text_completion", "model": "kit", "choices": []}'
 OUTSIDE = 1_000_003

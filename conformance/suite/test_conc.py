@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import calls_made, expect, together
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import calls_made, expect, together
 
 ANSWERS = {"stones": "Granite, mostly", "trees": "Oak and ash"}
 PARALLEL = 8

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
 
 CLOSED = (404, 409, 410)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
-from conformance.session import Pending
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import Pending
 
 KEY = {"idempotency-key": "turn-1"}
 SDK = {"x-stainless-retry-count": "1"}

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from conformance import refusals
-from conformance.anthropic import as_tool
-from conformance.checks import require_capability
-from conformance.conversation import Conversation
-from conformance.expect import expect, last_call
+from conformance.client.anthropic import as_tool
+from conformance.client.http import at
+from conformance.client.invocations import keys
+from conformance.client.responses import call, flat, item, output
 from conformance.gateway import Capability
-from conformance.invocations import keys
-from conformance.responses import call, flat, item, output
-from conformance.session import assistant, function, user
-from conformance.wire import at
+from conformance.run.checks import require_capability
+from conformance.vocabulary import refusals
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect, last_call
+from conformance.vocabulary.session import assistant, function, user
 
 SEARCH = function("search", query={"type": "string"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.demo import SAID, Deliveries
-from conformance.expect import expect
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.demo import SAID, Deliveries
+from conformance.vocabulary.expect import expect
 
 ANSWER = [("assistant", SAID)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.demo import SAID, Deliveries, wait_for_posts
-from conformance.expect import expect, fail
+from conformance.vocabulary.demo import SAID, Deliveries, wait_for_posts
+from conformance.vocabulary.expect import expect, fail
 
 ANSWER = [("assistant", SAID)]
 

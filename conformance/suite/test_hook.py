@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, REFUSED, calls_made, expect, fail, last_call
-from conformance.invocations import as_declared
+from conformance.client.invocations import as_declared
 from conformance.oracles import invocations
+from conformance.vocabulary.expect import FAILED, REFUSED, calls_made, expect, fail, last_call
 
 
 def other(upstream, text="And what is grey?"):

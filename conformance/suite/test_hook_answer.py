@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.demo import SAID, Deliveries, described
-from conformance.expect import expect
-from conformance.invocations import as_declared
+from conformance.client.invocations import as_declared
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.demo import SAID, Deliveries, described
+from conformance.vocabulary.expect import expect
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from conformance.expect import FAILED, expect
-from conformance.outcome import NotTested
-from conformance.refusals import CHAT, expect_refusals_to_be_closed
-from conformance.session import ABSENT
-from conformance.wire import at
+from conformance.client.http import at
+from conformance.vocabulary.expect import FAILED, expect
+from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.refusals import CHAT, expect_refusals_to_be_closed
+from conformance.vocabulary.session import ABSENT
 
 RETRIED = (408, 409, 429)
 NOT_CHAT: dict[str, dict[str, Any]] = {

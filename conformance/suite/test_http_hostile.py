@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from conformance.expect import REFUSED, expect
+from conformance.vocabulary.expect import REFUSED, expect
 
 LEVELS = 100_000
 TEN_MEGABYTES = 10_000_000

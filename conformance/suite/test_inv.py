@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, REFUSED, expect, fail, last_call, together
-from conformance.invocations import as_declared
+from conformance.client.http import at
+from conformance.client.invocations import as_declared
 from conformance.oracles import invocations
-from conformance.session import ABSENT
-from conformance.wire import at
+from conformance.vocabulary.expect import FAILED, REFUSED, expect, fail, last_call, together
+from conformance.vocabulary.session import ABSENT
 
 TEXT = "Certainly:  “naïve” — done. "
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect, fail, last_call
-from conformance.session import ABSENT
 from conformance.upstream.ledger import ABORTED
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect, fail, last_call
+from conformance.vocabulary.session import ABSENT
 
 
 @pytest.mark.requirement(id="INV-020")

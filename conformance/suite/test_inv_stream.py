@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, expect, fail
-from conformance.invocations import as_declared, is_about_an_end
+from conformance.client.invocations import as_declared, is_about_an_end
 from conformance.oracles import invocations
+from conformance.vocabulary.expect import FAILED, expect, fail
 
 LINES = {
     "lf": "one\ntwo",

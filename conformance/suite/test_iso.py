@@ -9,10 +9,10 @@ import json
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
-from conformance.invocations import CHAT_HEADER, USER_HEADER, keys
-from conformance.session import ABSENT, assistant
+from conformance.client.invocations import CHAT_HEADER, USER_HEADER, keys
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import ABSENT, assistant
 
 ALICE, BOB = keys("alice"), keys("bob")
 

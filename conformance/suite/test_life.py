@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from conformance.checks import require_capability
-from conformance.conversation import Conversation
-from conformance.expect import REFUSED, expect, fail
+from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.outcome import NotTested
-from conformance.session import ControlRefused, send
-from conformance.wire import at
+from conformance.run.checks import require_capability
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import REFUSED, expect, fail
+from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.session import ControlRefused, send
 
 CLOSED = (404, 409, 410)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import REFUSED, expect
-from conformance.session import send
-from conformance.wire import at
+from conformance.client.http import at
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import REFUSED, expect
+from conformance.vocabulary.session import send
 
 
 @pytest.mark.requirement(id="LIFE-020")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import FAILED, expect, together
 from conformance.gateway import Capability
-from conformance.spelling import respelled
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import FAILED, expect, together
+from conformance.vocabulary.spelling import respelled
 
 FAULTS = [
     pytest.param("missing", id="omitted"),

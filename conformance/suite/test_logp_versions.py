@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
 
 
 @pytest.mark.requirement(id="LOGP-014")

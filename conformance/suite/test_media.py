@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import REFUSED, calls_made, expect, together
-from conformance.exported import context
-from conformance.failure import describe
-from conformance.media import (
+from conformance.client.failure import describe
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import REFUSED, calls_made, expect, together
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.media import (
     CLIP,
     DARK,
     FILM,
@@ -25,9 +25,9 @@ from conformance.media import (
     text,
     video,
 )
-from conformance.outcome import NotApplicable
-from conformance.session import assistant, function, results, tool, tool_call, user
-from conformance.spelling import respelled
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import assistant, function, results, tool, tool_call, user
+from conformance.vocabulary.spelling import respelled
 
 KINDS = [pytest.param(image(DARK), DARK, id="image"), pytest.param(video(FILM), FILM, id="video")]
 

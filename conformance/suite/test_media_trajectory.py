@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect, together
-from conformance.lengths import open_with_room
-from conformance.media import DARK, FILM, GREY, LIGHT, exported, image, look, sent, text, video
-from conformance.session import function, results, user
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect, together
+from conformance.vocabulary.lengths import open_with_room
+from conformance.vocabulary.media import DARK, FILM, GREY, LIGHT, exported, image, look, sent, text, video
+from conformance.vocabulary.session import function, results, user
 
 LONG = "And now look at this, and tell me everything that you see there. " * 12
 """More than fits where there is room for a few short turns."""

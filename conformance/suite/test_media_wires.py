@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import REFUSED, calls_made, expect, together
-from conformance.exported import context
-from conformance.media import (
+from conformance.client.responses import call, item, output
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import REFUSED, calls_made, expect, together
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.media import (
     DARK,
     GREY,
     LIGHT,
@@ -20,8 +21,7 @@ from conformance.media import (
     sent,
     text,
 )
-from conformance.responses import call, item, output
-from conformance.session import assistant, user
+from conformance.vocabulary.session import assistant, user
 
 SAID = {"type": "input_text", "text": "See"}
 USE = {"type": "tool_use", "id": "toolu_0", "name": "camera", "input": {}}

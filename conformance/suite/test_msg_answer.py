@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.anthropic import as_tool, results_of, text
-from conformance.checks import require_capability
-from conformance.expect import calls_made, expect
+from conformance.client.anthropic import as_tool, results_of, text
+from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.session import ABSENT, function, user
-from conformance.wire import at
+from conformance.run.checks import require_capability
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import ABSENT, function, user
 
 SEARCH = as_tool(function("search_the_web", q={"type": "string"}))
 CLOCK = as_tool(function("read_clock", zone={"type": "string"}))

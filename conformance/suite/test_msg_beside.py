@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.anthropic import as_tool
-from conformance.expect import expect
-from conformance.outcome import NotApplicable
-from conformance.session import ABSENT, assistant, function, user
-from conformance.wire import at
+from conformance.client.anthropic import as_tool
+from conformance.client.http import at
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import ABSENT, assistant, function, user
 
 SEARCH = as_tool(function("search", q={"type": "string"}))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from conformance.anthropic import as_tool, text, tool_result, tool_use
-from conformance.expect import FAILED, expect
-from conformance.outcome import NotApplicable, NotTested
-from conformance.refusals import MESSAGES, expect_refusals_to_be_closed
-from conformance.session import ABSENT, assistant, function, user
+from conformance.client.anthropic import as_tool, text, tool_result, tool_use
+from conformance.vocabulary.expect import FAILED, expect
+from conformance.vocabulary.outcome import NotApplicable, NotTested
+from conformance.vocabulary.refusals import MESSAGES, expect_refusals_to_be_closed
+from conformance.vocabulary.session import ABSENT, assistant, function, user
 
 SEARCH = as_tool(function("search", q={"type": "string"}))
 USED = assistant([tool_use("search", {"q": "weather"})])

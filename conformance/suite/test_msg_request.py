@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.anthropic import as_tool, text, tool_result, tool_use
-from conformance.expect import calls_made, expect
-from conformance.session import ABSENT, assistant, function, system, tool, tool_call, user
+from conformance.client.anthropic import as_tool, text, tool_result, tool_use
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import ABSENT, assistant, function, system, tool, tool_call, user
 
 SEARCH = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
 CLOCK = function("read_clock", "Read the clock.", zone={"type": "string"})

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from conformance.anthropic import as_tool
-from conformance.expect import expect
-from conformance.session import function
-from conformance.wire import NoAnswer, at
+from conformance.client.anthropic import as_tool
+from conformance.client.http import NoAnswer, at
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import function
 
 SEARCH = as_tool(function("search", q={"type": "string"}))
 CALLS = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.anthropic import as_tool, results_of, text, tool_result, tool_use
-from conformance.checks import require_capability
-from conformance.expect import calls_made, expect
+from conformance.client.anthropic import as_tool, results_of, text, tool_result, tool_use
+from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.session import assistant, function, results, system, user
-from conformance.wire import at
+from conformance.run.checks import require_capability
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import assistant, function, results, system, user
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
 SEARCH = as_tool(FUNCTION)

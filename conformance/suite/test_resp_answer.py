@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from conformance.checks import require_capability
-from conformance.expect import calls_made, expect
+from conformance.client.http import at
+from conformance.client.responses import flat, types
 from conformance.gateway import Capability
-from conformance.responses import flat, types
-from conformance.session import ABSENT, function
-from conformance.wire import at
+from conformance.run.checks import require_capability
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.session import ABSENT, function
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CLOCK = flat(function("read_clock", "Read the clock.", zone={"type": "string"}))

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
-from conformance.exported import context
-from conformance.responses import flat, item, types
-from conformance.session import assistant, function, user
-from conformance.wire import at
+from conformance.client.http import at
+from conformance.client.responses import flat, item, types
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.session import assistant, function, user
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CALL = {"name": "search", "arguments": {"q": "x"}}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.anthropic import as_tool, text, tool_result, tool_use
-from conformance.expect import expect
-from conformance.exported import context
-from conformance.responses import flat, item, results_of
-from conformance.session import assistant, function, results, system, tool, tool_call, user
-from conformance.spelling import respelled
-from conformance.wire import at
+from conformance.client.anthropic import as_tool, text, tool_result, tool_use
+from conformance.client.http import at
+from conformance.client.responses import flat, item, results_of
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.session import assistant, function, results, system, tool, tool_call, user
+from conformance.vocabulary.spelling import respelled
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
 SEARCH = flat(FUNCTION)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import calls_made, expect
-from conformance.exported import context
-from conformance.responses import call, flat, item, output
-from conformance.session import assistant, function, system, tool, tool_call, user
+from conformance.client.responses import call, flat, item, output
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.session import assistant, function, system, tool, tool_call, user
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"})
 SEARCH = flat(FUNCTION)

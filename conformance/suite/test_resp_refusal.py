@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from conformance.expect import expect
-from conformance.outcome import NotTested
-from conformance.responses import call, flat, output
-from conformance.session import function
+from conformance.client.responses import call, flat, output
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.session import function
 
 WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "input as a number": ("input", {"input": 7}),

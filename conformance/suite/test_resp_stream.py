@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, expect
+from conformance.client.http import NoAnswer, at
+from conformance.client.responses import flat, types
 from conformance.oracles.sse import DONE
-from conformance.responses import flat, types
-from conformance.session import function
-from conformance.wire import NoAnswer, at
+from conformance.vocabulary.expect import FAILED, expect
+from conformance.vocabulary.session import function
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CALLS = [{"name": "search", "arguments": {"q": "Zürich"}}, {"name": "search", "arguments": {"q": "Genève"}}]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.demo import wait_for_posts
-from conformance.expect import expect
-from conformance.invocations import as_declared
+from conformance.client.invocations import as_declared
+from conformance.vocabulary.demo import wait_for_posts
+from conformance.vocabulary.expect import expect
 
 
 class Jobs:

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import pytest
 
-from conformance.expect import expect
-from conformance.session import function
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import function
 
 SEARCH = function("search", query={"type": "string"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.anthropic import as_tool
-from conformance.expect import expect
-from conformance.responses import call, flat, item, output
-from conformance.session import ABSENT, function
+from conformance.client.anthropic import as_tool
+from conformance.client.responses import call, flat, item, output
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import ABSENT, function
 
 SEARCH = function("search", query={"type": "string"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}

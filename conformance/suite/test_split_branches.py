@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect, fail
-from conformance.exported import context
-from conformance.outcome import NotApplicable
-from conformance.session import Trajectories, assistant, function, results, system, tool, tool_call, user
-from conformance.spelling import respelled
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect, fail
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import Trajectories, assistant, function, results, system, tool, tool_call, user
+from conformance.vocabulary.spelling import respelled
 
 SEARCH = function("search", "Search the web.", query={"type": "string"})
 FETCH = function("fetch", "Get a page.", url={"type": "string"})

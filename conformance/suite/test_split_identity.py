@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
-from conformance.outcome import NotApplicable
-from conformance.session import assistant, function, results, tool, tool_call, user
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import assistant, function, results, tool, tool_call, user
 
 SEARCH = function("search", "Search the web.", query={"type": "string"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}

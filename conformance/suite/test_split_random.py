@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.random_agent import Search
+from conformance.vocabulary.random_agent import Search
 
 
 @pytest.mark.requirement(id="SPLIT-053")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import REFUSED, expect
 from conformance.gateway import GATEWAY_WIDE
-from conformance.outcome import NotApplicable
-from conformance.session import assistant, user
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import REFUSED, expect
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import assistant, user
 
 RETRIES = [
     pytest.param({"idempotency-key": "k1"}, {"idempotency-key": "k1"}, id="key"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
-from conformance.exported import context
-from conformance.outcome import NotApplicable
-from conformance.session import assistant, system, tool, tool_call, user
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import assistant, system, tool, tool_call, user
 
 REWRITES = [
     pytest.param([user("That was wrong.")], id="error"),

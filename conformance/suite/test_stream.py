@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.checks import require_capability
-from conformance.expect import expect
+from conformance.client.http import at
 from conformance.gateway import Capability
 from conformance.oracles.wording import parse_json
-from conformance.outcome import NotTested
-from conformance.session import function
-from conformance.wire import at
+from conformance.run.checks import require_capability
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.session import function
 
 SEARCH = function("search", query={"type": "string"})
 CALLS = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import FAILED, expect
-from conformance.outcome import NotTested
-from conformance.session import ABSENT
-from conformance.wire import NoAnswer
+from conformance.client.http import NoAnswer
+from conformance.vocabulary.expect import FAILED, expect
+from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.session import ABSENT
 
 NOT_MESSAGES = {"absent": ABSENT, "null": None, "empty": [], "text": "Hi", "numbers": [7]}
 

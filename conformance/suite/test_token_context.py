@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import expect
-from conformance.exported import context
-from conformance.session import assistant, function, results, system, tool, user
-from conformance.spelling import broken_character, control_token, respelled
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.session import assistant, function, results, system, tool, user
+from conformance.vocabulary.spelling import broken_character, control_token, respelled
 
 SEARCH = function("search", "Search the web.", query={"type": "string"}, limit={"type": "integer"})
 ADD = function("add", "Add two numbers.", b={"type": "number"}, a={"type": "number"})

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from conformance.checks import require_capability
-from conformance.expect import expect
 from conformance.gateway import Capability
-from conformance.outcome import NotApplicable
-from conformance.session import ABSENT, Trajectories, assistant, function, results, system, user
+from conformance.run.checks import require_capability
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import ABSENT, Trajectories, assistant, function, results, system, user
 
 SEARCH = function("search", "Search the web.", query={"type": "string"}, limit={"type": "integer"})
 FETCH = function("fetch", "Get a page.", url={"type": "string"})

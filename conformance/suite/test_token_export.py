@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.conversation import Conversation
-from conformance.expect import expect
-from conformance.outcome import NotApplicable
-from conformance.session import Trajectories, assistant, function, results, system, user
-from conformance.spelling import broken_character, respelled
+from conformance.vocabulary.conversation import Conversation
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.outcome import NotApplicable
+from conformance.vocabulary.session import Trajectories, assistant, function, results, system, user
+from conformance.vocabulary.spelling import broken_character, respelled
 
 SEARCH = function("search", query={"type": "string"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}

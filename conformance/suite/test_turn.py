@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import expect
-from conformance.responses import comparable, ending, flat, steps, types
-from conformance.session import function
-from conformance.wire import at
+from conformance.client.http import at
+from conformance.client.responses import comparable, ending, flat, steps, types
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import function
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CALL = {"name": "search", "arguments": {"q": "x"}}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import calls_made, expect
-from conformance.exported import context
-from conformance.responses import FILE_SEARCH, comparable, ending, flat, steps, types
-from conformance.session import ABSENT, function
+from conformance.client.responses import FILE_SEARCH, comparable, ending, flat, steps, types
+from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.exported import context
+from conformance.vocabulary.session import ABSENT, function
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CLIENT = {"name": "search", "arguments": {"q": "x"}}

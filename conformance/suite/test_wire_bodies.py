@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import expect
-from conformance.refusals import (
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.refusals import (
     CHAT,
     INVOCATIONS,
     MESSAGES,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.expect import expect
-from conformance.refusals import (
+from conformance.client.responses import types
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.refusals import (
     CHAT,
     CONVERSATIONS,
     COUNT,
@@ -19,7 +20,6 @@ from conformance.refusals import (
     parts,
     refused,
 )
-from conformance.responses import types
 
 
 @pytest.mark.requirement(id="WIRE-001")

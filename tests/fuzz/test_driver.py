@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.client.http import Recorder, client
 from conformance.drivers.http import HttpDriver
 from conformance.gateway import Declaration, Handle, Refused
-from conformance.wire import Recorder, client
 from tests.fuzz.documents import bodies
 
 DECLARATION = {

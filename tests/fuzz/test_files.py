@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.checks import known_defects
 from conformance.cli import main
+from conformance.recorded.file import CONTEXT, GENERATION, LOGPROBS, MASK, PROMPT, RESPONSE, WHOLE
 from conformance.requirements import Catalogue
-from conformance.trajectory_file import CONTEXT, GENERATION, LOGPROBS, MASK, PROMPT, RESPONSE, WHOLE
+from conformance.run.checks import known_defects
 from tests.fuzz.documents import JSON, TEXT, bodies, spoiled
 
 IDS = st.lists(st.integers(0, 300), max_size=4)

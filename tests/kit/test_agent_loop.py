@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from conformance.agent_loop import Agent, AsyncAgent, TurnDidNotComplete
+from conformance.client.agent_loop import Agent, AsyncAgent, TurnDidNotComplete
 from conformance.oracles.turns import as_json, grammar
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from conformance.agent_tools import Tools, describe
+from conformance.client.agent_tools import Tools, describe
 
 
 def test_a_function_is_described_by_its_docstring_and_its_signature():

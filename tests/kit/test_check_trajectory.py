@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.check_trajectory import template_parts
 from conformance.cli import main
 from conformance.fixtures import fixture_path
+from conformance.recorded.trajectory import template_parts
 from conformance.tokenizer import Tokenizer
 
 CHATML = fixture_path("chatml")

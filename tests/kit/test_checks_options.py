@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from conformance import checks
 from conformance.gateway import Capability, Declaration
 from conformance.requirements import ANY, Catalogue, Requirement
+from conformance.run import checks
 
 ROLLBACK = (("last_rewrite", "rollback"),)
 EACH = (("last_rewrite", ANY),)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from conformance.expect import FAILED, REFUSED, expect, fail, together
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import Reply
+from conformance.client.transcript import Exchange
 from conformance.gateway import Refused
 from conformance.oracles import Violation
-from conformance.session import ControlRefused
-from conformance.transcript import Exchange
-from conformance.wire import Reply
+from conformance.vocabulary.expect import FAILED, REFUSED, expect, fail, together
+from conformance.vocabulary.session import ControlRefused
 
 MESSAGE = {"role": "assistant", "content": "Hello"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

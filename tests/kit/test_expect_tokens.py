@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from conformance.expect import calls_made, expect, last_call
-from conformance.exported import context, rendered
-from conformance.failure import ConformanceFailure
+from conformance.client.failure import ConformanceFailure
 from conformance.fixtures import fixture_path
 from conformance.gateway import Trajectory
 from conformance.oracles.tokens import listed, pack, window
-from conformance.session import Superseded, Trajectories
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import ANSWERED, FAILED, Call
+from conformance.vocabulary.expect import calls_made, expect, last_call
+from conformance.vocabulary.exported import context, rendered
+from conformance.vocabulary.session import Superseded, Trajectories
 
 FIRST = Trajectory([1, 2], [3, 4, 9, 5, 6], [1, 1, 0, 1, 1], [-0.5, -0.25, 0.0, -1.0, -2.0], num_turns=2)
 SECOND = Trajectory([1, 2, 3, 4, 8], [7], [1], [-3.0], num_turns=2)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.outcome import Outcome
 from conformance.requirements import Catalogue
+from conformance.vocabulary.outcome import Outcome
 from tests.mutants import bugs, matrix
 from tests.mutants.harness import Verdicts
 from tests.mutants.registry import MUTANTS, Mutant, load_all

@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 
 from conformance.cli import main
-from conformance.conversation import Conversation, Said
+from conformance.client.http import Recorder, Reply, client
 from conformance.drivers.http import HttpDriver
-from conformance.expect import expect
 from conformance.fixtures import fixture_path
-from conformance.session import Session, Sessions, Trajectories, function, results, system, user
-from conformance.spelling import respelled
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
-from conformance.wire import Recorder, Reply, client
+from conformance.vocabulary.conversation import Conversation, Said
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import Session, Sessions, Trajectories, function, results, system, user
+from conformance.vocabulary.spelling import respelled
 
 TURNS = 200
 TOOLS = [function("search", query={"type": "string"}), function("read", path={"type": "string"})]

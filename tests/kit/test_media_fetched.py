@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.outcome import Outcome
 from conformance.upstream.client import Upstream
+from conformance.vocabulary.outcome import Outcome
 from tests.mutants.harness import run_suite, serving
 from tests.mutants.media import fetching
 from tests.mutants.sabotage import Sabotage

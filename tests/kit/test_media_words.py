@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from conformance.failure import ConformanceFailure
+from conformance.client.failure import ConformanceFailure
 from conformance.gateway import Trajectory
-from conformance.media import CLIP, DARK, FILM, GREY, Held, block, exported, image, look, placed, text, video
-from conformance.session import assistant, user
+from conformance.vocabulary.media import CLIP, DARK, FILM, GREY, Held, block, exported, image, look, placed, text, video
+from conformance.vocabulary.session import assistant, user
 
 
 def held(images: Any = None, videos: Any = None) -> Held:

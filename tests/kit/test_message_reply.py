@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from conformance.anthropic import MessageReply, as_tool, results_of
-from conformance.failure import ConformanceFailure
-from conformance.session import function
-from conformance.transcript import Exchange
+from conformance.client.anthropic import MessageReply, as_tool, results_of
+from conformance.client.failure import ConformanceFailure
+from conformance.client.transcript import Exchange
+from conformance.vocabulary.session import function
 
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": [1, "é"]}}
 MESSAGE: dict[str, Any] = {

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from conformance.rawwire import RawConnection
-from conformance.transcript import Exchange
-from conformance.wire import NoAnswer, Recorder, client
+from conformance.client.http import NoAnswer, Recorder, client
+from conformance.client.raw import RawConnection
+from conformance.client.transcript import Exchange
 from reference_gateway.server import serving
 from tests.mutants.direct import PIECE, Direct, DirectRecorder
 from tests.mutants.sabotage import App, Receive, Scope, Send

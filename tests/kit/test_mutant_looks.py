@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from conformance.anthropic import MessageReply
-from conformance.responses import ResponseReply
-from conformance.transcript import Exchange
-from conformance.wire import Reply
+from conformance.client.anthropic import MessageReply
+from conformance.client.http import Reply
+from conformance.client.responses import ResponseReply
+from conformance.client.transcript import Exchange
 from tests.mutants.looks import Looked, Looks, alike
 from tests.mutants.tape import Came, Request, Tape
 

@@ -12,7 +12,7 @@ import openai
 import pytest
 from openai.types.responses import Response
 
-from conformance.agent_loop import Agent
+from conformance.client.agent_loop import Agent
 from conformance.gateway import Trajectory
 from conformance.oracles import token_truth, turns
 from conformance.upstream.client import Upstream

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from conformance.failure import ConformanceFailure
+from conformance.client.failure import ConformanceFailure
 from conformance.gateway import Gateway
-from conformance.random_agent import KINDS, Move, Search, invented, simpler
-from conformance.target import Target, connect
 from conformance.upstream.client import Upstream
+from conformance.vocabulary.random_agent import KINDS, Move, Search, invented, simpler
+from conformance.vocabulary.target import Target, connect
 from reference_gateway.session.session import Session
 from reference_gateway.session.trajectory import Trajectory
 from tests.mutants.harness import serving

@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.control import Controls
 from conformance.gateway import Gateway
-from conformance.options import Settings
-from conformance.outcome import Outcome
 from conformance.requirements import Catalogue
-from conformance.target import Target, connect
+from conformance.run.control import Controls
+from conformance.run.options import Settings
 from conformance.upstream.client import Upstream
+from conformance.vocabulary.outcome import Outcome
+from conformance.vocabulary.target import Target, connect
 from tests.kit.vacuous import WAYS, Recording, one_session, vacuous
 from tests.mutants.harness import Verdicts, run_suite, serving
 from tests.mutants.sabotage import Sabotage

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from conformance import verdict
-from conformance.checks import REQUIREMENT, KnownDefect
-from conformance.failure import ConformanceFailure
+from conformance.client.failure import ConformanceFailure
 from conformance.gateway import NotObservable
 from conformance.oracles import Violation
-from conformance.outcome import NotApplicable, NotTested, Outcome
 from conformance.requirements import Catalogue
-from conformance.verdict import OUTCOME, TARGET, judge, outcome_of, status
+from conformance.run import verdict
+from conformance.run.checks import REQUIREMENT, KnownDefect
+from conformance.run.verdict import OUTCOME, TARGET, judge, outcome_of, status
+from conformance.vocabulary.outcome import NotApplicable, NotTested, Outcome
 
 KNOWN = Catalogue.load().requirements["STREAM-004"]
 WRONG = ConformanceFailure([Violation("stream", "an end", "none", "look there"), Violation("é", "a", "b")])

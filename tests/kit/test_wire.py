@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.failure import ConformanceFailure
-from conformance.transcript import Exchange
-from conformance.wire import ABSENT, NoAnswer, Recorder, Reply, at, client
+from conformance.client.failure import ConformanceFailure
+from conformance.client.http import ABSENT, NoAnswer, Recorder, Reply, at, client
+from conformance.client.transcript import Exchange
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 COMPLETION: dict[str, Any] = {
@@ -229,7 +229,7 @@ def test_an_answer_that_goes_on_past_the_deadline_is_a_failure():
 
 
 def test_an_answer_that_comes_at_the_deadline_is_in_time(monkeypatch):
-    monkeypatch.setattr("conformance.wire.time", SimpleNamespace(monotonic=lambda: 7.0))
+    monkeypatch.setattr("conformance.client.http.time", SimpleNamespace(monotonic=lambda: 7.0))
     recorder = Recorder(Sender(httpx.Response(200, content=b"done")))
     recorder.deadline = 7.0
     with client(recorder) as http:

@@ -7,8 +7,8 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from conformance.requests import LEVELS, Wrong, request
-from conformance.wire import ABSENT
+from conformance.client.http import ABSENT
+from conformance.vocabulary.requests import LEVELS, Wrong, request
 
 NAMES = (
     "chat#completion",

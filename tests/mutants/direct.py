@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from conformance.wire import Recorder
+from conformance.client.http import Recorder
 from tests.mutants.sabotage import App, Message, Receive, Scope, Send
 
 PIECE = 1 << 16

@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 
 from conformance.fixtures import FILES, fixture_path
-from conformance.outcome import Outcome
-from conformance.pinned import KIT_SHAPES
 from conformance.requirements import Requirement
 from conformance.upstream.client import Upstream
+from conformance.vocabulary.outcome import Outcome
+from conformance.vocabulary.pinned import KIT_SHAPES
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
 from reference_gateway.server import serving as served

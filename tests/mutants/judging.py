@@ -21,14 +21,14 @@ from typing import Any, cast
 
 import pytest
 
-import conformance.target
-from conformance import checks
-from conformance.checks import REQUIREMENT
+import conformance.vocabulary.target
 from conformance.gateway import Capability, Declaration, Gateway
 from conformance.requirements import Requirement
-from conformance.run import RUN, Run
-from conformance.target import Target, connect
+from conformance.run import checks
+from conformance.run.checks import REQUIREMENT
+from conformance.run.run import RUN, Run
 from conformance.upstream.client import Upstream
+from conformance.vocabulary.target import Target, connect
 from reference_gateway.server import serving as served
 from tests.mutants import fate
 from tests.mutants.direct import Direct, DirectRecorder
@@ -197,7 +197,7 @@ class Judging:
         server = served(cast(Any, app))
         run.gateway = Gateway(server.__enter__(), driver="http")
         if not (self._apart or below(sabotage)):
-            monkeypatch.setattr(conformance.target, "Recorder", partial(DirectRecorder, app))
+            monkeypatch.setattr(conformance.vocabulary.target, "Recorder", partial(DirectRecorder, app))
         target = connect(run.gateway, run.upstream, run.settings)
         now, before = target.declaration, unharmed or target.declaration
         declares = (now.capabilities, now.options) != (before.capabilities, before.options)

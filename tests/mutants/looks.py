@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from conformance.anthropic import MessageReply
-from conformance.invocations import InvocationReply
-from conformance.responses import ResponseReply
-from conformance.transcript import Exchange
-from conformance.wire import Reply
+from conformance.client.anthropic import MessageReply
+from conformance.client.http import Reply
+from conformance.client.invocations import InvocationReply
+from conformance.client.responses import ResponseReply
+from conformance.client.transcript import Exchange
 
 Path = tuple[str | int, ...]
 WHOLE: Path = ()

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.outcome import Outcome
 from conformance.requirements import FROZEN_SET, LEVELS, Catalogue, Requirement
+from conformance.vocabulary.outcome import Outcome
 from tests.mutants import bugs
 from tests.mutants.harness import Verdicts
 from tests.mutants.registry import MUTANTS, Mutant, load_all

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 import orjson
 
-from conformance.transcript import Exchange
+from conformance.client.transcript import Exchange
 from tests.mutants.fate import FATE, Fate
 from tests.mutants.looks import Looked
 from tests.mutants.sabotage import Answer, App, Message, Receive, Scope, Send

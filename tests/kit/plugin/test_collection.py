@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from conformance import checks
 from conformance.requirements import Catalogue
+from conformance.run import checks
 from tests.kit.plugin.conftest import Kit, counts
 
 

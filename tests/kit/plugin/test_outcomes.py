@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.outcome import Outcome, worst
+from conformance.vocabulary.outcome import Outcome, worst
 from tests.kit.plugin.conftest import Kit, counts
 
 CHECK = """
 import pytest
 from conformance.gateway import NotObservable
-from conformance.expect import expect, fail
+from conformance.vocabulary.expect import expect, fail
 
 @pytest.mark.requirement(id="{id}")
 def test_it(session, upstream):

@@ -12,7 +12,7 @@ from gateway_doubles import Client, gateway
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.requests import request
+from conformance.vocabulary.requests import request
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),

@@ -11,15 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
 from conformance.gateway import Trajectory
 from conformance.oracles import Violation, token_truth
 from conformance.oracles.evidence import Evidence
 from conformance.oracles.tokens import Decode, first_difference, listed, pack, places, window
-from conformance.session import Message, Superseded, Trajectories
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import ANSWERED, Call
+from conformance.vocabulary.session import Message, Superseded, Trajectories
 
 Record = Upstream | Sequence[Call]
 

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import httpx
 
-from conformance.agent_tools import Tool, Tools
+from conformance.client.agent_tools import Tool, Tools
 from conformance.oracles.sse import DONE, SSEParser
 from conformance.oracles.turns import Finished, FollowUp, NextEvent, RunTools, Turn, TurnEvent
 from conformance.oracles.turns_events import TurnCompleted

@@ -10,13 +10,13 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import ABSENT, Reply, at
 from conformance.oracles import Violation, invocations
-from conformance.wire import ABSENT, Reply, at
 
 if TYPE_CHECKING:
     from conformance.gateway import Handle
-    from conformance.target import Target
+    from conformance.vocabulary.target import Target
 
 USER_HEADER = "x-agent-user-isolation-key"
 CHAT_HEADER = "x-agent-chat-isolation-key"

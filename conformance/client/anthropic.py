@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import Reply, at
 from conformance.oracles import Violation, anthropic
-from conformance.wire import Reply, at
 
 VERSION = "2023-06-01"
 """The value of `anthropic-version` that every client sends."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.expect import expect, fail
-from conformance.session import Message, Session, Sessions
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
+from conformance.vocabulary.expect import expect, fail
+from conformance.vocabulary.session import Message, Session, Sessions
 
 
 def context_length(sessions: Sessions, upstream: Upstream, *messages: str | Message) -> int:

@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import NoAnswer, Recorder, Reply, client
 from conformance.gateway import NotObservable
 from conformance.oracles import Violation
-from conformance.session import Session, Sessions
 from conformance.upstream.client import Upstream
-from conformance.wire import NoAnswer, Recorder, Reply, client
+from conformance.vocabulary.session import Session, Sessions
 
 if TYPE_CHECKING:
-    from conformance.target import Target
+    from conformance.vocabulary.target import Target
 
 HINT = "The check itself found nothing wrong, nor would it with a gateway that serves nothing."
 QUESTION, SAID = "Are you there?", "Here I am."

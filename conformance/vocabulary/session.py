@@ -21,16 +21,16 @@ from typing import Any, TypeVar
 
 import httpx
 
-from conformance.anthropic import VERSION, MessageReply
-from conformance.failure import ConformanceFailure
+from conformance.client.anthropic import VERSION, MessageReply
+from conformance.client.failure import ConformanceFailure
+from conformance.client.http import ABSENT as ABSENT
+from conformance.client.http import Recorder, Reply
+from conformance.client.invocations import OverInvocations
+from conformance.client.raw import RawConnection
+from conformance.client.responses import OverResponses
 from conformance.gateway import Driver, Handle, NotObservable, Refused, Trajectory
-from conformance.invocations import OverInvocations
 from conformance.oracles import Violation
-from conformance.outcome import NotTested
-from conformance.rawwire import RawConnection
-from conformance.responses import OverResponses
-from conformance.wire import ABSENT as ABSENT
-from conformance.wire import Recorder, Reply
+from conformance.vocabulary.outcome import NotTested
 
 Message = dict[str, Any]
 T = TypeVar("T")

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import Reply
 from conformance.gateway import Trajectory
 from conformance.oracles import Violation
-from conformance.session import Message
 from conformance.upstream.client import Upstream
 from conformance.upstream.pictures import data_uri, png
-from conformance.wire import Reply
+from conformance.vocabulary.session import Message
 
 Part = dict[str, Any]
 

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import NoReturn, Self
 from urllib.parse import urlsplit
 
-from conformance.failure import ConformanceFailure
+from conformance.client.failure import ConformanceFailure
+from conformance.client.http import NoAnswer, Recorder, Reply
+from conformance.client.transcript import Exchange
 from conformance.oracles import Violation
-from conformance.transcript import Exchange
-from conformance.wire import NoAnswer, Recorder, Reply
 
 
 class RawConnection:

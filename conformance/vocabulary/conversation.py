@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import Reply
+from conformance.client.raw import RawConnection
 from conformance.oracles import Violation
-from conformance.rawwire import RawConnection
-from conformance.session import Message, Pending, Session, Trajectories, user
 from conformance.upstream.client import Upstream
-from conformance.wire import Reply
+from conformance.vocabulary.session import Message, Pending, Session, Trajectories, user
 
 Said = str | Message | Sequence[Message]
 """What a turn adds to the history: the user's text, a message, or several (none to ask for more)."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from conformance.oracles import Violation, token_truth, unrecorded
 from conformance.oracles.tokens import Decode
 from conformance.oracles.wording import counted
+from conformance.recorded.file import Read, Recorded, read_ledger, read_trajectories
 from conformance.tokenizer import Message, Tokenizer
-from conformance.trajectory_file import Read, Recorded, read_ledger, read_trajectories
 
 _PLACE = re.compile(r"(trajectory|call) (\d+)")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from conformance.failure import ConformanceFailure
+from conformance.client.failure import ConformanceFailure
 from conformance.gateway import OPTIONS, Capability
-from conformance.options import Settings
 from conformance.oracles import Violation
-from conformance.outcome import NotApplicable, NotTested
 from conformance.requirements import ANY, LEVELS, Catalogue, Requirement
-from conformance.target import Target
+from conformance.run.options import Settings
+from conformance.vocabulary.outcome import NotApplicable, NotTested
+from conformance.vocabulary.target import Target
 
 SUITE = "conformance.suite"
 REQUIREMENT: pytest.StashKey[Requirement] = pytest.StashKey()

@@ -9,12 +9,12 @@ import json
 
 import pytest
 
-from conformance.checks import REQUIREMENT
-from conformance.failure import ConformanceFailure
-from conformance.outcome import SYMBOLS, Outcome, failure_text, of_exception
+from conformance.client.failure import ConformanceFailure
 from conformance.requirements import Requirement
-from conformance.run import Run
-from conformance.target import Target
+from conformance.run.checks import REQUIREMENT
+from conformance.run.run import Run
+from conformance.vocabulary.outcome import SYMBOLS, Outcome, failure_text, of_exception
+from conformance.vocabulary.target import Target
 
 TARGET: pytest.StashKey[Target] = pytest.StashKey()
 OUTCOME: pytest.StashKey[Outcome] = pytest.StashKey()

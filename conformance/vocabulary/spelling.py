@@ -6,8 +6,8 @@ as `not_tested`.
 
 from __future__ import annotations
 
-from conformance.outcome import NotTested
 from conformance.tokenizer import Tokenizer
+from conformance.vocabulary.outcome import NotTested
 
 _CHARACTERS = "\U0001f600\U00010348\u2603"
 """Characters that byte-level tokenizers need several ids for; the first one that does is taken."""

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from conformance import checks
-from conformance.checks import REQUIREMENT, KnownDefect
 from conformance.fixtures import fixture_path
 from conformance.gateway import Capability, Declaration, Driver, Gateway
-from conformance.options import Settings
-from conformance.pinned import KIT_SHAPES
 from conformance.requirements import FROZEN_SET, Catalogue
-from conformance.target import REFERENCES, ReferenceGateway, Target, connect, preflight, start_upstream
+from conformance.run import checks
+from conformance.run.checks import REQUIREMENT, KnownDefect
+from conformance.run.options import Settings
 from conformance.upstream.client import Upstream
+from conformance.vocabulary.pinned import KIT_SHAPES
+from conformance.vocabulary.target import REFERENCES, ReferenceGateway, Target, connect, preflight, start_upstream
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass

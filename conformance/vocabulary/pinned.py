@@ -14,7 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 
-KIT_SHAPES = Path(__file__).parent / "suite" / "shapes"
+KIT_SHAPES = Path(__file__).parents[1] / "suite" / "shapes"
 """The shapes of the reference gateway, which the kit ships."""
 
 

@@ -16,15 +16,15 @@ from typing import Any
 import httpx
 import pytest
 
+from conformance.client.failure import ConformanceFailure
+from conformance.client.http import Recorder, client
 from conformance.drivers import load_driver
-from conformance.failure import ConformanceFailure
 from conformance.fixtures import FILES, fixture_path
 from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gateway, NotObservable, Refused
-from conformance.options import UPSTREAM_PORT, Settings
-from conformance.session import Sessions
+from conformance.run.options import UPSTREAM_PORT, Settings
 from conformance.tokenizer import TokenizerError
 from conformance.upstream.client import Upstream, UpstreamError
-from conformance.wire import Recorder, client
+from conformance.vocabulary.session import Sessions
 
 STARTUP_TIMEOUT = 30.0
 REFERENCES: Mapping[str, tuple[str, ...]] = {

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
+from conformance.client.http import ABSENT
 from conformance.oracles.schema import is_integer
 from conformance.oracles.wording import Path, brief, written
-from conformance.wire import ABSENT
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from conformance.conversation import Conversation, Said, new
-from conformance.expect import expect, together
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import NoAnswer
 from conformance.gateway import Capability
 from conformance.oracles import Violation
-from conformance.session import Message, Sessions, assistant, function, results, system, user
-from conformance.target import Target
-from conformance.wire import NoAnswer
+from conformance.vocabulary.conversation import Conversation, Said, new
+from conformance.vocabulary.expect import expect, together
+from conformance.vocabulary.session import Message, Sessions, assistant, function, results, system, user
+from conformance.vocabulary.target import Target
 
 SEARCH = function("search", "Search the web.", query={"type": "string"})
 MOVES = 7

@@ -13,17 +13,17 @@ from typing import Any, Self
 
 from syrupy.assertion import SnapshotAssertion
 
-from conformance.exported import TokenExpectation
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import Reply, at
 from conformance.oracles import Violation, chat, envelope, invocations, responses, shapes, sse
 from conformance.oracles.engine_data import engine_data
 from conformance.oracles.wording import described
-from conformance.pinned import difference
-from conformance.session import ControlRefused, Trajectories
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
-from conformance.wire import Reply, at
+from conformance.vocabulary.exported import TokenExpectation
+from conformance.vocabulary.pinned import difference
+from conformance.vocabulary.session import ControlRefused, Trajectories
 
 REFUSED = range(400, 500)
 """Any status that says: the request is wrong. `expect(reply).status(*REFUSED)`."""

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 
 import httpx
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.transcript import Exchange
 from conformance.oracles import Violation, chat, sse, wording
-from conformance.transcript import Exchange
 
 
 class _Absent(Enum):

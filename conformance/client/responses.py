@@ -11,10 +11,10 @@ from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import ABSENT, Reply, at
 from conformance.oracles import Violation, responses, turns, wording
 from conformance.oracles.turns import ToolCall, ToolResponse
-from conformance.wire import ABSENT, Reply, at
 
 Item = dict[str, Any]
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from conformance.failure import ConformanceFailure, describe
-from conformance.invocations import InvocationReply, as_declared
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.invocations import InvocationReply, as_declared
 from conformance.oracles import Violation
-from conformance.session import Session
 from conformance.upstream.client import Upstream
 from conformance.upstream.inbox import Post
+from conformance.vocabulary.session import Session
 
 if TYPE_CHECKING:
-    from conformance.target import Target
+    from conformance.vocabulary.target import Target
 
 SAID = "A herring"
 """What the model answers, and what a push must therefore say."""

@@ -1,8 +1,8 @@
 """Requests that are wrong in one place, on each wire: sent one after the other, and what came back for each.
 
-Knows how each wire is asked and in which envelope it refuses; what can be wrong stands in `conformance.requests`. A
-wrong request may be served, as gateways are free to take more than a schema says: what counts is that the client gets
-an answer that it can read, and that what was refused has left nothing.
+Knows how each wire is asked and in which envelope it refuses; what can be wrong stands in
+`conformance.vocabulary.requests`. A wrong request may be served, as gateways are free to take more than a schema says:
+what counts is that the client gets an answer that it can read, and that what was refused has left nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from conformance.expect import REFUSED, ReplyExpectation, expect
-from conformance.failure import ConformanceFailure, describe
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import NoAnswer, Reply
 from conformance.oracles import Violation
 from conformance.oracles.envelope import leaks
-from conformance.outcome import NotTested
-from conformance.requests import Request, Wrong, request
-from conformance.session import Session, Sessions
 from conformance.upstream.client import Upstream
-from conformance.wire import NoAnswer, Reply
+from conformance.vocabulary.expect import REFUSED, ReplyExpectation, expect
+from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.requests import Request, Wrong, request
+from conformance.vocabulary.session import Session, Sessions
 
 TEN_MEGABYTES = 10_000_000
 SHOWN = 5

@@ -7,11 +7,11 @@ from enum import StrEnum
 
 from _pytest.outcomes import Skipped
 
-from conformance.failure import ConformanceFailure
+from conformance.client.failure import ConformanceFailure
+from conformance.client.transcript import Exchange, UpstreamCall, UpstreamPost, curl, trace
 from conformance.gateway import NotObservable
 from conformance.oracles import Violation
 from conformance.requirements import Requirement
-from conformance.transcript import Exchange, UpstreamCall, UpstreamPost, curl, trace
 
 
 class Outcome(StrEnum):

@@ -1,0 +1,1 @@
+"""What talks to a gateway, and keeps what was said."""

@@ -1,0 +1,1 @@
+"""Judging what others recorded, outside pytest."""

@@ -1,0 +1,1 @@
+"""The words of which checks are made."""
