@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from reference_gateway import __version__, isolation
-from reference_gateway.access import Access
 from reference_gateway.backends.base import Checked
 from reference_gateway.backends.scripted import ScriptedBackend
 from reference_gateway.channel.host import Host
@@ -26,20 +25,21 @@ from reference_gateway.codec.directory import read_directory
 from reference_gateway.codec.media import References
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
-from reference_gateway.control_plane import ControlPlane
-from reference_gateway.data_plane import OPENAI, WIRES, DataPlane, envelope_of, locate
 from reference_gateway.deployment import Deployment, load_deployment
-from reference_gateway.errors import problem_of
-from reference_gateway.file_search import FileSearch
-from reference_gateway.http import JSON, HungUp, respond
-from reference_gateway.invocations_plane import InvocationsPlane, Settings
-from reference_gateway.lifespan import Part, running
-from reference_gateway.metrics import Metrics
-from reference_gateway.responses import Responses
-from reference_gateway.responses_plane import ResponsesPlane
-from reference_gateway.server_tools import ServerTool
+from reference_gateway.serving.access import Access
+from reference_gateway.serving.control_plane import ControlPlane
+from reference_gateway.serving.data_plane import OPENAI, WIRES, DataPlane, envelope_of, locate
+from reference_gateway.serving.errors import problem_of
+from reference_gateway.serving.http import JSON, HungUp, respond
+from reference_gateway.serving.invocations_plane import InvocationsPlane, Settings
+from reference_gateway.serving.lifespan import Part, running
+from reference_gateway.serving.metrics import Metrics
+from reference_gateway.serving.responses import Responses
+from reference_gateway.serving.responses_plane import ResponsesPlane
 from reference_gateway.session import SessionError, Sessions
 from reference_gateway.session.options import resolve_options
+from reference_gateway.tools.file_search import FileSearch
+from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Backend, Codec, MediaExtractor
 from reference_gateway.wire import invocations, openai_responses
 from reference_gateway.wire.base import Policy

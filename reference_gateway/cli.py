@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import reference_gateway
-from reference_gateway import __version__, logs
+from reference_gateway import __version__
 from reference_gateway.channel.options import CHANNEL_OPTIONS
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import REASONING
 from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, STREAM, Config
-from reference_gateway.lifespan import STARTUP_FAILURE
+from reference_gateway.serving import logs
+from reference_gateway.serving.lifespan import STARTUP_FAILURE
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(config: Config) -> int:
     # Imported late: what answers `--help` and a wrong flag need not wait for a web framework.
     from reference_gateway.app import create_app
-    from reference_gateway.server import Server
+    from reference_gateway.serving.server import Server
 
     server = Server(
         create_app(config),

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reference_gateway.channel.options import resolve_channel_options
-from reference_gateway.lifespan import STARTUP_FAILURE
+from reference_gateway.serving.lifespan import STARTUP_FAILURE
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
 BACKENDS = ("vllm", "sglang", "scripted")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from reference_gateway.channel.hooks import Hooks
 from reference_gateway.channel.host import Delivers
-from reference_gateway.lifespan import Part
+from reference_gateway.serving.lifespan import Part
 
 if TYPE_CHECKING:
     from reference_gateway.config import Config

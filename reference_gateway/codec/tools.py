@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reference_gateway.arguments import parse_arguments, parse_json
+from reference_gateway.tools.arguments import parse_arguments, parse_json
 from reference_gateway.types import Tool
 
 Call = dict[str, Any]

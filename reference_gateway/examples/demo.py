@@ -25,7 +25,7 @@ from reference_gateway.channel.task_delivery import TaskDelivery
 from reference_gateway.channel.tasks import Retrying, Task, TaskRunner, TaskState
 from reference_gateway.config import Config
 from reference_gateway.deployment import Deployment
-from reference_gateway.lifespan import Part
+from reference_gateway.serving.lifespan import Part
 from reference_gateway.wire import invocations
 
 T = TypeVar("T")

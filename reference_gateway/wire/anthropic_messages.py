@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.arguments import parse_arguments
+from reference_gateway.tools.arguments import parse_arguments
 from reference_gateway.types import Answer, Turn
 from reference_gateway.wire import sse
 from reference_gateway.wire.anthropic_request import read_messages, read_stop, read_tools

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.arguments import MAX_DEPTH, nests_deeper
+from reference_gateway.tools.arguments import MAX_DEPTH, nests_deeper
 from reference_gateway.wire.base import RequestRefused
 
 MANY_FIELDS = 100

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.arguments import dump_arguments
+from reference_gateway.tools.arguments import dump_arguments
 from reference_gateway.types import Answer, Tool, Turn
 from reference_gateway.wire import sse
 from reference_gateway.wire.base import (

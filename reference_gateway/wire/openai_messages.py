@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reference_gateway.arguments import parse_arguments
+from reference_gateway.tools.arguments import parse_arguments
 from reference_gateway.types import Message
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.media import media_url

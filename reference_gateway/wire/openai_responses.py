@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reference_gateway.server_tools import ServerTool
 from reference_gateway.session.conversations import Item, Known
+from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Tool
 from reference_gateway.wire import openai_chat
 from reference_gateway.wire.base import (

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
-from reference_gateway.arguments import dump_arguments, parse_arguments
 from reference_gateway.session.conversations import Item, Kept, Known, item_id
+from reference_gateway.tools.arguments import dump_arguments, parse_arguments
 from reference_gateway.types import Message
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.media import media_url

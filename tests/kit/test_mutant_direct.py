@@ -11,7 +11,7 @@ import pytest
 from conformance.client.http import NoAnswer, Recorder, client
 from conformance.client.raw import RawConnection
 from conformance.client.transcript import Exchange
-from reference_gateway.server import serving
+from reference_gateway.serving.server import serving
 from tests.mutants.direct import PIECE, Direct, DirectRecorder
 from tests.mutants.sabotage import App, Receive, Scope, Send
 

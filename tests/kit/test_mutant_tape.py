@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
-from reference_gateway.server import serving as served
+from reference_gateway.serving.server import serving as served
 from reference_gateway.session.session import Session
 from reference_gateway.wire import openai_chat
 from tests.mutants import fate, playing

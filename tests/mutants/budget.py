@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-import reference_gateway.control_plane as control_plane
+import reference_gateway.serving.control_plane as control_plane
 from reference_gateway.backends.vllm import VllmBackend
-from reference_gateway.control_plane import CreateSession
+from reference_gateway.serving.control_plane import CreateSession
 from reference_gateway.session import Session
 from reference_gateway.session.budget import Budget
 from reference_gateway.session.tree import Match

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from reference_gateway.backends.vllm import VllmBackend
-from reference_gateway.data_plane import DataPlane
+from reference_gateway.serving.data_plane import DataPlane
 from reference_gateway.session import Session, SessionClosed, Trajectory
 from reference_gateway.session.tree import FRESH
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Turn

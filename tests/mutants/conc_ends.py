@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from reference_gateway.control_plane import ControlPlane
+from reference_gateway.serving.control_plane import ControlPlane
 from reference_gateway.session import Session
 from reference_gateway.session.session import Phase
 from reference_gateway.types import Turn

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from reference_gateway.responses import Responses
+from reference_gateway.serving.responses import Responses
 from reference_gateway.session import Session, Sessions
 
 _token_hex, _uuid4, _time = secrets.token_hex, uuid.uuid4, time.time

@@ -18,7 +18,7 @@ from conformance.vocabulary.outcome import Outcome
 from conformance.vocabulary.pinned import KIT_SHAPES
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
-from reference_gateway.server import serving as served
+from reference_gateway.serving.server import serving as served
 from reference_gateway.types import Codec
 from tests.mutants.sabotage import App, Sabotage
 

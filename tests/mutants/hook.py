@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway import invocations_plane
 from reference_gateway.channel.hooks import Hooks
 from reference_gateway.channel.host import Host
 from reference_gateway.channel.request import ChannelRequest
 from reference_gateway.channel.target import SessionTarget
+from reference_gateway.serving import invocations_plane
 from reference_gateway.wire import invocations
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.inv import declares, invoked

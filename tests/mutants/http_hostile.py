@@ -10,9 +10,9 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
-from reference_gateway import data_plane
 from reference_gateway.backends import vllm
-from reference_gateway.data_plane import DataPlane
+from reference_gateway.serving import data_plane
+from reference_gateway.serving.data_plane import DataPlane
 from reference_gateway.wire import openai_chat
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope

@@ -38,7 +38,7 @@ from tests.mutants.sabotage import Answer, App, Place, Sabotage
 from tests.mutants.tape import Recorder
 
 PACKAGE = str(Path(reference_gateway.__file__).parent)
-BELOW = ("reference_gateway.server", "uvicorn")
+BELOW = ("reference_gateway.serving.server", "uvicorn")
 """Modules of the server: what they do to a connection is on no tape."""
 
 Build = Callable[[Sabotage | None, Codec | None], tuple[Any, App]]

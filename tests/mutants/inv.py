@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway import invocations_plane
+from reference_gateway.serving import invocations_plane
 from reference_gateway.wire import invocations
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.registry import mutant

@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway import invocations_plane
 from reference_gateway.channel.host import Host
 from reference_gateway.channel.target import SessionTarget
+from reference_gateway.serving import invocations_plane
 from reference_gateway.wire.invocations import Framing
 from tests.mutants.inv import declares, invoked, of_the_engine
 from tests.mutants.registry import mutant

@@ -29,7 +29,7 @@ from conformance.run.checks import REQUIREMENT
 from conformance.run.run import RUN, Run
 from conformance.upstream.client import Upstream
 from conformance.vocabulary.target import Target, connect
-from reference_gateway.server import serving as served
+from reference_gateway.serving.server import serving as served
 from tests.mutants import fate
 from tests.mutants.direct import Direct, DirectRecorder
 from tests.mutants.forks import begun, forked

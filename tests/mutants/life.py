@@ -6,11 +6,11 @@ import re
 from collections import Counter
 from typing import Any
 
-import reference_gateway.control_plane as control_plane
-import reference_gateway.errors as errors
+import reference_gateway.serving.control_plane as control_plane
+import reference_gateway.serving.errors as errors
 import reference_gateway.session.cache as cache
 from reference_gateway.backends.vllm import VllmBackend
-from reference_gateway.data_plane import DataPlane
+from reference_gateway.serving.data_plane import DataPlane
 from reference_gateway.session import Session, SessionClosed, Sessions, Trajectory, UnknownSession
 from reference_gateway.session.errors import SessionExists
 from reference_gateway.session.session import Phase

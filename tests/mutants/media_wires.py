@@ -8,7 +8,7 @@ from typing import Any
 import reference_gateway.wire.anthropic_messages as anthropic_messages
 import reference_gateway.wire.anthropic_request as anthropic_request
 import reference_gateway.wire.responses_items as responses_items
-from reference_gateway.responses import Responses
+from reference_gateway.serving.responses import Responses
 from reference_gateway.types import Media, Message
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.media import seeing, sending

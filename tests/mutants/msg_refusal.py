@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway import data_plane
+from reference_gateway.serving import data_plane
 from reference_gateway.session.session import Session
 from reference_gateway.session.tree import NO_MEDIA
 from reference_gateway.types import Generation

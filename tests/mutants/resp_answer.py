@@ -6,8 +6,8 @@ import json
 from contextvars import ContextVar
 from typing import Any
 
-from reference_gateway import responses
-from reference_gateway.responses import Responses
+from reference_gateway.serving import responses
+from reference_gateway.serving.responses import Responses
 from reference_gateway.wire import responses_body, responses_items
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reference_gateway import isolation, responses_plane
-from reference_gateway.responses import Responses
-from reference_gateway.responses_plane import ResponsesPlane
+from reference_gateway import isolation
+from reference_gateway.serving import responses_plane
+from reference_gateway.serving.responses import Responses
+from reference_gateway.serving.responses_plane import ResponsesPlane
 from reference_gateway.session.conversations import Conversation, Conversations, new_id, path
 from reference_gateway.session.errors import UnknownConversation
 from reference_gateway.wire.openai_responses import ResponseRequest

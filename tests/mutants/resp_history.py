@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway import responses
+from reference_gateway.serving import responses
 from reference_gateway.session import session as session_module
 from reference_gateway.session.conversations import Conversations, Kept, path
 from reference_gateway.session.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway import responses
+from reference_gateway.serving import responses
 from reference_gateway.wire import openai_responses, responses_items
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.openai_responses import ResponseRequest

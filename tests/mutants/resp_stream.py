@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway.responses import Responses
+from reference_gateway.serving.responses import Responses
 from reference_gateway.session.conversations import new_id
 from reference_gateway.types import Answer as Generated
 from reference_gateway.wire import sse

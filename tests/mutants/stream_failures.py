@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway.live import Relay
+from reference_gateway.serving.live import Relay
 from reference_gateway.wire import openai_chat, sse
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage

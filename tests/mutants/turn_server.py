@@ -7,11 +7,11 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
-from reference_gateway import responses, responses_plane
-from reference_gateway.file_search import FileSearch
-from reference_gateway.responses import Responses
+from reference_gateway.serving import responses, responses_plane
+from reference_gateway.serving.responses import Responses
 from reference_gateway.session.conversations import new_id
 from reference_gateway.session.session import Session
+from reference_gateway.tools.file_search import FileSearch
 from reference_gateway.wire import openai_responses
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from reference_gateway import responses
+from reference_gateway.serving import responses
 from reference_gateway.wire import (
     anthropic_messages,
     invocations,

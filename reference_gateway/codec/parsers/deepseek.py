@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reference_gateway.arguments import scan_json, skip_space
 from reference_gateway.codec.tools import Call, NoCall, new_call, read_spans
+from reference_gateway.tools.arguments import scan_json, skip_space
 from reference_gateway.types import Tool
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reference_gateway.arguments import scan_json, skip_space
 from reference_gateway.codec.tools import Call, NoCall, json_call, read_spans
+from reference_gateway.tools.arguments import scan_json, skip_space
 from reference_gateway.types import Tool
 
 _OPENING, _CLOSING = re.compile("<tool_call>"), "</tool_call>"

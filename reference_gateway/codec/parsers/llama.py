@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reference_gateway.arguments import scan_json, skip_space
 from reference_gateway.codec.tools import Call, NoCall, json_call
+from reference_gateway.tools.arguments import scan_json, skip_space
 from reference_gateway.types import Tool
 
 _TAG = "<|python_tag|>"

@@ -14,8 +14,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from reference_gateway.arguments import scan_json, skip_space
 from reference_gateway.codec.tools import Call, NoCall, json_call, new_call, read_spans
+from reference_gateway.tools.arguments import scan_json, skip_space
 from reference_gateway.types import Tool
 
 _OPENING = re.compile(r"\[TOOL_CALLS\]")

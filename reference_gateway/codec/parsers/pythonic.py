@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from reference_gateway.arguments import parse_json
 from reference_gateway.codec.tools import Call, NoCall, new_call
+from reference_gateway.tools.arguments import parse_json
 from reference_gateway.types import Tool
 
 _START, _END = "<|python_start|>", "<|python_end|>"

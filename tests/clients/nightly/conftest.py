@@ -17,7 +17,7 @@ from conformance.fixtures import fixture_path
 from conformance.upstream.client import Upstream
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
-from reference_gateway.server import serving
+from reference_gateway.serving.server import serving
 from tests.clients.nightly.loopback import Loopback, NoNamespace, loopback
 
 RUN_S = 180

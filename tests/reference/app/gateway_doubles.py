@@ -14,7 +14,7 @@ import httpx
 from reference_gateway.app import build_codec, create_app
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
-from reference_gateway.server import serving
+from reference_gateway.serving.server import serving
 from reference_gateway.types import Generation, Media
 
 

@@ -18,7 +18,7 @@ from reference_gateway.channel.hooks import Hooks
 from reference_gateway.channel.request import InvocationFailed
 from reference_gateway.config import Config
 from reference_gateway.deployment import Deployment
-from reference_gateway.server import serving
+from reference_gateway.serving.server import serving
 from reference_gateway.types import BackendFailed, BackendRefused
 from reference_gateway.wire.base import RequestRefused
 

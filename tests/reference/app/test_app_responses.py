@@ -13,9 +13,9 @@ import pytest
 
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
-from reference_gateway.file_search import FileSearch
-from reference_gateway.server import serving
-from reference_gateway.server_tools import FunctionTool
+from reference_gateway.serving.server import serving
+from reference_gateway.tools.file_search import FileSearch
+from reference_gateway.tools.server_tools import FunctionTool
 from reference_gateway.types import BackendFailed, Generation
 from tests.reference.app.gateway_doubles import Told, byte_codec
 

@@ -15,7 +15,7 @@ from conformance.oracles import responses
 from conformance.oracles.sse import Event, SSEParser
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
-from reference_gateway.server import serving
+from reference_gateway.serving.server import serving
 from reference_gateway.types import BackendFailed, Generation, Media
 from tests.reference.app.gateway_doubles import Told, byte_codec
 

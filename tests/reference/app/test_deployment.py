@@ -17,7 +17,7 @@ MODULE = """
 from pathlib import Path
 
 from reference_gateway.deployment import Deployment
-from reference_gateway.lifespan import Part
+from reference_gateway.serving.lifespan import Part
 
 STORY = Path(__file__).with_name("story")
 

@@ -9,7 +9,7 @@ import pytest
 from reference_gateway.app import create_app
 from reference_gateway.config import Config
 from reference_gateway.deployment import Deployment
-from reference_gateway.lifespan import Part, name_of, running
+from reference_gateway.serving.lifespan import Part, name_of, running
 
 
 class Story(list):

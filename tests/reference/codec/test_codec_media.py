@@ -15,7 +15,7 @@ from reference_gateway.codec.bytes import TEMPLATE, byte_files
 from reference_gateway.codec.media import References
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.config import Config
-from reference_gateway.server import serving
+from reference_gateway.serving.server import serving
 from reference_gateway.types import Media, MediaRefused
 from tests.reference.app.gateway_doubles import Client, Told, byte_codec, gateway
 

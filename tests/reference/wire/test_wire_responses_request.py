@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_gateway.server_tools import FunctionTool
+from reference_gateway.tools.server_tools import FunctionTool
 from reference_gateway.types import Answer
 from reference_gateway.wire import openai_responses
 from reference_gateway.wire.base import Policy, RequestRefused

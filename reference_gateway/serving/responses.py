@@ -19,11 +19,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from reference_gateway.errors import problem_of
-from reference_gateway.live_responses import LiveResponse
-from reference_gateway.server_tools import ServerTool
+from reference_gateway.serving.errors import problem_of
+from reference_gateway.serving.live_responses import LiveResponse
 from reference_gateway.session import Phase, Session, SessionClosed
 from reference_gateway.session.conversations import Conversation, Kept, item_id, messages, new_id
+from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
 from reference_gateway.wire.base import Policy
 from reference_gateway.wire.openai_responses import ResponseRequest, body_of, parse, read_conversation, shown

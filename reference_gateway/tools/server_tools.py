@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, get_type_hints
 
-from reference_gateway.arguments import dump_arguments
+from reference_gateway.tools.arguments import dump_arguments
 from reference_gateway.types import Tool
 
 SERVER_LABEL = "gateway"

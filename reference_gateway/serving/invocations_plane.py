@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 
 from starlette.types import Receive, Scope, Send
 
-from reference_gateway.access import Access
 from reference_gateway.channel.hooks import RUN_HOOK
 from reference_gateway.channel.host import FinalizeFailed, Host
 from reference_gateway.channel.request import ChannelRequest
 from reference_gateway.channel.target import SessionTarget
 from reference_gateway.codec.live import LiveText
-from reference_gateway.errors import Problem, problem_of
-from reference_gateway.http import JSON, HungUp, headers_of, raw, read_body, respond, while_connected
-from reference_gateway.metrics import Metrics
+from reference_gateway.serving.access import Access
+from reference_gateway.serving.errors import Problem, problem_of
+from reference_gateway.serving.http import JSON, HungUp, headers_of, raw, read_body, respond, while_connected
+from reference_gateway.serving.metrics import Metrics
 from reference_gateway.session import Sessions
 from reference_gateway.wire import invocations, sse
 from reference_gateway.wire.base import RequestRefused

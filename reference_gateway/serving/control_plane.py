@@ -15,11 +15,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reference_gateway import __version__
-from reference_gateway.access import Access
 from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.config import Config, url_host
-from reference_gateway.http import read_body
-from reference_gateway.metrics import MEDIA_TYPE, Metrics
+from reference_gateway.serving.access import Access
+from reference_gateway.serving.http import read_body
+from reference_gateway.serving.metrics import MEDIA_TYPE, Metrics
 from reference_gateway.session import Session, Sessions, Trajectory
 from reference_gateway.session.options import resolve_options
 from reference_gateway.types import Codec

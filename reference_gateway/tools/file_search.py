@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reference_gateway.server_tools import Execution
+from reference_gateway.tools.server_tools import Execution
 from reference_gateway.types import Tool
 
 MAX_FILE = 1024 * 1024

@@ -20,10 +20,10 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import Send
 
-from reference_gateway.errors import problem_of
-from reference_gateway.http import JSON, RawHeaders
-from reference_gateway.live_responses import LiveResponse, LiveTexts
-from reference_gateway.responses import Responses
+from reference_gateway.serving.errors import problem_of
+from reference_gateway.serving.http import JSON, RawHeaders
+from reference_gateway.serving.live_responses import LiveResponse, LiveTexts
+from reference_gateway.serving.responses import Responses
 from reference_gateway.session import Session
 from reference_gateway.session.conversations import Conversation, items
 from reference_gateway.wire import sse

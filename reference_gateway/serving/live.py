@@ -17,7 +17,7 @@ from typing import Protocol
 from starlette.types import Send
 
 from reference_gateway.codec.live import TextChanged
-from reference_gateway.http import RawHeaders
+from reference_gateway.serving.http import RawHeaders
 from reference_gateway.types import Answer
 from reference_gateway.wire.base import LiveFrames
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from reference_gateway.backends.base import EngineError
 from reference_gateway.channel.request import InvocationFailed, SessionRequired
 from reference_gateway.codec.chat_template import TemplateRefused
-from reference_gateway.http import HungUp
+from reference_gateway.serving.http import HungUp
 from reference_gateway.session import InvalidField, SessionClosed, SessionExists, UnknownSession
 from reference_gateway.session.errors import UnknownConversation, UnknownResponse
 from reference_gateway.types import BackendFailed, BackendRefused, MediaRefused

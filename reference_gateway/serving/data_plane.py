@@ -16,12 +16,21 @@ from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
-from reference_gateway.access import Access
-from reference_gateway.errors import problem_of
-from reference_gateway.http import JSON, HungUp, RawHeaders, headers_of, raw, read_body, respond, while_connected
-from reference_gateway.live import Relay, Text
-from reference_gateway.metrics import Metrics
-from reference_gateway.responses_plane import ResponsesPlane, method_of
+from reference_gateway.serving.access import Access
+from reference_gateway.serving.errors import problem_of
+from reference_gateway.serving.http import (
+    JSON,
+    HungUp,
+    RawHeaders,
+    headers_of,
+    raw,
+    read_body,
+    respond,
+    while_connected,
+)
+from reference_gateway.serving.live import Relay, Text
+from reference_gateway.serving.metrics import Metrics
+from reference_gateway.serving.responses_plane import ResponsesPlane, method_of
 from reference_gateway.session import Session, Sessions
 from reference_gateway.types import Tool
 from reference_gateway.wire import anthropic_messages, models, openai_chat, openai_responses, sse

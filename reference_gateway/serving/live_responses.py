@@ -17,8 +17,8 @@ from typing import Any
 from starlette.types import Send
 
 from reference_gateway.codec.live import TextChanged
-from reference_gateway.http import RawHeaders
-from reference_gateway.live import Outbox, Text
+from reference_gateway.serving.http import RawHeaders
+from reference_gateway.serving.live import Outbox, Text
 from reference_gateway.session.conversations import Item, item_id
 from reference_gateway.types import Tool
 from reference_gateway.wire.responses_body import Event, ending, frame, of_item, opening

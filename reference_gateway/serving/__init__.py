@@ -1,0 +1,1 @@
+"""HTTP: the planes, and what is around them."""

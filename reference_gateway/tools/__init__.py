@@ -1,0 +1,1 @@
+"""What a model may call that the gateway runs itself."""
