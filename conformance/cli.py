@@ -9,7 +9,7 @@ from pathlib import Path
 
 import conformance
 from conformance.fixtures import fixture_path, names
-from conformance.run.options import UPSTREAM_PORT
+from conformance.upstream import PORT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     upstream = commands.add_parser("upstream", help="run the scripted model server and say what to tell a gateway")
-    upstream.add_argument("--port", type=int, default=UPSTREAM_PORT, help="default %(default)s; 0 = any free port")
+    upstream.add_argument("--port", type=int, default=PORT, help="default %(default)s; 0 = any free port")
     upstream.add_argument("--host", default="127.0.0.1", help="default %(default)s")
     upstream.add_argument("--tokenizer", type=Path, default=None, metavar="DIR", help="default: the kit's chatml")
     upstream.add_argument("--ledger", type=Path, metavar="FILE", help="append every closed call as a line of JSON")

@@ -21,9 +21,8 @@ from reference_gateway import __version__
 from reference_gateway.channel.options import CHANNEL_OPTIONS
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import REASONING
-from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, STREAM, Config
+from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, STARTUP_FAILURE, STREAM, Config
 from reference_gateway.serving import logs
-from reference_gateway.serving.lifespan import STARTUP_FAILURE
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 

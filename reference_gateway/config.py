@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reference_gateway.channel.options import resolve_channel_options
-from reference_gateway.serving.lifespan import STARTUP_FAILURE
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
 BACKENDS = ("vllm", "sglang", "scripted")
@@ -22,6 +21,8 @@ STREAM = ("synthesised", "incremental")
 """When the frames of a stream leave: all together once the turn is committed, or text as the engine samples it."""
 MEDIA = ("references",)
 """What becomes of images and videos: their URLs and data URIs are passed on to the engine as they are."""
+STARTUP_FAILURE = ("shutdown_started", "no_shutdown")
+"""What happens to the parts that did start when another one failed to: they are stopped, or left."""
 MAX_BODY = 8 * 1024 * 1024
 """Bytes. Bounds how long one request can keep the event loop in the tokenizer."""
 TAKEN_PATHS = ("/chat/completions", "/messages", "/models", "/responses", "/conversations")

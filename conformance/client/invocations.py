@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import ABSENT, Reply, at
 from conformance.oracles import Violation, invocations
 
 if TYPE_CHECKING:
-    from conformance.gateway import Handle
-    from conformance.vocabulary.target import Target
+    from conformance.gateway import Declaration, Handle
 
 USER_HEADER = "x-agent-user-isolation-key"
 CHAT_HEADER = "x-agent-chat-isolation-key"
@@ -106,7 +105,14 @@ class OverInvocations:
         return InvocationReply(self.send_to(self.invocations_url + under, body, headers=keys, **how).exchange)
 
 
-def as_declared(reply: InvocationReply, target: Target) -> InvocationReply:
+class Declares(Protocol):
+    """Whatever knows what the gateway says about itself."""
+
+    @property
+    def declaration(self) -> Declaration: ...
+
+
+def as_declared(reply: InvocationReply, target: Declares) -> InvocationReply:
     """The reply, read as the gateway says that it frames its chunks."""
     reply.encoded = target.declaration.options.get("invocations_frames") == "json"
     return reply

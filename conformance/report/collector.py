@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conformance.oracles.wording import printable
 from conformance.report.document import document
+from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET
 from conformance.run.run import claimed_profiles
 from conformance.run.verdict import outcome_of
@@ -26,19 +26,6 @@ RED = (Outcome.FAILED, Outcome.ERROR, Outcome.STALE)
 
 FOUNDATIONS = ("HTTP", "LIFE", "CHAT", "STREAM", "TOKEN", "COMMIT")
 """The areas that the others lean on: one defect of these can turn many lines red, and theirs name the cause."""
-
-
-@dataclass(slots=True)
-class CheckResult:
-    """How one check ended. `text` is the whole explanation of a failure."""
-
-    node: str
-    requirement: str
-    outcome: Outcome
-    duration: float = 0.0
-    reason: str = ""
-    violations: list[dict[str, str]] = field(default_factory=list)
-    text: str = ""
 
 
 class Collector:

@@ -8,18 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import conformance
 from conformance.client.transcript import redact
+from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET, Requirement
 from conformance.run.run import Run, claimed_profiles
 from conformance.vocabulary.outcome import Outcome, worst
-
-if TYPE_CHECKING:
-    from conformance.report.collector import CheckResult
 
 SCHEMA_VERSION = 1
 PACKAGE = Path(conformance.__file__).parent

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conformance.client.failure import ConformanceFailure
-from conformance.gateway import OPTIONS, Capability
+from conformance.gateway import OPTIONS
 from conformance.oracles import Violation
 from conformance.requirements import ANY, LEVELS, Catalogue, Requirement
 from conformance.run.options import Settings
@@ -30,7 +30,7 @@ def is_shipped(item: pytest.Item) -> bool:
 
 
 def bind(items: Iterable[pytest.Item], catalogue: Catalogue) -> list[pytest.Item]:
-    """Tie each check to its requirement and give it the `check` fixture. Returns the checks."""
+    """Tie each check to its requirement and give it the `target` fixture. Returns the checks."""
     checks = []
     for item in items:
         marker = item.get_closest_marker("requirement")
@@ -45,8 +45,13 @@ def bind(items: Iterable[pytest.Item], catalogue: Catalogue) -> list[pytest.Item
             item.stash[REQUIREMENT] = catalogue.get(requirement_id)
         except LookupError as error:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from error
-        if isinstance(item, pytest.Function) and "check" not in item.fixturenames:
-            item.fixturenames.insert(0, "check")
+        if isinstance(item, pytest.Function):
+            if not item.session._fixturemanager.getfixturedefs("target", item):
+                raise pytest.UsageError(
+                    f"{item.nodeid}: a check needs the suite's fixtures: from conformance.suite.fixtures import *"
+                )
+            if "target" not in item.fixturenames:
+                item.fixturenames.insert(0, "target")
         checks.append(item)
     return checks
 
@@ -128,11 +133,6 @@ def require_applicable(requirement: Requirement, target: Target, catalogue: Cata
         unseen = target.observes(need)
         if unseen is not None:
             raise NotTested(unseen)
-
-
-def require_capability(target: Target, capability: Capability) -> None:
-    if capability not in target.declaration.capabilities:
-        raise NotApplicable(f"the capability {capability} is not declared")
 
 
 def require_served(item: pytest.Item) -> None:

@@ -1,4 +1,4 @@
-"""The command line and ini options of the plug-in, and how their values are read."""
+"""The values of the plug-in's options, from the command line and the ini file, read and checked."""
 
 from __future__ import annotations
 
@@ -9,49 +9,10 @@ from typing import Any
 
 import pytest
 
-UPSTREAM_PORT = 8765
+from conformance.upstream import PORT
+
 NAMES = ("reference", "reference-sglang", "fixture")
 """What `--gateway` takes."""
-
-FLAGS: tuple[tuple[str, str, str], ...] = (
-    (
-        "--gateway",
-        "NAME",
-        "Target of the shipped suite: reference or reference-sglang (started for the run, on either dialect of the "
-        "upstream) or fixture (from conftest.py)",
-    ),
-    ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
-    ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),
-    ("--gateway-api-key", "KEY", "Admin key of the gateway; prefer the environment variable GATEWAY_API_KEY"),
-    (
-        "--gateway-profile",
-        "NAMES",
-        "Profiles to judge, with commas or given again; default: all that the gateway declares",
-    ),
-    ("--gateway-only", "IDS", "Requirements to check, with commas or given again; * matches any text"),
-    ("--gateway-level", "LEVEL", "Lowest level to check: MUST, SHOULD or MAY (default)"),
-    ("--gateway-tokenizer", "DIR", "Tokenizer directory of the gateway under test; default: the kit's chatml"),
-    (
-        "--gateway-upstream-port",
-        "PORT",
-        f"Port of the kit's upstream; default {UPSTREAM_PORT} with --gateway-url, else any",
-    ),
-    ("--gateway-timeout-scale", "FACTOR", "Factor on the time that a check may take, 5 seconds by default"),
-    ("--gateway-report", "PATH", "Write the JSON report to this file"),
-    ("--gateway-snapshots", "DIR", "Directory with the pinned response shapes of the gateway under test"),
-    ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),
-)
-REPEATED = ("--gateway-profile", "--gateway-only")
-"""What may be given more than once: all its names count."""
-
-
-def add_options(parser: pytest.Parser) -> None:
-    group = parser.getgroup("gateway", "gateway conformance")
-    for flag, metavar, text in FLAGS:
-        name = flag.removeprefix("--").replace("-", "_")
-        action = "append" if flag in REPEATED else "store"
-        group.addoption(flag, dest=name, metavar=metavar, action=action, default=None, help=text)
-        parser.addini(name, text, default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +36,11 @@ class Settings:
     @property
     def targeted(self) -> bool:
         return self.gateway is not None or self.url is not None
+
+    @property
+    def port(self) -> int:
+        """Of the upstream: a gateway that runs already was told one; to any other it is told."""
+        return self.upstream_port if self.upstream_port is not None else PORT if self.url else 0
 
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:

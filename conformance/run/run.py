@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import site
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,7 @@ class Run:
     unseen: str | None = None
     whole_suite: bool = False
     reference: ReferenceGateway | None = field(default=None, repr=False)
+    _connected: list[Target] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, config: pytest.Config) -> Run:
@@ -90,7 +91,7 @@ class Run:
         self.only, self.defects  # noqa: B018 - bad ids are refused before anything is started
         if self.is_worker or self.settings.gateway == "fixture" or self.config.option.collectonly:
             return
-        self.upstream = start_upstream(self.settings)
+        self.upstream = start_upstream(self.settings.tokenizer, self.settings.port)
         if self.settings.url is not None:
             url = self.settings.url
         else:
@@ -99,12 +100,34 @@ class Run:
             )
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
-        target = connect(self.gateway, self.upstream, self.settings, self.drivers())
+        target = connect(self.gateway, self.upstream, self.settings.timeout, self.drivers())
         self.unseen = preflight(target)
-        self.note(target)
+        self._note(target)
         target.close()
 
-    def note(self, target: Target) -> None:
+    def open_upstream(self) -> Upstream:
+        """The upstream of this run, started by whoever needs it first."""
+        if self.upstream is None:
+            self.upstream = start_upstream(self.settings.tokenizer, self.settings.port)
+        return self.upstream
+
+    def connect(self, gateway: Gateway, upstream: Upstream) -> Target:
+        """This process's connection to the gateway, one however many modules ask. Raises `pytest.UsageError`."""
+        known = next((target for target in self._connected if target.gateway is gateway), None)
+        if known is not None:
+            return known
+        target = connect(gateway, upstream, self.settings.timeout, self.drivers())
+        target.unseen = self.unseen if self.gateway is gateway else preflight(target)
+        self._note(target)
+        self._connected.append(target)
+        return target
+
+    def disconnect(self, target: Target) -> None:
+        if target in self._connected:
+            self._connected.remove(target)
+            target.close()
+
+    def _note(self, target: Target) -> None:
         """Remember what the target declares, for the header and the report."""
         self.declaration = target.declaration
         self.unseen = target.unseen if target.unseen is not None else self.unseen
@@ -121,18 +144,40 @@ class Run:
             "unseen": self.unseen,
         }
 
+    def judged(self) -> dict[str, Any]:
+        """What a worker tells the controller at its end: which gateway its `gateway` fixture gave."""
+        if self.gateway is None or self.declaration is None:
+            return {}
+        return {
+            "url": self.gateway.url,
+            "driver": driver_name(self.gateway),
+            "unseen": self.unseen,
+            "name": self.declaration.name,
+            "version": self.declaration.version,
+            "capabilities": sorted(each.value for each in self.declaration.capabilities),
+            "options": dict(self.declaration.options),
+        }
+
+    def hear(self, judged: Mapping[str, Any] | None) -> None:
+        """On the controller, which has no fixtures: what a worker says of the gateway."""
+        if not judged or self.declaration is not None:
+            return
+        capabilities = frozenset(map(Capability, judged["capabilities"]))
+        self.declaration = Declaration(judged["name"], judged["version"], capabilities, judged["options"])
+        self.gateway = Gateway(judged["url"], driver=judged["driver"])
+        self.unseen = judged["unseen"]
+
     def _adopt(self, shared: Mapping[str, Any]) -> None:
         self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
         self.upstream = Upstream.attach(shared["upstream"], self.settings.tokenizer or fixture_path("chatml"))
         self.unseen = shared["unseen"]
 
-    def select(self, items: list[pytest.Item]) -> None:
-        """Bind the collected checks to the catalogue, refuse what is wrong with them, and apply the options."""
+    def select(self, items: list[pytest.Item], shipped: Sequence[str]) -> None:
+        """Bind the collected checks to the catalogue, refuse what is wrong with them, and apply the options. `shipped`
+        are the names in the suite."""
         bound = checks.bind(items, self.catalogue)
         if bound:
-            from conformance import suite
-
-            checks.refuse_overrides(items, suite.__all__)
+            checks.refuse_overrides(items, shipped)
             self._refuse_no_target(bound)
         if self.whole_suite and not self.only:
             checks.refuse_gaps(bound, self.catalogue)
@@ -154,7 +199,7 @@ class Run:
         manager = bound[0].session._fixturemanager
         for item in bound:
             definitions = manager.getfixturedefs("gateway", item) or ()
-            if definitions and definitions[-1].func.__module__ != "conformance.plugin":
+            if definitions and definitions[-1].func.__module__ != "pytest_gateway_conformance":
                 continue
             raise pytest.UsageError(
                 "no gateway to judge: give --gateway-url URL or --gateway reference, or define a `gateway` fixture "
@@ -192,8 +237,8 @@ class Run:
     def target_name(self) -> str:
         if self.gateway is None or self.declaration is None:
             return "from the `gateway` fixture"
-        driver = self.gateway.driver if isinstance(self.gateway.driver, str) else self.gateway.driver.__name__
-        return f"{self.declaration.name} {self.declaration.version} at {self.gateway.url} (driver {driver})"
+        what = f"{self.declaration.name} {self.declaration.version}"
+        return f"{what} at {self.gateway.url} (driver {driver_name(self.gateway)})"
 
     def rerun(self, requirement_id: str) -> str:
         """The command that checks one requirement again."""
@@ -210,6 +255,10 @@ class Run:
             self.reference.close()
         if self.upstream is not None:
             self.upstream.close()
+
+
+def driver_name(gateway: Gateway) -> str:
+    return gateway.driver if isinstance(gateway.driver, str) else gateway.driver.__name__
 
 
 def claimed_profiles(run: Run) -> list[str]:

@@ -8,9 +8,9 @@ import pytest
 
 from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary.expect import calls_made, expect
 from conformance.vocabulary.session import ABSENT, assistant, function
+from conformance.vocabulary.target import require_capability
 
 ODD_TEXT = " \t\n Grüße, e\u0301, 日本語, \U0001f469\u200d\U0001f469\u200d\U0001f467\n\n  end \t"
 CLOCK_TOLERANCE_S = 300
@@ -107,10 +107,10 @@ def test_answer_content_is_the_sampled_text(session, upstream, streamed):
 
 @pytest.mark.requirement(id="CHAT-008")
 @pytest.mark.parametrize("tools", [ABSENT, [function("search")]], ids=["no tools", "tools"])
-def test_answer_content_lacks_the_end_of_turn_token(session, upstream, check, streamed, tools):
+def test_answer_content_lacks_the_end_of_turn_token(session, upstream, target, streamed, tools):
     """`message.content` does not contain the end-of-turn token's text when the model sampled that token."""
     if tools is not ABSENT:
-        require_capability(check, Capability.TOOLS)
+        require_capability(target, Capability.TOOLS)
     upstream.says("Hello")
 
     reply = session.chat("Hi", stream=streamed, tools=tools)
@@ -120,10 +120,10 @@ def test_answer_content_lacks_the_end_of_turn_token(session, upstream, check, st
 
 @pytest.mark.requirement(id="CHAT-009")
 @pytest.mark.parametrize("tools", [ABSENT, [function("search")]], ids=["no tools", "tools"])
-def test_answer_tool_calls_are_never_null(session, upstream, check, tools):
+def test_answer_tool_calls_are_never_null(session, upstream, target, tools):
     """`message.tool_calls` of an answer without calls is absent or an empty array, never null."""
     if tools is not ABSENT:
-        require_capability(check, Capability.TOOLS)
+        require_capability(target, Capability.TOOLS)
     upstream.says("Hello")
 
     reply = session.chat("Hi", tools=tools)

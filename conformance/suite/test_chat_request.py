@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary.expect import calls_made, expect
 from conformance.vocabulary.session import ABSENT, assistant, function, system, tool, tool_call, user
+from conformance.vocabulary.target import require_capability
 
 SEARCH = function("search", q={"type": "string"})
 CALLS = {"tool_calls": [tool_call("search")]}
@@ -214,12 +214,12 @@ def test_null_field_is_the_same_as_an_absent_one(session, upstream, field):
         pytest.param({"tool_choice": "auto", "tools": [SEARCH]}, id="auto with tools"),
     ],
 )
-def test_default_value_is_accepted(session, upstream, check, fields):
+def test_default_value_is_accepted(session, upstream, target, fields):
     """A field that is given its default value (`n: 1`, `tool_choice: "none"` without tools, `tool_choice: "auto"` with
     tools) is accepted.
     """
     if "tools" in fields:
-        require_capability(check, Capability.TOOLS)
+        require_capability(target, Capability.TOOLS)
     upstream.says("Hello")
 
     reply = session.chat("Hi", **fields)

@@ -108,13 +108,13 @@ def test_no_sampling_value_is_invented(session, upstream):
 
 
 @pytest.mark.requirement(id="CHAT-036")
-def test_chat_envelope_stays_away_from_a_token_upstream(session, upstream, check, streamed):
+def test_chat_envelope_stays_away_from_a_token_upstream(session, upstream, target, streamed):
     """Fields of the chat envelope (`messages`, `tools`, `tool_choice`, `stream_options`, `response_format`) never reach
     a token upstream.
     """
     upstream.says("Hello")
     fields: dict[str, Any] = {"stream_options": {"include_usage": True}} if streamed else {}
-    if Capability.TOOLS in check.declaration.capabilities:
+    if Capability.TOOLS in target.declaration.capabilities:
         fields.update(tools=[function("search")], tool_choice="auto")
 
     session.chat("Hi", stream=streamed, **fields)

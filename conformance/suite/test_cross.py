@@ -14,11 +14,11 @@ from conformance.client.http import at
 from conformance.client.invocations import keys
 from conformance.client.responses import call, flat, item, output
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary import refusals
 from conformance.vocabulary.conversation import Conversation
 from conformance.vocabulary.expect import expect, last_call
 from conformance.vocabulary.session import assistant, function, user
+from conformance.vocabulary.target import require_capability
 
 SEARCH = function("search", query={"type": "string"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}
@@ -118,11 +118,11 @@ def test_call_of_a_message_is_answered_over_responses(session, upstream):
 
 @pytest.mark.requirement(id="CROSS-004")
 @pytest.mark.parametrize("wire", [CHAT, MESSAGES, RESPONSES, INVOCATIONS], ids=lambda wire: str(wire.needs or "chat"))
-def test_reward_is_on_the_trajectories_of_every_wire(session, upstream, check, wire):
+def test_reward_is_on_the_trajectories_of_every_wire(session, upstream, target, wire):
     """A posted reward is on every trajectory that finalize gives, whichever wire its turns came over, and whether they
     came before the reward or after it."""
     if wire.needs is not None:
-        require_capability(check, wire.needs)
+        require_capability(target, wire.needs)
     upstream.says("A herring")
     wire.say(session, "Silver?")
     session.reward({"score": 0.5})

@@ -11,11 +11,6 @@ from conformance.vocabulary.expect import expect
 ANSWER = [("assistant", SAID)]
 
 
-@pytest.fixture
-def deliveries(session, upstream, check):
-    return Deliveries(session, upstream, check)
-
-
 @pytest.mark.requirement(id="DLV-001")
 def test_answer_for_the_originating_client(deliveries, streamed):
     """An answer for the originating client goes to it alone: nothing is pushed, whoever is linked."""
@@ -35,14 +30,14 @@ def test_answer_for_nobody(deliveries, streamed):
 
 @pytest.mark.requirement(id="DLV-003")
 @pytest.mark.parametrize(
-    "target",
+    "recipient",
     ["none", "active", "all_linked", {"channels": ["phone"]}],
     ids=["none", "active", "all-linked", "channel"],
 )
-def test_answer_for_others_is_acknowledged(deliveries, streamed, target):
+def test_answer_for_others_is_acknowledged(deliveries, streamed, recipient):
     """An answer that goes to others only, or to nobody, is acknowledged with a 2xx status, plain and streamed, and the
     client never gets its text."""
-    reply = deliveries.ask(target, "phone", stream=streamed)
+    reply = deliveries.ask(recipient, "phone", stream=streamed)
 
     expect(reply).status(*range(200, 300))
     expect(reply.body.decode("utf-8", "replace")).lacks("herring", "the reply")
@@ -195,11 +190,11 @@ def test_failed_echo_keeps_nothing_back(deliveries, upstream):
 
 
 @pytest.mark.requirement(id="DLV-020")
-def test_delivered_answer_is_kept(sessions, upstream, check):
+def test_delivered_answer_is_kept(sessions, upstream, target):
     """An answer that goes elsewhere is kept like any other: its conversation goes on, and its trajectories are those of
     the same conversation answered to the client."""
     delivered, chatted = sessions.open(), Conversation(sessions.open(), upstream)
-    demo = {"target": {"identities": [Deliveries(delivered, upstream, check).token("phone")]}}
+    demo = {"target": {"identities": [Deliveries(delivered, upstream, target).token("phone")]}}
     for number, (asked, said) in enumerate([("Silver?", "A herring"), ("Grey?", "A cod")]):
         upstream.says(said)
         delivered.invoke(asked, "talk", first=number == 0, demo=demo)

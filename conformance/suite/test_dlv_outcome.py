@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.vocabulary.demo import SAID, Deliveries, wait_for_posts
+from conformance.vocabulary.demo import SAID, wait_for_posts
 from conformance.vocabulary.expect import expect, fail
 
 ANSWER = [("assistant", SAID)]
-
-
-@pytest.fixture
-def deliveries(session, upstream, check):
-    return Deliveries(session, upstream, check)
 
 
 @pytest.mark.requirement(id="DLV-021")

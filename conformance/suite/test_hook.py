@@ -37,13 +37,13 @@ def test_run_hook_is_waited_for(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="HOOK-003")
-def test_run_hook_is_called_once(session, upstream, streamed, check):
+def test_run_hook_is_called_once(session, upstream, streamed, target):
     """The run hook is called once for an accepted request, streamed or not."""
     upstream.says("A herring")
 
     asked = session.invoke("What is silver?", stream=streamed, demo={"once": f"{upstream.nonce} {streamed}"})
 
-    expect(as_declared(asked, check).text).equals("A herring", "the text")
+    expect(as_declared(asked, target).text).equals("A herring", "the text")
 
 
 @pytest.mark.requirement(id="HOOK-004")
@@ -197,10 +197,10 @@ def test_failed_run_hook_before_the_stream_is_a_status(session):
         pytest.param("no\n\ndata: [DONE]", id="done"),
     ],
 )
-def test_error_frame_is_well_formed(session, check, text):
+def test_error_frame_is_well_formed(session, target, text):
     """The frame of an error is well formed whatever the failure says: nothing, several lines, or what looks like an
     event."""
-    reply = as_declared(session.invoke("What is silver?", stream=True, demo={"fail": text}), check)
+    reply = as_declared(session.invoke("What is silver?", stream=True, demo={"fail": text}), target)
 
     expect(reply).has_none_of(invocations.frames(reply.body, reply.encoded))
 

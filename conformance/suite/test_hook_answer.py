@@ -6,32 +6,27 @@ import pytest
 
 from conformance.client.invocations import as_declared
 from conformance.vocabulary.conversation import Conversation
-from conformance.vocabulary.demo import SAID, Deliveries, described
+from conformance.vocabulary.demo import SAID, described
 from conformance.vocabulary.expect import expect
-
-
-@pytest.fixture
-def deliveries(session, upstream, check):
-    return Deliveries(session, upstream, check)
 
 
 @pytest.mark.requirement(id="HOOK-018")
 @pytest.mark.parametrize("text", ["Thi§ i§ §ilver", "§"], ids=["some", "one"])
-def test_update_hook_replaces_a_chunk(session, upstream, check, text):
+def test_update_hook_replaces_a_chunk(session, upstream, target, text):
     """What the update hook returns takes the place of the chunk in the stream."""
     upstream.says(text)
 
-    reply = as_declared(session.invoke("What is silver?", stream=True), check)
+    reply = as_declared(session.invoke("What is silver?", stream=True), target)
 
     expect(reply.text).equals(text.replace("§", "s"), "the text of all chunks")
 
 
 @pytest.mark.requirement(id="HOOK-019")
-def test_update_hook_is_waited_for(session, upstream, check):
+def test_update_hook_is_waited_for(session, upstream, target):
     """An update hook that answers later is waited for."""
     upstream.says("A ¢od")
 
-    reply = as_declared(session.invoke("What is grey?", stream=True), check)
+    reply = as_declared(session.invoke("What is grey?", stream=True), target)
 
     expect(reply.text).equals("A cod", "the text of all chunks")
 
@@ -101,11 +96,11 @@ def test_response_hook_is_waited_for(session, upstream):
 
 
 @pytest.mark.requirement(id="HOOK-026")
-def test_response_hook_is_not_for_streams(session, upstream, check):
+def test_response_hook_is_not_for_streams(session, upstream, target):
     """The response hook is not for streams: a streamed answer is what the model said."""
     upstream.says("A herring")
 
-    reply = as_declared(session.invoke("What is silver?", stream=True, demo={"describe": True}), check)
+    reply = as_declared(session.invoke("What is silver?", stream=True, demo={"describe": True}), target)
 
     expect(reply.text).equals("A herring", "the text of all chunks")
 

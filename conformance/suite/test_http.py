@@ -253,10 +253,10 @@ def test_refusal_of_the_upstream_is_passed_on_in_its_words(session, upstream):
 
 @pytest.mark.requirement(id="HTTP-021")
 @pytest.mark.parametrize("where", ["", "/v1", "/sessions"], ids=["base-url", "its-root", "server"])
-def test_head_probe_is_no_server_error(session, check, where):
+def test_head_probe_is_no_server_error(session, target, where):
     """A HEAD request for the base URL or its root is answered with a status below 500."""
     base = session.handle.base_url
-    url = base.removesuffix("/v1") if where == "/v1" else check.gateway.url if where else base
+    url = base.removesuffix("/v1") if where == "/v1" else target.gateway.url if where else base
 
     reply = session.send_to(url, method="HEAD")
 

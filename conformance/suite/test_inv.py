@@ -24,11 +24,11 @@ def test_invocation_is_answered_in_its_envelope(session, upstream):
 
 
 @pytest.mark.requirement(id="INV-002")
-def test_invocation_answers_with_the_models_text(session, upstream, streamed, check):
+def test_invocation_answers_with_the_models_text(session, upstream, streamed, target):
     """The text of the answer is what the model said, verbatim, as `response` and as the chunks of a stream."""
     upstream.says(TEXT)
 
-    reply = as_declared(session.invoke("Hi", stream=streamed), check)
+    reply = as_declared(session.invoke("Hi", stream=streamed), target)
 
     expect(reply.text).equals(TEXT, "the text")
 

@@ -46,12 +46,12 @@ def test_streamed_invocation_is_not_buffered(session, upstream):
 
 @pytest.mark.requirement(id="INV-028")
 @pytest.mark.parametrize("lines", ["lf", "empty-line", "crlf", "cr"])
-def test_each_line_of_a_chunk_is_a_data_line(session, upstream, check, lines):
+def test_each_line_of_a_chunk_is_a_data_line(session, upstream, target, lines):
     """Each line of a streamed chunk, an empty one included, stands behind `data: ` of its own, a blank line ends the
     frame, and no CR stands in it."""
     upstream.says(LINES[lines])
 
-    reply = as_declared(session.invoke("Hi", stream=True), check)
+    reply = as_declared(session.invoke("Hi", stream=True), target)
 
     wrong = [one for one in invocations.frames(reply.body, reply.encoded) if not is_about_an_end(one)]
     expect(reply).status(200).has_none_of(wrong)
@@ -69,12 +69,12 @@ def test_streamed_invocation_ends_with_done(session, upstream):
 
 @pytest.mark.requirement(id="INV-030")
 @pytest.mark.parametrize("text", LINES.values(), ids=LINES)
-def test_streamed_text_comes_back_exactly(session, upstream, check, text):
+def test_streamed_text_comes_back_exactly(session, upstream, target, text):
     """A parser of event streams gets the model's text back exactly, with LF for CR and CRLF: line ends at its end and
     characters that end no line on the wire included."""
     upstream.says(text)
 
-    reply = as_declared(session.invoke("Hi", stream=True), check)
+    reply = as_declared(session.invoke("Hi", stream=True), target)
 
     wanted = text if reply.encoded else text.replace("\r\n", "\n").replace("\r", "\n")
     expect(reply.text).equals(wanted, "the text of all chunks")
@@ -138,33 +138,33 @@ def test_error_of_a_stream_leaks_nothing(session, upstream):
 
 
 @pytest.mark.requirement(id="INV-035")
-def test_text_that_looks_like_an_event_is_text(session, upstream, check):
+def test_text_that_looks_like_an_event_is_text(session, upstream, target):
     """Text that looks like an event (`event: error`, `id: 7`, `data: x`, `: ping`) is sent as text and changes nothing
     of the stream."""
     upstream.says(EVENTS)
 
-    reply = as_declared(session.invoke("Hi", stream=True), check)
+    reply = as_declared(session.invoke("Hi", stream=True), target)
 
     expect(reply.text).equals(EVENTS, "the text of all chunks")
 
 
 @pytest.mark.requirement(id="INV-036")
 @pytest.mark.parametrize("text", ["before\n[DONE]\nafter", "[DONE]\nafter"], ids=["inside", "first"])
-def test_line_that_says_done_ends_nothing(session, upstream, check, text):
+def test_line_that_says_done_ends_nothing(session, upstream, target, text):
     """Text that has the line `[DONE]` among others does not end the stream."""
     upstream.says(text)
 
-    reply = as_declared(session.invoke("Hi", stream=True), check)
+    reply = as_declared(session.invoke("Hi", stream=True), target)
 
     expect(reply.text).equals(text, "the text of all chunks")
 
 
 @pytest.mark.requirement(id="INV-037")
-def test_encoded_done_is_text(session, upstream, check):
+def test_encoded_done_is_text(session, upstream, target):
     """A gateway whose frames are JSON strings sends a model's `[DONE]` as text, apart from the end of the stream."""
     upstream.says("[DONE]")
 
-    reply = as_declared(session.invoke("Hi", stream=True), check)
+    reply = as_declared(session.invoke("Hi", stream=True), target)
 
     expect(reply.text).equals("[DONE]", "the text of all chunks")
     expect(reply).ends_with_done()

@@ -9,21 +9,21 @@ import pytest
 
 from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary.conversation import Conversation
 from conformance.vocabulary.expect import REFUSED, expect, fail
 from conformance.vocabulary.outcome import NotTested
 from conformance.vocabulary.session import ControlRefused, send
+from conformance.vocabulary.target import require_capability
 
 CLOSED = (404, 409, 410)
 
 
 @pytest.mark.requirement(id="LIFE-001")
 @pytest.mark.parametrize("own_id", [False, True], ids=["no id", "own id"])
-def test_base_url_is_absolute_and_ends_in_v1(sessions, upstream, check, own_id):
+def test_base_url_is_absolute_and_ends_in_v1(sessions, upstream, target, own_id):
     """The base URL of a new session is an absolute `http` or `https` URL that ends in `/v1`."""
     if own_id:
-        require_capability(check, Capability.SESSION_IDS)
+        require_capability(target, Capability.SESSION_IDS)
     base_url = sessions.open(**({"session_id": upstream.nonce.strip("#")} if own_id else {})).handle.base_url
 
     scheme, host, path = urlsplit(base_url)[:3]
@@ -259,8 +259,8 @@ def test_upstream_calls_carry_the_session_id(session, upstream):
 
 
 @pytest.mark.requirement(id="LIFE-034")
-def test_gateway_that_serves_is_ready(check):
+def test_gateway_that_serves_is_ready(target):
     """`GET /readiness` of a gateway that serves is answered with status 200."""
-    reply = send(check.http, httpx.Request("GET", f"{check.driver.url}/readiness"))
+    reply = send(target.http, httpx.Request("GET", f"{target.driver.url}/readiness"))
 
     expect(reply).status(200)

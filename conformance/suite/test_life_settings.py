@@ -70,12 +70,12 @@ def test_bad_default_max_tokens_never_reaches_the_upstream(sessions, upstream, v
         pytest.param(b'{"sampling_params": "hot"}', id="sampling-params-text"),
     ],
 )
-def test_malformed_creation_is_refused(check, body):
+def test_malformed_creation_is_refused(target, body):
     """Creating a session with a body that is not a JSON object, or with a `sampling_params` that is not one, is refused
     with a 4xx status and an error envelope."""
     headers = {"content-type": "application/json"}
 
-    reply = send(check.http, httpx.Request("POST", f"{check.driver.url}/sessions", headers=headers, content=body))
+    reply = send(target.http, httpx.Request("POST", f"{target.driver.url}/sessions", headers=headers, content=body))
 
     expect(reply).status(*REFUSED)
     at(reply.json(), "error", "message", kind=str)

@@ -16,21 +16,21 @@ FAULTS = [
 ]
 
 
-def open_with_default(sessions, check, logprobs):
+def open_with_default(sessions, target, logprobs):
     """A session whose turns ask for logprobs by default, or do not; where a gateway has no defaults, requests ask."""
-    has_defaults = Capability.SESSION_SAMPLING in check.declaration.capabilities
+    has_defaults = Capability.SESSION_SAMPLING in target.declaration.capabilities
     return sessions.open(**({"sampling_params": {"logprobs": logprobs}} if has_defaults else {}))
 
 
-def talk(sessions, check, **fields):
+def talk(sessions, target, **fields):
     """A conversation that asks for logprobs."""
-    return Conversation(open_with_default(sessions, check, True), check.upstream, **{"logprobs": True, **fields})
+    return Conversation(open_with_default(sessions, target, True), target.upstream, **{"logprobs": True, **fields})
 
 
 @pytest.mark.requirement(id="LOGP-001")
-def test_logprobs_have_one_value_for_each_id(sessions, upstream, check):
+def test_logprobs_have_one_value_for_each_id(sessions, upstream, target):
     """Where logprobs are asked for, `response_logprobs` has one finite value for each of `response_ids`."""
-    conversation = talk(sessions, check)
+    conversation = talk(sessions, target)
     conversation.turn("Hi", "Hello, how can I help?")
     conversation.turn("Tell me more.", "About what? I know", finish="length")
 
@@ -38,9 +38,9 @@ def test_logprobs_have_one_value_for_each_id(sessions, upstream, check):
 
 
 @pytest.mark.requirement(id="LOGP-002")
-def test_logprobs_are_as_reported(sessions, upstream, check, streamed):
+def test_logprobs_are_as_reported(sessions, upstream, target, streamed):
     """The logprobs of a generation are those that the upstream reported, for every id that it sampled."""
-    conversation = talk(sessions, check, stream=streamed)
+    conversation = talk(sessions, target, stream=streamed)
     conversation.turn("Hi", "Hello, how can I help?")
     conversation.turn("Tell me more.", ids=respelled(upstream.tokenizer, "wonderful world"))
     conversation.turn("And more.", "Once upon a", finish="length")
@@ -49,9 +49,9 @@ def test_logprobs_are_as_reported(sessions, upstream, check, streamed):
 
 
 @pytest.mark.requirement(id="LOGP-003")
-def test_logprobs_are_zero_between_turns(sessions, upstream, check):
+def test_logprobs_are_zero_between_turns(sessions, upstream, target):
     """The logprobs are exactly 0.0 where the mask is 0."""
-    conversation = talk(sessions, check)
+    conversation = talk(sessions, target)
     conversation.turn("Hi", "Hello")
     conversation.turn("How are you?", "Fine")
 
@@ -59,9 +59,9 @@ def test_logprobs_are_zero_between_turns(sessions, upstream, check):
 
 
 @pytest.mark.requirement(id="LOGP-004")
-def test_branches_have_their_own_logprobs(sessions, upstream, check):
+def test_branches_have_their_own_logprobs(sessions, upstream, target):
     """In a session with a fork, each trajectory has the logprobs of its own generations."""
-    trunk = talk(sessions, check)
+    trunk = talk(sessions, target)
     trunk.turn("Where?", "A fork, I see")
     for way, answer in (("Left", "Left it is, and far away"), ("Right", "Right it is")):
         trunk.as_if(*trunk.messages).turn(way, answer)
@@ -71,9 +71,9 @@ def test_branches_have_their_own_logprobs(sessions, upstream, check):
 
 
 @pytest.mark.requirement(id="LOGP-005")
-def test_empty_turn_leaves_logprobs_aligned(sessions, upstream, check):
+def test_empty_turn_leaves_logprobs_aligned(sessions, upstream, target):
     """A turn in which nothing was sampled leaves the logprobs of the others aligned."""
-    conversation = talk(sessions, check)
+    conversation = talk(sessions, target)
     conversation.turn("Hi", "Hello")
     conversation.turn("Say nothing.", ids=[])
     conversation.turn("How are you?", "Fine")
@@ -100,10 +100,10 @@ def test_volunteered_logprobs_are_exported(session, upstream):
 
 
 @pytest.mark.requirement(id="LOGP-008")
-def test_omitted_logprobs_fail_the_turn(sessions, upstream, check):
+def test_omitted_logprobs_fail_the_turn(sessions, upstream, target):
     """An upstream answer that omits the logprobs that were asked for fails the turn with a 5xx status and leaves no
     trajectory."""
-    conversation = talk(sessions, check)
+    conversation = talk(sessions, target)
     upstream.says("Hello", logprobs="missing")
 
     expect_failed_turn(conversation)
@@ -111,10 +111,10 @@ def test_omitted_logprobs_fail_the_turn(sessions, upstream, check):
 
 @pytest.mark.requirement(id="LOGP-009")
 @pytest.mark.parametrize("logprobs", FAULTS[1:])
-def test_misaligned_logprobs_fail_the_turn(sessions, upstream, check, logprobs):
+def test_misaligned_logprobs_fail_the_turn(sessions, upstream, target, logprobs):
     """An upstream answer with another number of logprobs than ids fails the turn with a 5xx status and leaves no
     trajectory."""
-    conversation = talk(sessions, check)
+    conversation = talk(sessions, target)
     upstream.says("Hello", logprobs=logprobs)
 
     expect_failed_turn(conversation)
@@ -127,10 +127,10 @@ def expect_failed_turn(conversation):
 
 @pytest.mark.requirement(id="LOGP-010")
 @pytest.mark.parametrize("logprobs", FAULTS)
-def test_turn_that_failed_for_its_logprobs_leaves_nothing_behind(sessions, upstream, check, logprobs):
+def test_turn_that_failed_for_its_logprobs_leaves_nothing_behind(sessions, upstream, target, logprobs):
     """A conversation in which a turn failed for its logprobs and is asked again exports the same trajectories as one
     without the failure."""
-    calm, shaken = (talk(sessions, check) for _ in range(2))
+    calm, shaken = (talk(sessions, target) for _ in range(2))
     for each in (calm, shaken):
         each.turn("Hi", "Hello")
     upstream.says("Fine", logprobs=logprobs)
@@ -144,10 +144,10 @@ def test_turn_that_failed_for_its_logprobs_leaves_nothing_behind(sessions, upstr
 @pytest.mark.requirement(id="LOGP-011")
 @pytest.mark.parametrize("given", [*FAULTS, pytest.param("volunteer", id="volunteered")])
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first-turn", "second-turn", "last-turn"])
-def test_exported_logprobs_are_true_or_null(sessions, upstream, check, given, place):
+def test_exported_logprobs_are_true_or_null(sessions, upstream, target, given, place):
     """Whatever logprobs the upstream gives or leaves out, those that are exported are aligned and as reported, or
     null."""
-    conversation = talk(sessions, check)
+    conversation = talk(sessions, target)
     for number in range(3):
         odd = {"logprobs": given} if number == place else {}
         upstream.says(f"Answer {number}", **odd)
@@ -169,9 +169,9 @@ TOGGLED = [
 ]
 
 
-def toggle(sessions, upstream, check, flags, default):
+def toggle(sessions, upstream, target, flags, default):
     """A conversation that asks for logprobs by its requests, in some turns; what was refused is asked without."""
-    conversation, replies = Conversation(open_with_default(sessions, check, default), upstream), []
+    conversation, replies = Conversation(open_with_default(sessions, target, default), upstream), []
     for number, flag in enumerate(flags):
         conversation.fields = {} if flag is None else {"logprobs": flag}
         upstream.says(f"Answer {number}", when=f"Question {number}", logprobs="volunteer" if number == 1 else None)
@@ -185,9 +185,9 @@ def toggle(sessions, upstream, check, flags, default):
 @pytest.mark.requirement(id="LOGP-012")
 @pytest.mark.parametrize("flags", TOGGLED)
 @pytest.mark.parametrize("default", [True, False], ids=["default-on", "default-off"])
-def test_toggled_logprobs_are_no_failure(sessions, upstream, check, flags, default):
+def test_toggled_logprobs_are_no_failure(sessions, upstream, target, flags, default):
     """A conversation that asks for logprobs in some of its turns only is never answered with a 5xx status."""
-    _, replies = toggle(sessions, upstream, check, flags, default)
+    _, replies = toggle(sessions, upstream, target, flags, default)
 
     statuses = [reply.status for reply in replies]
     expect(statuses).satisfies(lambda all_: all(each < 500 for each in all_), "each below 500", "statuses of the turns")
@@ -196,10 +196,10 @@ def test_toggled_logprobs_are_no_failure(sessions, upstream, check, flags, defau
 @pytest.mark.requirement(id="LOGP-013")
 @pytest.mark.parametrize("flags", TOGGLED)
 @pytest.mark.parametrize("default", [True, False], ids=["default-on", "default-off"])
-def test_toggled_logprobs_are_true_or_null(sessions, upstream, check, flags, default):
+def test_toggled_logprobs_are_true_or_null(sessions, upstream, target, flags, default):
     """A conversation that asks for logprobs in some of its turns only is exported with each generation once, and with
     logprobs that are aligned and as reported, or null."""
-    conversation, replies = toggle(sessions, upstream, check, flags, default)
+    conversation, replies = toggle(sessions, upstream, target, flags, default)
     told = [reply.text for reply in replies if reply.status == 200]
     answered = [
         call for call in upstream.calls if any(map(upstream.tokenizer.decode(call.generation).startswith, told))

@@ -7,9 +7,9 @@ import pytest
 from conformance.client.anthropic import as_tool, results_of, text
 from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary.expect import calls_made, expect
 from conformance.vocabulary.session import ABSENT, function, user
+from conformance.vocabulary.target import require_capability
 
 SEARCH = as_tool(function("search_the_web", q={"type": "string"}))
 CLOCK = as_tool(function("read_clock", zone={"type": "string"}))
@@ -82,10 +82,10 @@ def test_message_without_text_has_an_empty_block(session, upstream, streamed, sa
 
 @pytest.mark.requirement(id="MSG-006")
 @pytest.mark.parametrize("tools", [pytest.param(ABSENT, id="no tools"), pytest.param([SEARCH], id="tools")])
-def test_stop_reason_is_end_turn(session, upstream, check, streamed, tools):
+def test_stop_reason_is_end_turn(session, upstream, target, streamed, tools):
     """`stop_reason` is `end_turn` when the upstream stopped by itself."""
     if tools is not ABSENT:
-        require_capability(check, Capability.TOOLS)
+        require_capability(target, Capability.TOOLS)
     upstream.says("Hello")
 
     reply = session.message("Hi", tools=tools, stream=streamed)

@@ -7,9 +7,9 @@ import pytest
 from conformance.client.anthropic import as_tool, results_of, text, tool_result, tool_use
 from conformance.client.http import at
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary.expect import calls_made, expect
 from conformance.vocabulary.session import assistant, function, results, system, user
+from conformance.vocabulary.target import require_capability
 
 FUNCTION = function("search", "Search the web.", q={"type": "string"}, limit={"type": "integer"})
 SEARCH = as_tool(FUNCTION)
@@ -109,10 +109,10 @@ def test_conversation_goes_on_over_chat(session, upstream):
 
 
 @pytest.mark.requirement(id="MSG-084")
-def test_call_over_chat_is_answered_over_messages(session, upstream, check):
+def test_call_over_chat_is_answered_over_messages(session, upstream, target):
     """A conversation that was begun over one of chat completions and messages, and goes on over the other, continues
     its trajectory."""
-    require_capability(check, Capability.TOOLS)
+    require_capability(target, Capability.TOOLS)
     upstream.says("I will look.", tool_calls=[CALL])
     upstream.says("It is sunny.")
     called = session.chat("Look it up", tools=[FUNCTION])

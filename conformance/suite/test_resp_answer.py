@@ -9,9 +9,9 @@ import pytest
 from conformance.client.http import at
 from conformance.client.responses import flat, types
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary.expect import calls_made, expect
 from conformance.vocabulary.session import ABSENT, function
+from conformance.vocabulary.target import require_capability
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CLOCK = flat(function("read_clock", "Read the clock.", zone={"type": "string"}))
@@ -57,10 +57,10 @@ def test_response_ids_are_unique(sessions, upstream):
 
 @pytest.mark.requirement(id="RESP-004")
 @pytest.mark.parametrize("calls", [None, [{"name": "search", "arguments": {"q": "x"}}]], ids=["text", "call"])
-def test_response_is_completed(session, upstream, check, streamed, calls):
+def test_response_is_completed(session, upstream, target, streamed, calls):
     """`status` is `completed` when the model ended its answer."""
     if calls:
-        require_capability(check, Capability.TOOLS)
+        require_capability(target, Capability.TOOLS)
     upstream.says("I will look.", tool_calls=calls)
 
     reply = session.respond("Hi", tools=[SEARCH] if calls else ABSENT, stream=streamed)

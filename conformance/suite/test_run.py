@@ -10,7 +10,7 @@ from conformance.vocabulary.expect import expect
 
 
 class Jobs:
-    """The tasks of one check, by the names of those that they post to."""
+    """The tasks of one target, by the names of those that they post to."""
 
     def __init__(self, session, upstream):
         self.session, self.upstream = session, upstream
@@ -42,14 +42,14 @@ def jobs(session, upstream):
 
 
 @pytest.mark.requirement(id="RUN-001")
-def test_task_is_not_waited_for(jobs, session, upstream, streamed, check):
+def test_task_is_not_waited_for(jobs, session, upstream, streamed, target):
     """Scheduling a task waits for nothing: the invocation is answered while its task is still running."""
     upstream.says("A herring")
     upstream.holds_posts(when=jobs.token("a"))
     pending = session.start_invocation("What is silver?", stream=streamed, demo=jobs.asked("a"))
     wait_for_posts(session, upstream, 1, jobs.token("a"))
 
-    expect(as_declared(pending.reply(), check).text).equals("A herring", "the answer")
+    expect(as_declared(pending.reply(), target).text).equals("A herring", "the answer")
 
 
 @pytest.mark.requirement(id="RUN-002")

@@ -78,9 +78,9 @@ def test_renamed_ids_start_a_trajectory(session, upstream):
 
 
 @pytest.mark.requirement(id="SPLIT-036")
-def test_tool_call_echoed_as_received_continues(session, upstream, check):
+def test_tool_call_echoed_as_received_continues(session, upstream, target):
     """A tool call that is echoed as it was received, and answered under its id, continues its trajectory."""
-    if check.declaration.options.get("trajectory") == "call":
+    if target.declaration.options.get("trajectory") == "call":
         raise NotApplicable("with one trajectory a call, none is continued")
     searched(session, upstream).turn("Thanks", "You are welcome")
 

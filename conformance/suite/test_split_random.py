@@ -8,7 +8,7 @@ from conformance.vocabulary.random_agent import Search
 
 
 @pytest.mark.requirement(id="SPLIT-053")
-def test_any_conversation_accounts_for_every_token(check, capsys):
+def test_any_conversation_accounts_for_every_token(target, capsys):
     """Whatever an agent does with its history, each sampled token is exported once where the model saw its context, or
     reported as given up."""
     search = Search.chosen()
@@ -16,4 +16,4 @@ def test_any_conversation_accounts_for_every_token(check, capsys):
         with capsys.disabled():
             print(f"\nrandom conversations: GATEWAY_SEED={search.seed} repeats them")
 
-    search.run(check)
+    search.run(target)

@@ -99,10 +99,10 @@ def test_last_rewrite_loses_no_token(session, upstream, directly):
 
 
 @pytest.mark.requirement(id="SPLIT-051")
-def test_repeat_loses_no_token(session, upstream, check):
+def test_repeat_loses_no_token(session, upstream, target):
     """A repeated request is answered, and each sampled token is exported once where the model saw its context, or
     reported as given up."""
-    again = "Blue" if check.declares("idempotent_retry", "true") else "Green"  # the same is exported once: SPLIT-046
+    again = "Blue" if target.declares("idempotent_retry", "true") else "Green"  # the same is exported once: SPLIT-046
     talk = Conversation(session, upstream)
     talk.turn("Hi", "Hello")
     for answer in ("Red", "Green", again):
@@ -114,9 +114,9 @@ def test_repeat_loses_no_token(session, upstream, check):
 
 @pytest.mark.requirement(id="SPLIT-052")
 @pytest.mark.parametrize("value", [pytest.param("perhaps", id="text"), pytest.param(1, id="number"), None])
-def test_value_that_an_option_does_not_take_is_refused(sessions, check, value):
+def test_value_that_an_option_does_not_take_is_refused(sessions, target, value):
     """A session that is to have a value that an option does not take is refused, by an error that names the option."""
-    option = next((name for name in check.declaration.options if name not in GATEWAY_WIDE), None)
+    option = next((name for name in target.declaration.options if name not in GATEWAY_WIDE), None)
     if option is None:
         raise NotApplicable("no option is declared that a session could choose")
     refusal = sessions.open(options={option: value}).attempt()

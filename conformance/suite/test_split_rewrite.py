@@ -152,9 +152,9 @@ def test_rewrite_between_two_answers_gives_up_neither(session, upstream):
 
 
 @pytest.mark.requirement(id="SPLIT-026")
-def test_rewrite_replaces_the_answer_of_the_longest_history(session, upstream, check):
+def test_rewrite_replaces_the_answer_of_the_longest_history(session, upstream, target):
     """A rewrite replaces the answer of the longest history that it shares, whatever shorter history it extends."""
-    if check.declares("idempotent_retry", "true"):
+    if target.declares("idempotent_retry", "true"):
         raise NotApplicable("no two answers to one request are equal (SPLIT-046)")
     talk = two_turns(session, upstream)
     Conversation(session, upstream).turn("Hi", "Hello")

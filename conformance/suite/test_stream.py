@@ -10,10 +10,10 @@ import pytest
 from conformance.client.http import at
 from conformance.gateway import Capability
 from conformance.oracles.wording import parse_json
-from conformance.run.checks import require_capability
 from conformance.vocabulary.expect import expect
 from conformance.vocabulary.outcome import NotTested
 from conformance.vocabulary.session import function
+from conformance.vocabulary.target import require_capability
 
 SEARCH = function("search", query={"type": "string"})
 CALLS = [
@@ -188,10 +188,10 @@ def test_stream_amounts_to_the_plain_answer(sessions, upstream, generation):
 
 @pytest.mark.requirement(id="STREAM-010")
 @pytest.mark.parametrize("text", [None, "Let me see."], ids=["calls", "text-and-calls"])
-def test_streamed_tool_calls_amount_to_the_plain_ones(check, sessions, upstream, text):
+def test_streamed_tool_calls_amount_to_the_plain_ones(target, sessions, upstream, text):
     """A stream, put together by a client, has the role, content, tool calls and finish reason of the plain answer to
     the same generation, for text, an empty answer and a length stop alike."""
-    require_capability(check, Capability.TOOLS)
+    require_capability(target, Capability.TOOLS)
     plain, stream = twins(sessions, upstream, {"text": text, "tool_calls": CALLS}, tools=[SEARCH])
 
     names = [[at(call, "function", "name") for call in reply.tool_calls] for reply in (plain, stream)]

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from conformance.gateway import Capability
-from conformance.run.checks import require_capability
 from conformance.vocabulary.expect import expect
 from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import ABSENT, Trajectories, assistant, function, results, system, user
+from conformance.vocabulary.target import require_capability
 
 SEARCH = function("search", "Search the web.", query={"type": "string"}, limit={"type": "integer"})
 FETCH = function("fetch", "Get a page.", url={"type": "string"})
@@ -206,11 +206,11 @@ def test_other_tools_start_a_trajectory(session, upstream, first, later):
 
 @pytest.mark.requirement(id="TOKEN-026")
 @pytest.mark.parametrize("tools", [ABSENT, [SEARCH]], ids=["no tools", "tools"])
-def test_conversation_is_resumed_after_a_detour(session, upstream, check, tools):
+def test_conversation_is_resumed_after_a_detour(session, upstream, target, tools):
     """A conversation that is resumed after a detour to another one continues its own trajectory, which holds no token
     of the detour."""
     if tools is not ABSENT:
-        require_capability(check, Capability.TOOLS)
+        require_capability(target, Capability.TOOLS)
     upstream.says("Apple")
     upstream.says("Mango")
     upstream.says("Cherry")
@@ -229,9 +229,9 @@ def test_conversation_is_resumed_after_a_detour(session, upstream, check, tools)
     "answers",
     [pytest.param(("Red", "Green", "Blue"), id="other-answers"), pytest.param(("Red",) * 3, id="same-answers")],
 )
-def test_each_repeat_is_a_trajectory(session, upstream, check, answers):
+def test_each_repeat_is_a_trajectory(session, upstream, target, answers):
     """Each repeat of a request that was answered is exported as a trajectory of its own."""
-    if len(set(answers)) == 1 and check.declares("idempotent_retry", "true"):
+    if len(set(answers)) == 1 and target.declares("idempotent_retry", "true"):
         raise NotApplicable("the same answer again is exported once (SPLIT-046)")
     for text in answers:
         upstream.says(text)

@@ -15,9 +15,9 @@ LIKE_A_SERVERS = ("file_search", "knowledge_search", "web_search", "query_from_m
 
 
 @pytest.fixture
-def chain(session, check):
+def chain(session, target):
     """A conversation with a client tool, chained as the gateway declares."""
-    return session.chain(check.declaration.options.get("chaining", "previous_response_id"), tools=[SEARCH])
+    return session.chain(target.declaration.options.get("chaining", "previous_response_id"), tools=[SEARCH])
 
 
 @pytest.mark.requirement(id="TURN-001")

@@ -17,9 +17,9 @@ CALLED, RAN, ANSWERED = ("inference", "server_tool_call"), ("tool_execution", "s
 
 
 @pytest.fixture
-def chain(session, check):
+def server_chain(session, target):
     """A conversation with a client tool and one of the server, chained as the gateway declares."""
-    chaining = check.declaration.options.get("chaining", "previous_response_id")
+    chaining = target.declaration.options.get("chaining", "previous_response_id")
     return session.chain(chaining, tools=[SEARCH, FILE_SEARCH])
 
 
@@ -74,45 +74,45 @@ def test_model_sees_what_the_server_tool_found(session, upstream):
 
 
 @pytest.mark.requirement(id="TURN-014")
-def test_server_tool_is_a_step_of_one_response(chain, upstream):
+def test_server_tool_is_a_step_of_one_response(server_chain, upstream):
     """A turn with a tool of the gateway is an inference that ends with `server_tool_call`, the tool's execution and
     another inference: three steps of one response."""
     upstream.says(tool_calls=[SERVER])
     upstream.says("It is red and white.")
-    chain.ask("Hi")
+    server_chain.ask("Hi")
 
-    events = chain.turn()
+    events = server_chain.turn()
 
     expect(steps(events)).equals([CALLED, RAN, INFERRED], "steps")
-    ids = [reply.id for reply in chain.replies]
+    ids = [reply.id for reply in server_chain.replies]
     expect(ending(events)).equals(["turn_completed", "It is red and white.", ids, 3], "the end of the turn")
 
 
 @pytest.mark.requirement(id="TURN-015")
-def test_server_tool_then_client_tool_are_five_steps(chain, upstream):
+def test_server_tool_then_client_tool_are_five_steps(server_chain, upstream):
     """A turn in which the model calls a tool of the gateway, and then in the same response one of the client, has five
     steps and two responses."""
     upstream.says(tool_calls=[SERVER])
     upstream.says(tool_calls=[CLIENT])
     upstream.says("Done")
-    chain.ask("Hi")
-    chain.answer("sun")
+    server_chain.ask("Hi")
+    server_chain.answer("sun")
 
-    events = chain.turn()
+    events = server_chain.turn()
 
     expect(steps(events)).equals([CALLED, RAN, ASKED, ANSWERED, INFERRED], "steps")
-    ids = [reply.id for reply in chain.replies]
+    ids = [reply.id for reply in server_chain.replies]
     expect(ending(events)).equals(["turn_completed", "Done", ids, 5], "the end of the turn")
 
 
 @pytest.mark.requirement(id="TURN-016")
-def test_two_server_tools_are_two_items(chain, upstream):
+def test_two_server_tools_are_two_items(server_chain, upstream):
     """Two calls of the gateway's tools in one generation are two steps, each with its own call."""
     upstream.says(tool_calls=[SERVER, {"name": "file_search", "arguments": {"query": "tide"}}])
     upstream.says("Done")
-    chain.ask("Hi")
+    server_chain.ask("Hi")
 
-    events = chain.turn()
+    events = server_chain.turn()
 
     ran = [each["result"]["tool_calls"] for each in events if "tool_calls" in each.get("result", ())]
     queries = [[query for query in ("lighthouse", "tide") if query in call["arguments"]] for [call] in ran]
@@ -120,37 +120,37 @@ def test_two_server_tools_are_two_items(chain, upstream):
 
 
 @pytest.mark.requirement(id="TURN-017")
-def test_client_call_before_a_server_tool_belongs_to_the_end(chain, upstream):
+def test_client_call_before_a_server_tool_belongs_to_the_end(server_chain, upstream):
     """When the model calls a tool of the client and then one of the gateway in one response, the client's call is in
     the response's last inference, which ends with `tool_calls`."""
     upstream.says(tool_calls=[CLIENT, SERVER])
     upstream.says("Done")
-    chain.ask("Hi")
-    chain.answer("sun")
+    server_chain.ask("Hi")
+    server_chain.answer("sun")
 
-    expect(steps(chain.turn())).equals([CALLED, RAN, ASKED, ANSWERED, INFERRED], "steps")
+    expect(steps(server_chain.turn())).equals([CALLED, RAN, ASKED, ANSWERED, INFERRED], "steps")
 
 
 @pytest.mark.requirement(id="TURN-018")
-def test_each_client_call_is_issued_beside_a_server_tool(chain, upstream):
+def test_each_client_call_is_issued_beside_a_server_tool(server_chain, upstream):
     """Calls of client tools in front of and behind a call of the gateway's tool all come back, in the order in which
     they were generated."""
     upstream.says(tool_calls=[CLIENT, SERVER, {"name": "search", "arguments": {"q": "y"}}])
     upstream.says("Done")
 
-    reply = chain.ask("Hi")
+    reply = server_chain.ask("Hi")
 
     expect(types(reply.output)).equals(["function_call", "file_search_call", "function_call"], "types of the output")
 
 
 @pytest.mark.requirement(id="TURN-019")
-def test_outputs_stand_in_the_order_of_the_calls(chain, upstream):
+def test_outputs_stand_in_the_order_of_the_calls(server_chain, upstream):
     """The model sees what the gateway's tool found between the outputs of the client's calls in front of and behind it,
     as it issued them."""
     upstream.says(tool_calls=[CLIENT, SERVER, {"name": "search", "arguments": {"q": "y"}}])
     upstream.says("Done")
-    chain.ask("Hi")
-    chain.answer("SUN", "RAIN")
+    server_chain.ask("Hi")
+    server_chain.answer("SUN", "RAIN")
 
     text = calls_made(upstream, 2)[1].text
     gap = text[text.find("SUN") : text.find("RAIN")]
@@ -184,26 +184,26 @@ def test_server_tool_is_offered_where_it_is_asked_for(session, upstream, choice)
 
 
 @pytest.mark.requirement(id="TURN-022")
-def test_failure_behind_a_server_tool_fails_the_turn(chain, session, upstream):
+def test_failure_behind_a_server_tool_fails_the_turn(server_chain, session, upstream):
     """A response whose upstream fails after a tool of the gateway was run does not look complete: the turn fails."""
     upstream.says("Hello")
     expect(session.respond("Are you there?")).has_output()
     upstream.says(tool_calls=[SERVER])
     upstream.fails()
-    chain.ask("Hi")
+    server_chain.ask("Hi")
 
-    expect(types(chain.turn())[-1]).equals("turn_failed", "the last event")
+    expect(types(server_chain.turn())[-1]).equals("turn_failed", "the last event")
 
 
 @pytest.mark.requirement(id="TURN-023")
-def test_turn_with_a_server_tool_is_one_trajectory(chain, session, upstream):
+def test_turn_with_a_server_tool_is_one_trajectory(server_chain, session, upstream):
     """A turn with a tool of the gateway and one of the client is one trajectory, which has what the upstream received
     and sampled."""
     upstream.says("I will look.", tool_calls=[SERVER])
     upstream.says(tool_calls=[CLIENT])
     upstream.says("Done")
-    chain.ask("Hi")
-    chain.answer("sun")
+    server_chain.ask("Hi")
+    server_chain.answer("sun")
 
     expect(session.trajectories()).count(1).match(upstream)
 
@@ -213,24 +213,24 @@ def test_server_tools_item_is_kept(session, upstream):
     """The items of a conversation have the calls of the gateway's tools in their place."""
     upstream.says("I will look.", tool_calls=[SERVER])
     upstream.says("It is red and white.")
-    chain = session.chain("conversation", tools=[FILE_SEARCH])
-    chain.ask("Hi")
+    server_chain = session.chain("conversation", tools=[FILE_SEARCH])
+    server_chain.ask("Hi")
 
     said = ["message", "message", "file_search_call", "message"]
-    expect(types(session.items(chain.conversation))).equals(said, "types of the items")
+    expect(types(session.items(server_chain.conversation))).equals(said, "types of the items")
 
 
 @pytest.mark.requirement(id="TURN-025")
-def test_gateways_events_show_its_tools(chain, session, upstream):
+def test_gateways_events_show_its_tools(server_chain, session, upstream):
     """The events that the gateway gives out for a turn with tools of its own are those that its streams amount to."""
     upstream.says(tool_calls=[CLIENT, SERVER, CLIENT])
     upstream.says("Done")
-    chain.ask("Hi")
-    chain.answer("sun", "rain")
+    server_chain.ask("Hi")
+    server_chain.answer("sun", "rain")
 
     [served] = session.turns()
 
-    expect(comparable(served)).equals(comparable(chain.turn({"search"})), "the events of the turn")
+    expect(comparable(served)).equals(comparable(server_chain.turn({"search"})), "the events of the turn")
 
 
 @pytest.mark.requirement(id="TURN-026")

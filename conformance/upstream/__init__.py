@@ -3,3 +3,6 @@
 `client.Upstream` is what tests hold; `server` is the process behind it; `script.Step` is what is said and
 `ledger.Call` what is recorded.
 """
+
+PORT = 8765
+"""Where a server listens that people start by hand."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from syrupy.assertion import SnapshotAssertion
-
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import Reply, at
 from conformance.oracles import Violation, chat, envelope, invocations, responses, shapes, sse
@@ -22,7 +20,7 @@ from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
 from conformance.vocabulary.exported import TokenExpectation
-from conformance.vocabulary.pinned import difference
+from conformance.vocabulary.pinned import Pinned
 from conformance.vocabulary.session import ControlRefused, Trajectories
 
 REFUSED = range(400, 500)
@@ -66,9 +64,9 @@ def _hold(violations: Sequence[Violation]) -> None:
         raise ConformanceFailure(violations)
 
 
-def _hold_shape(actual: Any, snapshot: SnapshotAssertion, what: str) -> None:
+def _hold_shape(actual: Any, pinned: Pinned, what: str) -> None:
     __tracebackhide__ = True
-    found = difference(snapshot, actual)
+    found = pinned.difference(actual)
     if found is not None:
         _hold([Violation(f"shape of {what}", *found)])
 
@@ -132,7 +130,7 @@ class ValueExpectation:
             _hold([Violation(what, expected, describe(self.actual), hint)])
         return self
 
-    def has_shape(self, pinned: SnapshotAssertion, what: str) -> Self:
+    def has_shape(self, pinned: Pinned, what: str) -> Self:
         """Its JSON type tree is the pinned one."""
         __tracebackhide__ = True
         _hold_shape(shapes.shape(self.actual), pinned, what)
@@ -335,7 +333,7 @@ class ReplyExpectation:
         _hold(responses.stream(self.reply.events))
         return self
 
-    def has_shape(self, pinned: SnapshotAssertion) -> Self:
+    def has_shape(self, pinned: Pinned) -> Self:
         """Status and JSON type tree (of a stream: of its events) are the pinned ones."""
         __tracebackhide__ = True
         reply = self.reply

@@ -21,9 +21,9 @@ from conformance.client.http import Recorder, client
 from conformance.drivers import load_driver
 from conformance.fixtures import FILES, fixture_path
 from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gateway, NotObservable, Refused
-from conformance.run.options import UPSTREAM_PORT, Settings
 from conformance.tokenizer import TokenizerError
 from conformance.upstream.client import Upstream, UpstreamError
+from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import Sessions
 
 STARTUP_TIMEOUT = 30.0
@@ -64,12 +64,16 @@ class Target:
         self.http.close()
 
 
-def start_upstream(settings: Settings) -> Upstream:
-    """The kit's upstream: the one that runs on the chosen port, or a new one there."""
-    tokenizer = settings.tokenizer or fixture_path("chatml")
-    port = settings.upstream_port
-    if port is None:
-        port = UPSTREAM_PORT if settings.url else 0
+def require_capability(target: Target, capability: Capability) -> None:
+    """For a case of a check that needs more than its requirement does: `NotApplicable` where it is not declared."""
+    if capability not in target.declaration.capabilities:
+        raise NotApplicable(f"the capability {capability} is not declared")
+
+
+def start_upstream(tokenizer: Path | None = None, port: int = 0) -> Upstream:
+    """The kit's upstream: the one that runs on the port, or a new one there; 0 takes a free port. The tokenizer is the
+    kit's chatml unless it is given."""
+    tokenizer = tokenizer or fixture_path("chatml")
     try:
         if port:
             try:
@@ -83,10 +87,10 @@ def start_upstream(settings: Settings) -> Upstream:
 
 
 def connect(
-    gateway: Gateway, upstream: Upstream, settings: Settings, drivers: Mapping[str, type[Driver]] | None = None
+    gateway: Gateway, upstream: Upstream, timeout: float, drivers: Mapping[str, type[Driver]] | None = None
 ) -> Target:
-    """A worker's own connection to the gateway, with what the gateway declares."""
-    recorder = Recorder(timeout=settings.timeout)
+    """A worker's own connection to the gateway, with what the gateway declares. A check may take `timeout` seconds."""
+    recorder = Recorder(timeout=timeout)
     http = client(recorder, gateway.api_key)
     kind = gateway.driver
     if isinstance(kind, str):

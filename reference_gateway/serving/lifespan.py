@@ -17,9 +17,6 @@ log = logging.getLogger(__name__)
 
 Callback = Callable[[], Awaitable[object] | object]
 
-STARTUP_FAILURE = ("shutdown_started", "no_shutdown")
-"""What happens to the parts that did start when another one failed to: they are stopped, or left."""
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -30,9 +27,9 @@ class Part:
 
 
 @asynccontextmanager
-async def running(parts: Sequence[Part], startup_failure: str = STARTUP_FAILURE[0]) -> AsyncIterator[None]:
-    """All parts are started while the block runs. Raises the first error of a start-up, after every part was tried, or
-    of a shutdown."""
+async def running(parts: Sequence[Part], startup_failure: str = "shutdown_started") -> AsyncIterator[None]:
+    """All parts are started while the block runs; `startup_failure` is one of `config.STARTUP_FAILURE`. Raises the
+    first error of a start-up, after every part was tried, or of a shutdown."""
     started: list[Part] = []
     error: Exception | None = None
     for part in parts:

@@ -29,7 +29,7 @@ def sabotage(monkeypatch: pytest.MonkeyPatch) -> Sabotage:
 def target(shared_upstream: Upstream, sabotage: Sabotage) -> Iterator[Target]:
     settings: Any = SimpleNamespace(timeout=5.0)
     with serving(shared_upstream, sabotage) as url:
-        found = connect(Gateway(url), shared_upstream, settings)
+        found = connect(Gateway(url), shared_upstream, settings.timeout)
         yield found
         found.close()
 

@@ -42,7 +42,7 @@ def settings(pytestconfig: pytest.Config) -> Settings:
 
 @contextmanager
 def controls(url: str, upstream: Upstream, settings: Settings) -> Iterator[Controls]:
-    target: Target = connect(Gateway(url), upstream, settings)
+    target: Target = connect(Gateway(url), upstream, settings.timeout)
     found = Controls(target)
     try:
         yield found

@@ -198,7 +198,7 @@ class Judging:
         run.gateway = Gateway(server.__enter__(), driver="http")
         if not (self._apart or below(sabotage)):
             monkeypatch.setattr(conformance.vocabulary.target, "Recorder", partial(DirectRecorder, app))
-        target = connect(run.gateway, run.upstream, run.settings)
+        target = connect(run.gateway, run.upstream, run.settings.timeout)
         now, before = target.declaration, unharmed or target.declaration
         declares = (now.capabilities, now.options) != (before.capabilities, before.options)
         reached = set(reached)

@@ -22,6 +22,15 @@ def test_marker_without_keyword(kit: Kit, reference_url: str, pytester: pytest.P
     result.stderr.fnmatch_lines(['ERROR: *the marker is written requirement(id="STREAM-004")'])
 
 
+def test_a_check_of_ones_own_without_the_fixtures(kit: Kit, reference_url: str, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile('import pytest\n@pytest.mark.requirement(id="STREAM-004")\ndef test_x(session): pass\n')
+    result = kit("--gateway-url", reference_url, "test_a_check_of_ones_own_without_the_fixtures.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: *::test_x: a check needs the suite's fixtures: from conformance.suite.fixtures*"]
+    )
+
+
 def test_a_shipped_check_without_a_requirement() -> None:
     class Item:
         nodeid = "test_x.py::test_x"
@@ -79,7 +88,7 @@ def test_names_of_checks_are_unique_and_docstrings_are_the_sentences() -> None:
     import conformance.suite
 
     catalogue = Catalogue.load()
-    for name in conformance.suite.__all__:
+    for name in (name for name in conformance.suite.__all__ if name.startswith("test_")):
         test = getattr(conformance.suite, name)
         marker = next(mark for mark in test.pytestmark if mark.name == "requirement")
         assert " ".join((test.__doc__ or "").split()) == catalogue.get(marker.kwargs["id"]).text, name

@@ -9,6 +9,7 @@ from tests.kit.plugin.conftest import Kit, counts
 
 CHECK = """
 import pytest
+from conformance.suite.fixtures import *
 from conformance.gateway import NotObservable
 from conformance.vocabulary.expect import expect, fail
 

@@ -40,6 +40,7 @@ def test_a_partial_run_is_incomplete(judge, reference_url: str) -> None:
 
 FAILING = """
 import pytest
+from conformance.suite.fixtures import *
 from conformance.vocabulary.expect import fail
 
 @pytest.mark.requirement(id="CHAT-001")

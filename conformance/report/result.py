@@ -1,0 +1,20 @@
+"""What the controller keeps of a check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from conformance.vocabulary.outcome import Outcome
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """How one check ended. `text` is the whole explanation of a failure."""
+
+    node: str
+    requirement: str
+    outcome: Outcome
+    duration: float = 0.0
+    reason: str = ""
+    violations: list[dict[str, str]] = field(default_factory=list)
+    text: str = ""
