@@ -25,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     run = config.stash[RUN] = Run.of(config)
     run.refuse_snapshot_update()
+    run.excuse_unused_shapes()
     if run.settings.targeted and config.args_source is not config.ArgsSource.ARGS:
         config.args = [str(SUITE)]
         run.whole_suite = True

@@ -14,7 +14,7 @@ from conformance.report.document import document
 from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET
 from conformance.run.run import claimed_profiles
-from conformance.run.verdict import outcome_of
+from conformance.run.verdict import is_rerun, outcome_of
 from conformance.vocabulary.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Collector:
         result = self.results.setdefault(
             report.nodeid, CheckResult(report.nodeid, str(properties["requirement"]), outcome)
         )
+        if is_rerun(report):
+            result.reruns += 1
+            return
         result.outcome = outcome
         if report.when == "call":
             result.duration = report.duration
@@ -103,6 +106,9 @@ class Collector:
         first = [one for one in ids if one.partition("-")[0] in FOUNDATIONS]
         if 0 < 2 * len(first) <= len(ids):
             write(f"  look first at: {' '.join(first)}")
+        again = sorted({result.requirement for result in self.results.values() if result.reruns})
+        if again:
+            write(f"  failed at first, and run again: {' '.join(again)}", yellow=True)
         if self.run.unseen:
             write(f"  {self.run.unseen}")
         if self.run.settings.report:

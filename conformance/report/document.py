@@ -90,6 +90,7 @@ def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> di
                 "duration": round(result.duration, 4),
                 **({"violations": result.violations} if result.violations else {}),
                 **({"text": redact(result.text)} if result.text else {}),
+                **({"reruns": result.reruns} if result.reruns else {}),
             }
             for result in results
         ],

@@ -9,7 +9,8 @@ from conformance.vocabulary.outcome import Outcome
 
 @dataclass(slots=True)
 class CheckResult:
-    """How one check ended. `text` is the whole explanation of a failure."""
+    """How one check ended. `text` is the whole explanation of a failure; `reruns` counts the times that it was run
+    before, as pytest-rerunfailures does where it failed."""
 
     node: str
     requirement: str
@@ -18,3 +19,4 @@ class CheckResult:
     reason: str = ""
     violations: list[dict[str, str]] = field(default_factory=list)
     text: str = ""
+    reruns: int = 0

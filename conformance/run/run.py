@@ -185,12 +185,6 @@ class Run:
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = [item for item in items if item not in set(dropped)]
-            self._excuse_unused_shapes(items)
-
-    def _excuse_unused_shapes(self, items: list[pytest.Item]) -> None:
-        """The shapes of checks that were not asked for are not unused."""
-        if any("pinned" in getattr(item, "fixturenames", ()) for item in items):
-            self.config.option.disable_unused_snapshots = True
 
     def _refuse_no_target(self, bound: list[pytest.Item]) -> None:
         """The target is never chosen silently."""
@@ -212,6 +206,14 @@ class Run:
         if self.settings.snapshots is None and self.settings.gateway in REFERENCES:
             return KIT_SHAPES
         return self.settings.snapshots
+
+    def excuse_unused_shapes(self) -> None:
+        """The shapes of checks that were not asked for are not unused. Said to syrupy before anything is collected, as
+        a controller of xdist collects nothing."""
+        pinned = self.catalogue.select(area="SHAPE")
+        asked = [checks.selected(requirement, self.settings, self.only) for requirement in pinned]
+        if any(asked) and not all(asked):
+            self.config.option.disable_unused_snapshots = True
 
     def refuse_snapshot_update(self) -> None:
         """The pinned shapes of the installed kit are not a user's to rewrite."""

@@ -56,7 +56,7 @@ def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRep
 
 def status(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """The letter and the word of a check's outcome, in place of pytest's."""
-    if not isinstance(report, pytest.TestReport):
+    if not isinstance(report, pytest.TestReport) or is_rerun(report):
         return None
     outcome = outcome_of(report)
     if outcome is None or (report.when != "call" and report.passed):
@@ -64,6 +64,11 @@ def status(report: pytest.TestReport) -> tuple[str, str, str] | None:
     letter, word = SYMBOLS[outcome]
     # pytest shows the text of what it counts as failed; a stale entry has a text to show.
     return "failed" if outcome is Outcome.STALE else str(outcome), letter, word
+
+
+def is_rerun(report: pytest.TestReport) -> bool:
+    """Whether it is of a check that failed and is run again (pytest-rerunfailures has an outcome of its own for it)."""
+    return str(report.outcome) == "rerun"
 
 
 def outcome_of(report: pytest.TestReport) -> Outcome | None:

@@ -10,7 +10,7 @@ from conformance.upstream.engine import Ask, Sample
 
 KIT = "gateway-conformance upstream"
 """By which the kit's client knows that a server is the kit's."""
-MODEL = "scripted-model"
+MODEL = "scripted"
 """The one model that `/v1/models` lists. Requests may name any."""
 CREATED = 1_700_000_000
 """`created` of what is never held against a clock: the model's card and text completions."""

@@ -36,7 +36,7 @@ def test_the_small_routes_answer_as_vllm_does(caller: Caller) -> None:
     text = caller.post("/detokenize", {"tokens": tokens["tokens"]}).json()
 
     assert caller.http.get("/health").status_code == 200
-    assert [model["id"] for model in models["data"]] == ["scripted-model"]
+    assert [model["id"] for model in models["data"]] == ["scripted"]
     assert tokens["count"] == len(tokens["tokens"])
     assert tokens["tokens"] == caller.tokenizer.encode("Hello <|im_end|>")
     assert chat["tokens"] == caller.context("Hi")
@@ -139,7 +139,7 @@ def test_the_advice_names_all_that_a_gateway_needs() -> None:
     assert text.splitlines()[0] == "listening on http://127.0.0.1:8765"
     assert "http://127.0.0.1:8765/v1" in text
     assert str(fixture_path("chatml").resolve()) in text
-    assert "scripted-model" in text
+    assert "scripted" in text
     assert "--gateway-upstream-port 8765" in text
 
 

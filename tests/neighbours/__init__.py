@@ -1,0 +1,1 @@
+"""Judged runs beside other plug-ins of pytest."""
