@@ -12,7 +12,7 @@ class Capability(StrEnum):
     """What a gateway may declare that it has. What is declared is mandatory; what is not declared must be refused
     wherever ignoring it would change the meaning of an answer.
 
-    A member is its name, and has a `meaning`; `control`, the methods that its driver must have for it, with the
+    A member is its name, and has a `meaning`; `control`, the methods of `Driver` that are called for it, with the
     arguments that count; and `wire`, what the gateway must do about requests and exports.
     """
 
@@ -63,7 +63,7 @@ class Capability(StrEnum):
     COMPLETE = (
         "complete",
         "A session can be marked complete; it is then read-only until it is finalized.",
-        ("complete", "complete(reward_info=...), with `reward-info`"),
+        ("complete",),
         "Later requests are refused with 409 and `x-should-retry: false`.",
     )
     ABORT = (
@@ -75,7 +75,7 @@ class Capability(StrEnum):
     REWARD_INFO = (
         "reward-info",
         "A reward can be posted to a session and comes back on each of its trajectories.",
-        ("reward",),
+        ("reward", "complete(reward_info=...)"),
         "`reward_info`, a JSON object, of each trajectory. A later reward replaces it as a whole; what is no object "
         "is refused with 400 or 422.",
     )
@@ -97,14 +97,15 @@ class Capability(StrEnum):
         "incremental-streaming",
         "The text of a stream leaves while the model is still sampling.",
         (),
-        "The upstream is asked for a stream, too. Where it fails after the first text, the stream ends with an error.",
+        "Text reaches the client before the upstream has ended its answer. Where that fails after the first text, the "
+        "stream ends with an error.",
     )
     ANTHROPIC_MESSAGES = (
         "anthropic-messages",
         "Sessions take Anthropic messages at their `anthropic_base_url`.",
-        ("create, with `anthropic_base_url` in its handle where that is not `base_url` without `/v1`",),
-        "`POST {anthropic_base_url}/v1/messages`. `/v1/messages/count_tokens` and `/v1/models` are served, or "
-        "answered with 404 and an error envelope.",
+        ("create",),
+        "Its handle has an `anthropic_base_url`, by default `base_url` without `/v1`. There, `POST /v1/messages`; "
+        "`/v1/messages/count_tokens` and `/v1/models` are served, or answered with 404 and an error envelope.",
     )
     OPENAI_RESPONSES = (
         "openai-responses",
@@ -135,8 +136,9 @@ class Capability(StrEnum):
     INVOCATIONS = (
         "invocations",
         "Sessions take invocations: one message in, one text or a stream of text out, history kept by `session_id`.",
-        ("create, with `invocations_url` in its handle where that is not `{base_url}/invocations`",),
-        'There, `POST` of `{"message", "session_id"?, "stream"?}` (docs/invocations.md).',
+        ("create",),
+        "Its handle has an `invocations_url`, by default `base_url` with `/invocations`. There, `POST` of "
+        '`{"message", "session_id"?, "stream"?}` (docs/invocations.md).',
     )
     ISOLATION_KEYS = (
         "isolation-keys",
@@ -203,7 +205,7 @@ class Capability(StrEnum):
     LOGPROBS = (
         "logprobs",
         "Trajectories carry the log-probabilities that the upstream reported.",
-        ("create(sampling_params={'logprobs': True}), with `session-sampling`",),
+        (),
         "Asked for by `logprobs: true` of a request or by the session's default. `response_logprobs` of a trajectory "
         "then has one number for each response id: as reported where the mask is 1, 0.0 where it is 0.",
     )
