@@ -44,6 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     requirements.add_argument("--format", choices=["text", "markdown", "json"], default="text")
     requirements.set_defaults(run=_requirements)
 
+    for name, text, run in (
+        ("capabilities", "print what a gateway may declare that it has, and what that demands", _capabilities),
+        ("options", "print where good gateways differ, and what each value means", _options),
+    ):
+        declared = commands.add_parser(name, help=text)
+        declared.add_argument("name", nargs="?", help="of one alone, with the ids of its requirements; default: all")
+        declared.add_argument("--format", choices=["text", "markdown", "json"], default="text")
+        declared.set_defaults(run=run)
+
     report = commands.add_parser("report", help="render a JSON report of a run")
     report.add_argument("file", type=Path)
     report.add_argument("--format", choices=["markdown"], default="markdown")
@@ -91,6 +100,22 @@ def _requirements(chosen: argparse.Namespace) -> int:
         profile=chosen.profile, level=chosen.level, area=chosen.area, ids=chosen.ids or None
     )
     print(render_table(found, format=chosen.format))
+    return 0
+
+
+def _capabilities(chosen: argparse.Namespace) -> int:
+    from conformance.requirements import Catalogue
+    from conformance.requirements.declared import capabilities, render_capabilities
+
+    print(render_capabilities(capabilities(Catalogue.load(), chosen.name), chosen.format))
+    return 0
+
+
+def _options(chosen: argparse.Namespace) -> int:
+    from conformance.requirements import Catalogue
+    from conformance.requirements.declared import options, render_options
+
+    print(render_options(options(Catalogue.load(), chosen.name), chosen.format))
     return 0
 
 

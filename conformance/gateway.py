@@ -1,132 +1,35 @@
 """What an implementer writes against: `Gateway`, `Driver`, and the words in which a gateway declares itself.
 
 A third party needs this module and nothing else of the kit. A `Gateway` says where the gateway is and what it claims;
-a `Driver` says how the kit creates, reads and ends sessions on it.
+a `Driver` says how the kit creates, reads and ends sessions on it, over the `HttpClient` that it is given. What each
+`Capability` and each of `OPTIONS` means stands in docs/declaring.md, and is printed by `gateway-conformance
+capabilities` and `gateway-conformance options`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    import httpx
+from conformance.declaring import GATEWAY_WIDE, OPTIONS, Capability, Option
 
-
-class Capability(StrEnum):
-    """What a gateway may declare that it has. What is declared is mandatory; what is not declared must be refused
-    wherever ignoring it would change the meaning of an answer."""
-
-    SESSIONS = "sessions"
-    """Sessions are created through the control plane, and each has its own base URL."""
-    SESSION_IDS = "session-ids"
-    """The creator of a session may choose its id."""
-    SESSION_STATE = "session-state"
-    """A session's state can be read while it lives."""
-    SESSION_SAMPLING = "session-sampling"
-    """A session can be created with default sampling parameters."""
-    SESSION_LENGTHS = "session-lengths"
-    """A session can be created with `prompt_length` and `response_length`."""
-    COMPLETE = "complete"
-    """A session can be marked complete; it is then read-only until it is finalized."""
-    ABORT = "abort"
-    """A session can be aborted: what it holds is discarded."""
-    REWARD_INFO = "reward-info"
-    """A reward can be posted to a session and comes back on each of its trajectories."""
-    TRAJECTORIES = "trajectories"
-    """Token-exact trajectories can be read from a session."""
-    STREAMING = "streaming"
-    """`stream: true` is answered with server-sent events."""
-    INCREMENTAL_STREAMING = "incremental-streaming"
-    """The text of a stream leaves while the model is still sampling."""
-    ANTHROPIC_MESSAGES = "anthropic-messages"
-    """Sessions take Anthropic messages at their `anthropic_base_url`."""
-    OPENAI_RESPONSES = "openai-responses"
-    """`POST {base_url}/responses` takes OpenAI Responses, and a response can be continued by its id."""
-    CONVERSATIONS = "conversations"
-    """`POST {base_url}/conversations` opens a conversation, whose items the gateway keeps for its responses."""
-    SERVER_TOOLS = "server-tools"
-    """A response whose request has the tool `{"type": "file_search"}` offers the model the function `file_search` with
-    the parameter `query`. The gateway runs it within the response."""
-    TURN_EVENTS = "turn-events"
-    """The turns of a session's responses can be read as turn and step events."""
-    INVOCATIONS = "invocations"
-    """Sessions take invocations: one message in, one text or a stream of text out, history kept by `session_id`."""
-    ISOLATION_KEYS = "isolation-keys"
-    """The headers `x-agent-user-isolation-key` and `x-agent-chat-isolation-key` partition what a session keeps."""
-    HOOKS = "hooks"
-    """What is put before and behind the target of an invocation can be judged: the gateway has the demo's hooks
-    (docs/invocations.md)."""
-    DELIVERY = "delivery"
-    """Answers to invocations can go to others than the client that asked: the gateway has the demo's destinations."""
-    BACKGROUND_TASKS = "background-tasks"
-    """An invocation can leave tasks behind that are tried until they succeed: the gateway has the demo's task."""
-    TOOLS = "tools"
-    """Tool calls in the model's text come back as `tool_calls`."""
-    TOOL_CHOICE_REQUIRED = "tool-choice-required"
-    """`tool_choice` `required` and a named function are honoured."""
-    MEDIA = "media"
-    """Images and videos in messages reach the upstream with the context that has their places, and are exported with
-    the trajectory."""
-    N = "n"
-    """`n` greater than 1 is honoured with that many choices."""
-    RESPONSE_FORMAT = "response-format"
-    """`response_format` is honoured."""
-    LOGPROBS = "logprobs"
-    """Trajectories carry the log-probabilities that the upstream reported."""
-    WEIGHT_VERSIONS = "weight-versions"
-    """Trajectories carry the lowest and highest weight version that the upstream reported for their generations:
-    `min_global_steps` and `max_global_steps` in `extra_fields`."""
-    SESSION_OPTIONS = "session-options"
-    """A session can be created with other values of `OPTIONS` than the declared ones, but for those that are
-    `GATEWAY_WIDE`. The gateway is then judged for every value of the options that it declares."""
-    CONTROL_PLANE = "control-plane"
-    """The gateway speaks the kit's own control plane (`POST /sessions`, `GET /sessions/{id}` ...)."""
-    TOKEN_UPSTREAM = "token-upstream"
-    """The gateway renders the chat template itself and sends token ids to the upstream."""
-
-
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "trajectory": ("conversation", "call"),
-    "multi_chain": ("true", "false"),
-    "first_rewrite": ("split", "reuse"),
-    "last_rewrite": ("rollback", "split"),
-    "repeated_prompt": ("sibling", "replace"),
-    "idempotent_retry": ("false", "true"),
-    "concurrency": ("overlap", "serialized"),
-    "budget": ("total", "response", "none"),
-    "logprobs": ("strict", "opportunistic"),
-    "tool_id_identity": ("ignored", "compared"),
-    "reasoning_identity": ("ignored", "compared"),
-    "whitespace_identity": ("ignored", "compared"),
-    "template_kwargs": ("config", "request"),
-    "control_tokens": ("plain", "parsed"),
-    "media_urls": ("passed", "fetched"),
-    "stream": ("sse", "fallback"),
-    "conversation_create": ("eager", "lazy"),
-    "chaining": ("conversation", "previous_response_id"),
-    "error_404_type": ("not_found_error", "api_error"),
-    "invocations_path": ("bare", "invoke"),
-    "stream_flag": ("strict_bool", "truthy"),
-    "sse_newline": ("exact", "splitlines"),
-    "invocations_frames": ("text", "json"),
-    "run_hook": ("inside_host", "before_stream_decision"),
-    "isolation_duplicates": ("refused", "first"),
-    "delivery": ("report", "task_runner", "none"),
-    "startup_failure": ("shutdown_started", "no_shutdown"),
-}
-"""Where good gateways differ: option -> allowed values. An option that a gateway does not declare is undeclared: only
-the invariant that holds for every value is then checked."""
-
-GATEWAY_WIDE = frozenset(
-    {"trajectory", "template_kwargs", "stream", "error_404_type", "conversation_create", "chaining"}
-    | {"invocations_path", "stream_flag", "sse_newline", "invocations_frames", "run_hook"}
-    | {"isolation_duplicates", "delivery", "startup_failure", "control_tokens", "media_urls"}
-)
-"""Options that no session can choose, also where there are `session-options`."""
+__all__ = [
+    "GATEWAY_WIDE",
+    "OPTIONS",
+    "Capability",
+    "Declaration",
+    "Driver",
+    "Gateway",
+    "Handle",
+    "HttpClient",
+    "HttpResponse",
+    "NotObservable",
+    "Option",
+    "Refused",
+    "Trajectory",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +93,84 @@ class NotObservable(Exception):
     """This driver has no way to do or see that. The check that asked ends as `not_tested`."""
 
 
+class HttpResponse(Protocol):
+    """What the gateway answered to a driver, whatever the status: nothing is raised for an error."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is one of success, 200 to 299."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name, however that is capitalised."""
+
+    @property
+    def text(self) -> str:
+        """The body as text, in the charset of its content type, by default UTF-8; what is not is replaced."""
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError with a sentence that says what was answered instead."""
+
+
+class HttpClient(Protocol):
+    """How a driver speaks to its gateway. Each call appears in the trace of a failing check.
+
+    `url` is absolute: `self.url + "/sessions"`. `json` is sent as the JSON body, `params` as the query; the key of the
+    gateway goes along as `Authorization: Bearer KEY`, unless `headers` has another. Redirects are not followed. Raises
+    ValueError for what is no URL. Whatever else is raised, as where no answer comes in time, is the kit's own: let it
+    pass, it ends the check.
+    """
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpResponse:
+        """Send a request of any method. A `json` that is None is no body."""
+
+    def get(
+        self, url: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> HttpResponse:
+        """Send a GET request."""
+
+    def post(
+        self,
+        url: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpResponse:
+        """Send a POST request."""
+
+
 class Driver:
     """How the kit handles sessions of one kind of gateway. What is not overridden is not observable.
 
-    `http` is a client of the kit; every call made with it appears in the trace of a failing check. A refusal of the
-    gateway is raised as `Refused`; anything that is not JSON of the expected shape may be raised as `ValueError` with a
-    sentence that says so.
+    A refusal of the gateway is raised as `Refused`; anything that is not JSON of the expected shape may be raised as
+    `ValueError` with a sentence that says so. Of the kit, a driver sees this module and its `http`:
+
+        class MyDriver(Driver):
+            name = "mine"
+
+            def create(self, session_id=None, **settings):
+                answer = self.http.post(f"{self.url}/sessions", json={"session_id": session_id, **settings})
+                if not answer.ok:
+                    raise Refused(answer.status, answer.text)
+                return Handle(answer.json()["id"], answer.json()["url"])
     """
 
     name = "driver"
 
-    def __init__(self, url: str, http: httpx.Client, api_key: str | None = None) -> None:
+    def __init__(self, url: str, http: HttpClient, api_key: str | None = None) -> None:
         self.url = url.rstrip("/")
         self.http = http
         self.api_key = api_key

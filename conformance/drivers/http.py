@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
-
-from conformance.gateway import Capability, Declaration, Driver, Handle, Refused, Trajectory
+from conformance.gateway import Capability, Declaration, Driver, Handle, HttpResponse, Refused, Trajectory
 
 FIELDS = ("prompt_ids", "response_ids", "response_mask", "response_logprobs", "reward_info", "num_turns")
 
@@ -81,14 +79,14 @@ class HttpDriver(Driver):
         response = self.http.request(method, self.url + path, json=body)
         try:
             found = response.json()
-        except (ValueError, RecursionError):
+        except ValueError:
             found = None
-        if response.is_success and found is not None:
+        if response.ok and found is not None:
             return found
-        raise Refused(response.status_code, _message(response, found))
+        raise Refused(response.status, _message(response, found))
 
 
-def _message(response: httpx.Response, body: Any) -> str:
+def _message(response: HttpResponse, body: Any) -> str:
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
     if isinstance(message, str):

@@ -39,8 +39,8 @@ class RllmDriver(Driver):
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         response = self.http.request(method, self.url + path, json=body)
-        if not response.is_success:
-            raise Refused(response.status_code, response.text[:200])
+        if not response.ok:
+            raise Refused(response.status, response.text[:200])
         return response.json()
 
 

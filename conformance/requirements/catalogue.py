@@ -297,8 +297,9 @@ def _option(fields: Fields) -> tuple[tuple[str, str], ...]:
     for name, value in table.items():
         if name not in OPTIONS:
             raise fields.error("option", f"no option {name!r}; expected one of {', '.join(OPTIONS)}")
-        if value not in (*OPTIONS[name], ANY):
-            raise fields.error("option", f"{name}: expected one of {', '.join(OPTIONS[name])} or {ANY}, got {value!r}")
+        values = OPTIONS[name].values
+        if value not in (*values, ANY):
+            raise fields.error("option", f"{name}: expected one of {', '.join(values)} or {ANY}, got {value!r}")
     if list(table.values()).count(ANY) > 1:
         raise fields.error("option", f"expected one option at most with the value {ANY}")
     return tuple(table.items())

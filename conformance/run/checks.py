@@ -94,7 +94,7 @@ def selected(requirement: Requirement, settings: Settings, only: frozenset[str])
 
 def values(requirement: Requirement) -> tuple[str, ...]:
     """The values of its option for each of which the requirement is checked; none when it is not about each."""
-    return next((OPTIONS[name] for name, value in requirement.option if value == ANY), ())
+    return next((tuple(OPTIONS[name].values) for name, value in requirement.option if value == ANY), ())
 
 
 def about(requirement: Requirement, value: str | None, target: Target) -> Requirement:
@@ -103,7 +103,7 @@ def about(requirement: Requirement, value: str | None, target: Target) -> Requir
     declared = target.declaration.options
 
     def settled(name: str, each: str) -> str:
-        if each != ANY or value is None or (name not in declared and value == OPTIONS[name][0]):
+        if each != ANY or value is None or (name not in declared and value == values(requirement)[0]):
             return each
         return value
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from conformance.client.driving import DriverClient
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import NoAnswer, Recorder, Reply, client
 from conformance.gateway import NotObservable
@@ -50,7 +51,7 @@ class Controls:
     def __init__(self, target: Target) -> None:
         recorder = Recorder(timeout=target.recorder.timeout)
         http = client(recorder, target.gateway.api_key)
-        driver = type(target.driver)(target.gateway.url, http, target.gateway.api_key)
+        driver = type(target.driver)(target.gateway.url, DriverClient(http), target.gateway.api_key)
         upstream = Upstream(target.upstream.url, target.upstream.tokenizer)
         self._target = replace(target, http=http, driver=driver, recorder=recorder, upstream=upstream)
         self._found: dict[str, list[Violation]] = {}

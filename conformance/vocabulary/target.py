@@ -16,8 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
+from conformance.client.driving import DriverClient
 from conformance.client.failure import ConformanceFailure
 from conformance.client.http import Recorder, client
+from conformance.declaring import wrong_capabilities, wrong_option
 from conformance.drivers import load_driver
 from conformance.fixtures import FILES, fixture_path
 from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gateway, NotObservable, Refused
@@ -98,7 +100,7 @@ def connect(
             kind = (drivers or {}).get(kind) or load_driver(kind)
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
-    driver = kind(gateway.url, http, gateway.api_key)
+    driver = kind(gateway.url, DriverClient(http), gateway.api_key)
     return Target(gateway, driver, _declared(gateway, driver, recorder), upstream, http, recorder)
 
 
@@ -152,22 +154,21 @@ def _declared(gateway: Gateway, driver: Driver, recorder: Recorder) -> Declarati
         ) from error
     changes: dict[str, Any] = {}
     if gateway.capabilities is not None:
-        unknown = set(gateway.capabilities) - set(Capability)
-        if unknown:
-            raise pytest.UsageError(
-                f"no such capability: {', '.join(sorted(unknown))} (known: {', '.join(Capability)})"
-            )
+        wrong = wrong_capabilities(gateway.capabilities)
+        if wrong is not None:
+            raise pytest.UsageError(wrong)
         changes["capabilities"] = frozenset(map(Capability, gateway.capabilities))
-    options = {**declared.options, **(gateway.options or {})}
-    for name, value in (gateway.options or {}).items():
-        if value not in OPTIONS.get(name, ()):
-            allowed = ", ".join(OPTIONS[name]) if name in OPTIONS else f"no such option; known: {', '.join(OPTIONS)}"
-            raise pytest.UsageError(f"option {name}={value!r} is not one of: {allowed}")
+    known = {name: value for name, value in declared.options.items() if name in OPTIONS}
+    options = {**known, **(gateway.options or {})}
+    for name, value in options.items():
+        wrong = wrong_option(name, value)
+        if wrong is not None:
+            raise pytest.UsageError(f"{gateway.url}: {wrong}")
     return replace(
         declared,
         name=gateway.name or declared.name,
         version=gateway.version or declared.version,
-        options={name: value for name, value in options.items() if name in OPTIONS},
+        options=options,
         **changes,
     )
 

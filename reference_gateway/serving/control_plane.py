@@ -179,7 +179,6 @@ class ControlPlane:
             "template_kwargs": "request" if self.config.request_template_kwargs else "config",
             "control_tokens": self.config.control_tokens_in_text,
             "media_urls": "passed",
-            "stream": "sse",
             "conversation_create": "eager",
             "chaining": "conversation",
             "error_404_type": "not_found_error",
@@ -187,7 +186,6 @@ class ControlPlane:
             **resolve_channel_options(self.config.channel_options),
             "isolation_duplicates": "refused",
             "delivery": self.delivery,
-            "startup_failure": self.config.startup_failure,
         }
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
         names += ["incremental-streaming"] if self.config.stream == "incremental" else []

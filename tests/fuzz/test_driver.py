@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.client.driving import DriverClient
 from conformance.client.http import Recorder, client
 from conformance.drivers.http import HttpDriver
 from conformance.gateway import Declaration, Handle, Refused
@@ -54,7 +55,7 @@ ANSWERS: dict[str, tuple[Any, Any]] = {
 
 def driver(status: int, body: bytes) -> HttpDriver:
     answer = httpx.Response(status, content=body, headers={"content-type": "application/json"})
-    return HttpDriver("http://gw", client(Recorder(httpx.MockTransport(lambda _: answer))))
+    return HttpDriver("http://gw", DriverClient(client(Recorder(httpx.MockTransport(lambda _: answer)))))
 
 
 @pytest.mark.parametrize("what", ANSWERS)

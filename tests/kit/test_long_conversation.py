@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from conformance.cli import main
+from conformance.client.driving import DriverClient
 from conformance.client.http import Recorder, Reply, client
 from conformance.drivers.http import HttpDriver
 from conformance.fixtures import fixture_path
@@ -150,7 +151,7 @@ def open_session(shared_upstream: Upstream, reference_url: str) -> Iterator[Call
     http = client(recorder)
     recorder.begin()
     shared_upstream.begin()
-    sessions = Sessions(HttpDriver(reference_url, http), http, recorder, shared_upstream.nonce)
+    sessions = Sessions(HttpDriver(reference_url, DriverClient(http)), http, recorder, shared_upstream.nonce)
     yield lambda: sessions.open(sampling_params={"logprobs": True}, options={"idempotent_retry": "true"})
     sessions.discard()
     shared_upstream.end()

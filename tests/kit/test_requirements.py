@@ -266,7 +266,7 @@ def test_a_glob_without_a_match_is_an_error(catalogue: Catalogue) -> None:
 
 def test_not_applicable_says_why(catalogue: Catalogue) -> None:
     everything = set(Capability)
-    options = {name: values[0] for name, values in OPTIONS.items()}
+    options = {name: next(iter(option.values)) for name, option in OPTIONS.items()}
 
     def why(requirement_id: str, capabilities: set[Capability], options: dict[str, str]) -> str | None:
         return catalogue.not_applicable(catalogue.get(requirement_id), capabilities, options)

@@ -26,7 +26,6 @@ DECLARED: dict[str, Any] = {
         "trajectory": "conversation",
         "template_kwargs": "request",
         "control_tokens": "parsed",
-        "stream": "sse",
         "error_404_type": "api_error",
     },
 }

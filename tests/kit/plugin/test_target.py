@@ -75,6 +75,39 @@ def test_a_url_that_is_not_a_gateway(kit: Kit, odd_server) -> None:
     )
 
 
+def test_an_option_that_is_declared_with_a_value_of_nobodys(kit: Kit, odd_server) -> None:
+    options = b'"options": {"last_rewrite": "roll_back", "of_a_later_version": "x"}'
+    server = odd_server(200, b'{"name": "g", "version": "1", "capabilities": [], ' + options + b"}")
+    sentence = "option last_rewrite='roll_back' is none of its values. An agent rewrites its last answer"
+    assert_one_sentence(kit("--gateway-url", server.url), server.url, sentence, "'split': It stays exported")
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [
+        ("options={'multi-chain': 'true'}", "no option is named 'multi-chain'; did you mean 'multi_chain'?"),
+        ("options={'budget': 'sum'}", "option budget='sum' is none of its values."),
+        ("capabilities={'anthropic_messages'}", "did you mean 'anthropic-messages'?"),
+    ],
+)
+def test_a_fixture_that_declares_what_does_not_exist(
+    kit: Kit, pytester: pytest.Pytester, reference_url: str, declared: str, sentence: str
+) -> None:
+    pytester.makeconftest(
+        f"""
+        import pytest
+        from conformance.gateway import Gateway
+
+        @pytest.fixture(scope="session")
+        def gateway():
+            return Gateway({reference_url!r}, {declared})
+        """
+    )
+    result = kit("--gateway", "fixture", "--gateway-only", "STREAM-004")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert sentence in result.stdout.str() + result.stderr.str()
+
+
 def test_an_empty_answer_to_everything(kit: Kit, odd_server) -> None:
     assert_one_sentence(kit("--gateway-url", odd_server(200, b"").url), "not as the driver 'http' expects")
 
