@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import platform
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conformance.fixtures import fixture_path, make, names
+from conformance.fixtures import fixture_path, names
 from conformance.tokenizer import Tokenizer
 
+MAKE = Path(__file__).parents[2] / "fixtures" / "make.py"
 Message = dict[str, Any]
 CALL = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": {"q": "é"}}}
 TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}]
@@ -44,7 +46,7 @@ def test_an_unknown_name_is_one_sentence() -> None:
 
 
 def test_the_script_makes_what_is_shipped(tmp_path: Path) -> None:
-    make.main(tmp_path)
+    runpy.run_path(str(MAKE))["main"](tmp_path)
 
     for name in names():
         made = Tokenizer.load(tmp_path / name)
