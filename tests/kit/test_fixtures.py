@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import runpy
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from conformance.fixtures import fixture_path, names
+from conformance import fixtures
+from conformance.fixtures import fixture_path, names, tiny_model_path
 from conformance.tokenizer import Tokenizer
 
 MAKE = Path(__file__).parents[2] / "fixtures" / "make.py"
@@ -43,6 +45,35 @@ def test_an_unknown_name_is_one_sentence() -> None:
         fixture_path("llama")
     with pytest.raises(ValueError, match="no tokenizer fixture named"):
         fixture_path("../upstream")
+
+
+def test_a_foreign_package_named_fixtures_is_not_taken_for_the_repository_s(tmp_path: Path) -> None:
+    foreign, beside = tmp_path / "fixtures", tmp_path / "conformance" / "fixtures"
+    foreign.mkdir()
+    (foreign / "__init__.py").touch()
+
+    assert fixtures._root(foreign, beside) == beside
+    (foreign / "tokenizers" / "chatml").mkdir(parents=True)
+    assert fixtures._root(foreign, beside) == foreign
+
+
+def test_the_tiny_model_is_small_half_precision_and_speaks_chatml() -> None:
+    weights = (tiny_model_path() / "model.safetensors").read_bytes()
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+
+    assert len(weights) < 1_800_000
+    assert {tensor["dtype"] for name, tensor in header.items() if name != "__metadata__"} == {"F16"}
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (tiny_model_path() / name).read_bytes() == (fixture_path("chatml") / name).read_bytes()
+    config = json.loads((tiny_model_path() / "config.json").read_text())
+    assert config["eos_token_id"] == Tokenizer.load(fixture_path("chatml")).end_of_turn
+
+
+def test_an_installed_kit_says_where_the_tiny_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fixtures, "_ROOT", tmp_path)
+
+    with pytest.raises(FileNotFoundError, match=r"not part of the installed kit: it is in fixtures/tiny-model of"):
+        tiny_model_path()
 
 
 def test_the_script_makes_what_is_shipped(tmp_path: Path) -> None:
