@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer as RawTokenizer
 
 from conformance import fixtures
 from conformance.fixtures import fixture_path, names, tiny_model_path
 from conformance.tokenizer import Tokenizer
 
-MAKE = Path(__file__).parents[2] / "fixtures" / "make.py"
+MAKE = runpy.run_path(str(Path(__file__).parents[2] / "fixtures" / "make.py"))
 Message = dict[str, Any]
 CALL = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": {"q": "é"}}}
 TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}]
@@ -35,13 +36,13 @@ def chars() -> Tokenizer:
 
 
 def test_the_fixtures_have_names_and_are_small() -> None:
-    assert names() == ["chars", "chatml"]
+    assert names() == sorted(["chars", "chatml", *MAKE["FAMILIES"]])
     for name in names():
         assert sum(file.stat().st_size for file in fixture_path(name).iterdir()) < 300_000
 
 
 def test_an_unknown_name_is_one_sentence() -> None:
-    with pytest.raises(ValueError, match=r"no tokenizer fixture named 'llama'; there are: chars, chatml"):
+    with pytest.raises(ValueError, match=r"no tokenizer fixture named 'llama'; there are: chars, chatml, deepseek, "):
         fixture_path("llama")
     with pytest.raises(ValueError, match="no tokenizer fixture named"):
         fixture_path("../upstream")
@@ -77,7 +78,7 @@ def test_an_installed_kit_says_where_the_tiny_model_is(tmp_path: Path, monkeypat
 
 
 def test_the_script_makes_what_is_shipped(tmp_path: Path) -> None:
-    runpy.run_path(str(MAKE))["main"](tmp_path)
+    MAKE["main"](tmp_path)
 
     for name in names():
         made = Tokenizer.load(tmp_path / name)
@@ -87,6 +88,31 @@ def test_the_script_makes_what_is_shipped(tmp_path: Path) -> None:
     if platform.python_version() == recorded:
         for file in ("tokenizer.json", "tokenizer_config.json", "python_version.txt"):
             assert (tmp_path / "chatml" / file).read_bytes() == (fixture_path("chatml") / file).read_bytes()
+
+
+def test_the_script_makes_the_families_that_are_shipped(tmp_path: Path) -> None:
+    MAKE["write_families"](tmp_path, RawTokenizer.from_file(str(fixture_path("chatml") / "tokenizer.json")))
+
+    made = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*.json")}
+    assert {file.parent.name for file in made} == set(MAKE["FAMILIES"])
+    for file, content in made.items():
+        assert (fixture_path(file.parent.name) / file.name).read_bytes() == content
+
+
+@pytest.mark.parametrize("family", MAKE["FAMILIES"])
+def test_a_family_renders_turns_with_its_own_end(family: str) -> None:
+    tokenizer = Tokenizer.load(fixture_path(family))
+
+    text = tokenizer.render([USER, ASSISTANT, USER])
+
+    assert text.count("Hi") == 2
+    assert text.count("Hello") == 1
+    assert tokenizer.end_of_turn_text in text.partition("Hello")[2]
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.encode("Hello") != [tokenizer.encode(letter)[0] for letter in "Hello"]  # a second spelling
+    file = fixture_path(family) / "generation_config.json"
+    if file.exists():
+        assert tokenizer.end_of_turn in json.loads(file.read_text())["eos_token_id"]
 
 
 def test_chatml_renders_turns_with_a_separator(chatml: Tokenizer) -> None:
