@@ -22,6 +22,8 @@ from conformance.upstream.ledger import ANSWERED, Call
 from conformance.vocabulary.session import Message, Superseded, Trajectories
 
 Record = Upstream | Sequence[Call]
+_SAID = "4815162342"
+"""An answer that no template writes of its own accord."""
 
 
 class TokenExpectation:
@@ -331,11 +333,24 @@ class ContextExpectation:
         said = (place for place, each in enumerate(messages) if each.get("role") not in ("system", "user", "tool"))
         answered = 1 + max(said, default=0)
         text = self.tokenizer.render(messages[:answered], tools=tools, add_generation_prompt=False)
-        before, end, _ = text.rpartition(self.tokenizer.end_of_turn_text)
+        before, closing = self._parted(text, tools)
         ended = self.before.generation[-1:] == [self.tokenizer.end_of_turn]
         gap = self.context[len(head) :]
-        prompt = self.tokenizer.encode(before + end if ended else before)
+        prompt = self.tokenizer.encode(before + closing if ended else before)
         return Trajectory(prompt, [*gap, 0], [*(0 for _ in gap), 1])
+
+    def _parted(self, text: str, tools: Sequence[Any] | None) -> tuple[str, str]:
+        """A render that ends with an answer, up to the end of what was said in it; and what the template needs to
+        end the turn, its end token included. Some put text of their own before that token, and some have none: there
+        the role that comes next ends the turn."""
+        end = self.tokenizer.end_of_turn_text
+        question, answer = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": _SAID}
+        shortest = self.tokenizer.render([question, answer], tools=tools, add_generation_prompt=False)
+        behind = shortest.rpartition(_SAID)[2]
+        if not text.endswith(behind):  # it ends calls in another way than answers
+            before, end, _ = text.rpartition(end)
+            return before, end
+        return text.removesuffix(behind), behind.partition(end)[0] + end
 
 
 def context(upstream: Upstream, number: int) -> ContextExpectation:

@@ -339,6 +339,35 @@ def test_only_what_stands_behind_the_generation_must_be_as_rendered(talk, chatml
     assert said(lambda: context(talk, 0).continues_as_rendered([HI])) != []
 
 
+@pytest.mark.parametrize(
+    ("family", "to_end", "behind"),
+    [
+        pytest.param("llama2", " </s>", "<s>[INST] More [/INST]", id="llama2"),
+        pytest.param(
+            "deepseek-coder",
+            "\n<|EOT|>",
+            "\n### Instruction:\nMore\n### Response:",
+            id="deepseek-coder",
+        ),
+        pytest.param("glm", "<|user|>", "\nMore<|assistant|>\n", id="glm"),
+    ],
+)
+def test_an_end_of_turn_is_not_always_right_behind_an_answer(family, to_end, behind):
+    tokenizer = Tokenizer.load(fixture_path(family))
+    asked, answer = rendered(tokenizer, [HI]), tokenizer.encode("Hello")
+    ended, cut = [*answer, tokenizer.end_of_turn], answer
+
+    def wrong(generation, put):
+        first, second = call(asked, *generation), call([*asked, *generation, *tokenizer.encode(put)])
+        upstream = Recorded(first, second, tokenizer=tokenizer)
+        return said(lambda: context(upstream, 1).continues_as_rendered([HI, HELLO, MORE]))
+
+    assert wrong(ended, behind) == []
+    assert wrong(cut, to_end + behind) == []
+    assert len(wrong(ended, to_end + behind)) == 1
+    assert len(wrong(cut, behind)) == 1
+
+
 def test_a_context_goes_on_directly(talk, chatml):
     first, second = talk.calls
     (wrong,) = said(lambda: context(talk, 1).goes_on_directly())

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer as RawTokenizer
 
-from conformance.fixtures import fixture_path, make, names
+from conformance import fixtures
+from conformance.fixtures import fixture_path, names, tiny_model_path
 from conformance.tokenizer import Tokenizer
 
+MAKE = runpy.run_path(str(Path(__file__).parents[2] / "fixtures" / "make.py"))
 Message = dict[str, Any]
 CALL = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": {"q": "é"}}}
 TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}]
@@ -31,20 +36,49 @@ def chars() -> Tokenizer:
 
 
 def test_the_fixtures_have_names_and_are_small() -> None:
-    assert names() == ["chars", "chatml"]
+    assert names() == sorted(["chars", "chatml", *MAKE["FAMILIES"]])
     for name in names():
         assert sum(file.stat().st_size for file in fixture_path(name).iterdir()) < 300_000
 
 
 def test_an_unknown_name_is_one_sentence() -> None:
-    with pytest.raises(ValueError, match=r"no tokenizer fixture named 'llama'; there are: chars, chatml"):
+    with pytest.raises(ValueError, match=r"no tokenizer fixture named 'llama'; there are: chars, chatml, deepseek, "):
         fixture_path("llama")
     with pytest.raises(ValueError, match="no tokenizer fixture named"):
         fixture_path("../upstream")
 
 
+def test_a_foreign_package_named_fixtures_is_not_taken_for_the_repository_s(tmp_path: Path) -> None:
+    foreign, beside = tmp_path / "fixtures", tmp_path / "conformance" / "fixtures"
+    foreign.mkdir()
+    (foreign / "__init__.py").touch()
+
+    assert fixtures._root(foreign, beside) == beside
+    (foreign / "tokenizers" / "chatml").mkdir(parents=True)
+    assert fixtures._root(foreign, beside) == foreign
+
+
+def test_the_tiny_model_is_small_half_precision_and_speaks_chatml() -> None:
+    weights = (tiny_model_path() / "model.safetensors").read_bytes()
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+
+    assert len(weights) < 1_800_000
+    assert {tensor["dtype"] for name, tensor in header.items() if name != "__metadata__"} == {"F16"}
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (tiny_model_path() / name).read_bytes() == (fixture_path("chatml") / name).read_bytes()
+    config = json.loads((tiny_model_path() / "config.json").read_text())
+    assert config["eos_token_id"] == Tokenizer.load(fixture_path("chatml")).end_of_turn
+
+
+def test_an_installed_kit_says_where_the_tiny_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fixtures, "_ROOT", tmp_path)
+
+    with pytest.raises(FileNotFoundError, match=r"not part of the installed kit: it is in fixtures/tiny-model of"):
+        tiny_model_path()
+
+
 def test_the_script_makes_what_is_shipped(tmp_path: Path) -> None:
-    make.main(tmp_path)
+    MAKE["main"](tmp_path)
 
     for name in names():
         made = Tokenizer.load(tmp_path / name)
@@ -54,6 +88,31 @@ def test_the_script_makes_what_is_shipped(tmp_path: Path) -> None:
     if platform.python_version() == recorded:
         for file in ("tokenizer.json", "tokenizer_config.json", "python_version.txt"):
             assert (tmp_path / "chatml" / file).read_bytes() == (fixture_path("chatml") / file).read_bytes()
+
+
+def test_the_script_makes_the_families_that_are_shipped(tmp_path: Path) -> None:
+    MAKE["write_families"](tmp_path, RawTokenizer.from_file(str(fixture_path("chatml") / "tokenizer.json")))
+
+    made = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*.json")}
+    assert {file.parent.name for file in made} == set(MAKE["FAMILIES"])
+    for file, content in made.items():
+        assert (fixture_path(file.parent.name) / file.name).read_bytes() == content
+
+
+@pytest.mark.parametrize("family", MAKE["FAMILIES"])
+def test_a_family_renders_turns_with_its_own_end(family: str) -> None:
+    tokenizer = Tokenizer.load(fixture_path(family))
+
+    text = tokenizer.render([USER, ASSISTANT, USER])
+
+    assert text.count("Hi") == 2
+    assert text.count("Hello") == 1
+    assert tokenizer.end_of_turn_text in text.partition("Hello")[2]
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.encode("Hello") != [tokenizer.encode(letter)[0] for letter in "Hello"]  # a second spelling
+    file = fixture_path(family) / "generation_config.json"
+    if file.exists():
+        assert tokenizer.end_of_turn in json.loads(file.read_text())["eos_token_id"]
 
 
 def test_chatml_renders_turns_with_a_separator(chatml: Tokenizer) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "ray", "transformers"}
+MISSING_MODEL = """
+from conformance.fixtures import tiny_model_path
+try:
+    tiny_model_path()
+except FileNotFoundError as error:
+    print(error)
+"""
 
 pytestmark = pytest.mark.wheel
 
@@ -41,6 +49,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
+def shipped_fixtures() -> list[Path]:
+    """The files of `fixtures/` that an installed kit needs."""
+    folders = (ROOT / "fixtures" / "tokenizers", ROOT / "fixtures" / "files")
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+
+
 def test_everything_needed_at_run_time_is_inside(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     for folder, pattern in (
@@ -48,14 +62,18 @@ def test_everything_needed_at_run_time_is_inside(wheel: Path) -> None:
         ("conformance/suite/shapes", "*/*.json"),
         ("conformance/requirements", "*.toml"),
         ("conformance/oracles/schemas", "*.json"),
-        ("conformance/fixtures", "*/*.json"),
         ("conformance/report", "*.schema.json"),
     ):
         wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob(pattern)}
         assert wanted, folder
         assert wanted <= inside, wanted - inside
     assert {"conformance/py.typed", "reference_gateway/py.typed"} <= inside
-    assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "reports/"))]
+    assert {name for name in inside if name.startswith("conformance/fixtures/")} == {
+        "conformance/fixtures/__init__.py",
+        *(f"conformance/{path.relative_to(ROOT).as_posix()}" for path in shipped_fixtures()),
+    }
+    assert not [name for name in inside if name.startswith(("tests/", "benchmarks/", "reports/", "fixtures/"))]
+    assert not [name for name in inside if name.endswith((".safetensors", "make.py", "make_model.py"))]
 
 
 def test_the_kit_alone_is_small_and_works(installed: Path, tmp_path: Path) -> None:
@@ -67,6 +85,30 @@ def test_the_kit_alone_is_small_and_works(installed: Path, tmp_path: Path) -> No
     assert "STREAM-004" in listed
     folder = call(installed / "gateway-conformance", "tokenizer", "chatml", cwd=tmp_path).stdout.strip()
     assert (Path(folder) / "tokenizer.json").exists()
+    missing = call(installed / "python", "-c", MISSING_MODEL, cwd=tmp_path).stdout
+    assert "the tiny model is not part of the installed kit" in missing
+
+
+def test_an_editable_install_finds_the_checkout_s_fixtures(tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    call(sys.executable, "-m", "venv", environment, cwd=tmp_path)
+    call(environment / "bin" / "pip", "install", "--quiet", "--no-deps", "--editable", ROOT, cwd=tmp_path)
+    asked = "from conformance.fixtures import *; print(FILES, fixture_path('chatml'), tiny_model_path(), sep='\\n')"
+    answer = call(environment / "bin" / "python", "-c", asked, cwd=tmp_path).stdout.splitlines()
+    expected = [ROOT / "fixtures" / folder for folder in ("files", "tokenizers/chatml", "tiny-model")]
+    assert [Path(line) for line in answer] == expected
+
+
+def test_the_source_distribution_carries_all_fixtures(tmp_path: Path) -> None:
+    call(sys.executable, "-m", "venv", tmp_path / "environment", cwd=tmp_path)
+    call(tmp_path / "environment" / "bin" / "pip", "install", "--quiet", "hatchling>=1.27", cwd=tmp_path)
+    hatchling = (tmp_path / "environment" / "bin" / "python", "-m", "hatchling")
+    call(*hatchling, "build", "--target", "sdist", "--directory", tmp_path / "dist", cwd=ROOT)
+    with tarfile.open(next((tmp_path / "dist").glob("*.tar.gz"))) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = call("git", "ls-files", "fixtures", cwd=ROOT).stdout.split()
+    assert "fixtures/tiny-model/model.safetensors" in tracked
+    assert set(tracked) <= inside
 
 
 def test_the_suite_runs_green_outside_the_checkout(installed: Path, wheel: Path, tmp_path: Path) -> None:

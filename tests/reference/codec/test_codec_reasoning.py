@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from codec_templates import QWEN3, deepseek, mistral, qwen3
+from codec_templates import deepseek, mistral, qwen3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,7 +74,9 @@ def test_without_a_reasoning_parser_thoughts_are_text():
 
 
 def test_tags_that_are_control_tokens_are_found():
-    codec = TemplateCodec(byte_files(QWEN3, (*CONTROL, "<think>", "</think>")), reasoning_parser="think")
+    codec = TemplateCodec(
+        byte_files(qwen3().templates["default"], (*CONTROL, "<think>", "</think>")), reasoning_parser="think"
+    )
     message = codec.decode([*codec.vocabulary.encode("<think>Hm.</think><|im_start|>Hello"), END], None)
     assert message == {"role": "assistant", "content": "Hello", "reasoning_content": "Hm."}
 
@@ -103,7 +105,8 @@ def test_thoughts_reach_the_client_and_stay_in_the_tokens(streamed):
         (trajectory,) = client.http.get(f"{session}/trajectories").json()["trajectories"]
     text = KEEPING.vocabulary.decode(trajectory["prompt_ids"] + trajectory["response_ids"], keep_control=True)
     assert "assistant\n<think>\nTwo cups.\n</think>\n\nTea.<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>" in text
-    assert told.calls[1][0] == trajectory["prompt_ids"] + trajectory["response_ids"][: -len("Milk.") - 1]
+    last = [*KEEPING.vocabulary.encode("Milk."), END]
+    assert told.calls[1][0] == trajectory["prompt_ids"] + trajectory["response_ids"][: -len(last)]
 
 
 @pytest.mark.parametrize("identity", ["ignored", "compared"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from codec_templates import MISTRAL
+from codec_templates import mistral
 from codec_vocabularies import from_ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,9 +68,8 @@ def tekken() -> Model:
     model = inner._model
     special = {inner.id_to_piece(token): token for token in inner.special_ids}
     names = {"bos_token": "<s>", "eos_token": "</s>"}
-    files = from_ranks(
-        model._mergeable_ranks, model._pat_str, special, MISTRAL, first_id=inner.num_special_tokens, names=names
-    )
+    template, first_id = mistral().templates["default"], inner.num_special_tokens
+    files = from_ranks(model._mergeable_ranks, model._pat_str, special, template, first_id=first_id, names=names)
     codec = TemplateCodec(files, tool_parser="mistral")
     return Model(codec, own, lambda text: inner.encode(text, bos=False, eos=False))
 
