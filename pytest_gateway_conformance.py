@@ -40,6 +40,12 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--gateway-only", "IDS", "Requirements to check, with commas or given again; * matches any text"),
     ("--gateway-level", "LEVEL", "Lowest level to check: MUST, SHOULD or MAY (default)"),
     ("--gateway-tokenizer", "DIR", "Tokenizer directory of the gateway under test; default: the kit's chatml"),
+    (
+        "--gateway-tool-format",
+        "NAME",
+        "How the model writes tool calls, for the parser of the gateway under test: hermes (default), qwen3_coder, "
+        "glm45, deepseek_v3, mistral, llama3_json or pythonic",
+    ),
     ("--gateway-upstream-port", "PORT", "Port of the kit's upstream; default 8765 with --gateway-url, else any"),
     ("--gateway-timeout-scale", "FACTOR", "Factor on the time that a check may take, 5 seconds by default"),
     ("--gateway-report", "PATH", "Write the JSON report to this file"),

@@ -15,6 +15,7 @@ from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET
 from conformance.run.run import claimed_profiles
 from conformance.run.verdict import is_rerun, outcome_of
+from conformance.upstream.engine import UNCLAIMED
 from conformance.vocabulary.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ class Collector:
         again = sorted({result.requirement for result in self.results.values() if result.reruns})
         if again:
             write(f"  failed at first, and run again: {' '.join(again)}", yellow=True)
+        if ids and self.run.unclaimed:
+            write(
+                f"  {self.run.unclaimed} calls of the upstream had no check's nonce in their context and were answered "
+                f'"{UNCLAIMED.text}": from a gateway that tries whether its engine lives, or that loses first messages'
+            )
         if self.run.unseen:
             write(f"  {self.run.unseen}")
         if self.run.settings.report:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.upstream import PORT
+from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
 NAMES = ("reference", "reference-sglang", "fixture")
 """What `--gateway` takes."""
@@ -28,6 +29,7 @@ class Settings:
     level: str
     tokenizer: Path | None
     upstream_port: int | None
+    tool_format: Format
     timeout: float
     report: Path | None
     snapshots: Path | None
@@ -60,6 +62,9 @@ class Settings:
         level = (value("gateway_level") or "MAY").upper()
         if level not in ("MUST", "SHOULD", "MAY"):
             raise pytest.UsageError(f"--gateway-level takes MUST, SHOULD or MAY, not {level!r}")
+        tool_format = value("gateway_tool_format") or HERMES.name
+        if tool_format not in FORMATS:
+            raise pytest.UsageError(f"--gateway-tool-format takes one of {', '.join(FORMATS)}, not {tool_format!r}")
         tokenizer = value("gateway_tokenizer")
         return cls(
             gateway=gateway,
@@ -71,6 +76,7 @@ class Settings:
             level=level,
             tokenizer=Path(tokenizer).resolve() if tokenizer else None,
             upstream_port=_number("--gateway-upstream-port", value("gateway_upstream_port"), int, 0, 65535),
+            tool_format=FORMATS[tool_format],
             timeout=5.0
             * (_number("--gateway-timeout-scale", value("gateway_timeout_scale"), float, 0.01, 1000.0) or 1.0),
             report=_path(value("gateway_report")),

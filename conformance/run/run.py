@@ -18,7 +18,7 @@ from conformance.requirements import FROZEN_SET, Catalogue
 from conformance.run import checks
 from conformance.run.checks import REQUIREMENT, KnownDefect
 from conformance.run.options import Settings
-from conformance.upstream.client import Upstream
+from conformance.upstream.client import Upstream, UpstreamError
 from conformance.vocabulary.pinned import KIT_SHAPES
 from conformance.vocabulary.target import REFERENCES, ReferenceGateway, Target, connect, preflight, start_upstream
 
@@ -39,6 +39,7 @@ class Run:
     whole_suite: bool = False
     reference: ReferenceGateway | None = field(default=None, repr=False)
     _connected: list[Target] = field(default_factory=list, repr=False)
+    _unclaimed_before: int = 0
 
     @classmethod
     def of(cls, config: pytest.Config) -> Run:
@@ -91,16 +92,16 @@ class Run:
         self.only, self.defects  # noqa: B018 - bad ids are refused before anything is started
         if self.is_worker or self.settings.gateway == "fixture" or self.config.option.collectonly:
             return
-        self.upstream = start_upstream(self.settings.tokenizer, self.settings.port)
+        upstream = self.open_upstream()
         if self.settings.url is not None:
             url = self.settings.url
         else:
             self.reference = ReferenceGateway.start(
-                self.upstream, self.settings.tokenizer or fixture_path("chatml"), self.settings.gateway or "reference"
+                upstream, self.settings.tokenizer or fixture_path("chatml"), self.settings.gateway or "reference"
             )
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
-        target = connect(self.gateway, self.upstream, self.settings.timeout, self.drivers())
+        target = connect(self.gateway, upstream, self.settings.timeout, self.drivers())
         self.unseen = preflight(target)
         self._note(target)
         target.close()
@@ -109,6 +110,8 @@ class Run:
         """The upstream of this run, started by whoever needs it first."""
         if self.upstream is None:
             self.upstream = start_upstream(self.settings.tokenizer, self.settings.port)
+            self.upstream.tool_format = self.settings.tool_format
+            self._unclaimed_before = self.upstream.unclaimed
         return self.upstream
 
     def connect(self, gateway: Gateway, upstream: Upstream) -> Target:
@@ -170,6 +173,7 @@ class Run:
     def _adopt(self, shared: Mapping[str, Any]) -> None:
         self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
         self.upstream = Upstream.attach(shared["upstream"], self.settings.tokenizer or fixture_path("chatml"))
+        self.upstream.tool_format = self.settings.tool_format
         self.unseen = shared["unseen"]
 
     def select(self, items: list[pytest.Item], shipped: Sequence[str]) -> None:
@@ -251,6 +255,14 @@ class Run:
         driver = f"--gateway-driver {self.settings.driver}" if self.settings.driver else ""
         port = f"--gateway-upstream-port {self.settings.upstream_port}" if self.settings.upstream_port else ""
         return " ".join(filter(None, ["pytest", target, driver, port, f"--gateway-only {requirement_id}"]))
+
+    @property
+    def unclaimed(self) -> int:
+        """How many calls of the upstream had no nonce since this run began; 0 where that can't be known."""
+        try:
+            return 0 if self.upstream is None else self.upstream.unclaimed - self._unclaimed_before
+        except UpstreamError:
+            return 0
 
     def close(self) -> None:
         if self.reference is not None:

@@ -187,7 +187,7 @@ class ReferenceGateway:
         command = [
             *(sys.executable, "-P", "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
             *("--tokenizer", str(tokenizer), *REFERENCES[name], "--backend-url", upstream.url),
-            *("--tool-parser", "hermes", "--file-search", str(FILES)),
+            *("--tool-parser", upstream.tool_format.name, "--file-search", str(FILES)),
             *("--deployment", "reference_gateway.examples.demo:deployment"),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, versions_of
+from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, spanned, versions_of
 from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
 
@@ -87,7 +87,8 @@ class Events:
             logprobs = None if event.logprobs is None else [*earlier, *event.logprobs]
         else:
             raise BackendFailed(f"the engine's stream has {before} and {len(event.ids)} ids, and says {total}")
-        self._known = Generation([*self._known.ids, *new], logprobs, event.stop_reason, event.versions)
+        versions = spanned(self._known.versions, event.versions)
+        self._known = Generation([*self._known.ids, *new], logprobs, event.stop_reason, versions)
         return new
 
     def generation(self) -> Generation:

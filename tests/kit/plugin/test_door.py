@@ -7,6 +7,11 @@ import sys
 
 import pytest
 
+import pytest_gateway_conformance
+from conformance.drivers import BUILT_IN
+from conformance.run import options
+from conformance.upstream import PORT
+from conformance.upstream.tool_format import FORMATS
 from tests.kit.plugin.conftest import Kit, counts
 from tests.kit.plugin.test_rungs import CONFTEST, ONLY
 
@@ -25,6 +30,14 @@ def test_the_door_imports_nothing_but_pytest() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "['pytest_gateway_conformance']"
+
+
+def test_its_help_names_what_the_kit_takes() -> None:
+    texts = {flag: text for flag, _, text in pytest_gateway_conformance.OPTIONS}
+    assert [name for name in options.NAMES if name not in texts["--gateway"]] == []
+    assert [name for name in BUILT_IN if name not in texts["--gateway-driver"]] == []
+    assert [name for name in FORMATS if name not in texts["--gateway-tool-format"]] == []
+    assert str(PORT) in texts["--gateway-upstream-port"]
 
 
 def test_a_project_that_judges_no_gateway_has_no_fixture_of_its_checks(kit: Kit, pytester: pytest.Pytester) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from reference_gateway.backends.base import Checked, EngineError
+from reference_gateway.backends.model_length import ASSUMED_ROOM
 from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media
 
@@ -62,7 +63,7 @@ def ask(answer: Any, sampling: dict[str, Any] | None = None, *, status: int = 20
 def test_tokens_go_in_and_come_out():
     found, body, headers = ask(completion())
     assert found == Generation([7, 8], stop_reason="stop")
-    assert body == {"prompt": [1, 2, 3], "return_token_ids": True, "max_tokens": None}
+    assert body == {"prompt": [1, 2, 3], "return_token_ids": True, "max_tokens": ASSUMED_ROOM}
     assert headers["x-session-id"] == "s-1"
     assert "authorization" not in headers
 
