@@ -55,12 +55,12 @@ def broken_off_answer_counts_as_cut_for_length(gateway: Sabotage) -> None:
     streamed = streaming(gateway)
 
     @gateway.wrap(VllmBackend, "_post")
-    async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
+    async def post(original: Any, self: VllmBackend, *args: Any) -> bytes:
         try:
             return await original(self, *args)
         except BackendFailed as error:
             if streamed.get() is False and isinstance(error.__cause__, aiohttp.ClientPayloadError):
-                return 200, b'{"choices": [{"token_ids": [], "finish_reason": "length"}]}'
+                return b'{"choices": [{"token_ids": [], "finish_reason": "length"}]}'
             raise
 
 
@@ -70,7 +70,7 @@ def reset_connection_is_the_caller_s_fault(gateway: Sabotage) -> None:
     streamed = streaming(gateway)
 
     @gateway.wrap(VllmBackend, "_post")
-    async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
+    async def post(original: Any, self: VllmBackend, *args: Any) -> bytes:
         try:
             return await original(self, *args)
         except BackendFailed as error:
