@@ -258,7 +258,7 @@ def test_a_stream_may_be_incremental():
         generated((6, 7), total=3, output_token_logprobs=[[-2, 6, None], [-3, 7, None]]),
     )
     found, *_ = ask(events, progress=heard)
-    assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop")
+    assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop", matched=8)
     assert heard.ids == [5, 6, 7]
 
 
