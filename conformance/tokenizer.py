@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -115,6 +116,11 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """How many tokens there are, added ones included. Ids may be sparse."""
         return int(self._engine.get_vocab_size(with_added_tokens=True))
+
+    @cached_property
+    def last_id(self) -> int:
+        """The largest id that a token has."""
+        return max(self._engine.get_vocab(with_added_tokens=True).values())
 
     def encode(self, text: str, special: bool = True) -> list[int]:
         """Ids of `text`, none added. With `special` a control token written out in the text becomes that token;

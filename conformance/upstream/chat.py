@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.tokenizer import Tokenizer
-from conformance.upstream import chat_request, dialect
+from conformance.upstream import chat_request, dialect, errors
 from conformance.upstream.chat_request import checked_messages, checked_tools
-from conformance.upstream.dialect import BadRequest
+from conformance.upstream.dialect import BadRequest, Event
+from conformance.upstream.ending import CUT, KEPT
 from conformance.upstream.engine import Ask, Sample
 
 _TOOL_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
@@ -25,7 +26,8 @@ class Chat:
 
     name = "vllm-chat"
     path = "/v1/chat/completions"
-    error = staticmethod(dialect.openai_error)
+    error = staticmethod(errors.vllm)
+    refusal = staticmethod(errors.vllm_refusal)
 
     def read(self, body: Mapping[str, Any], tokenizer: Tokenizer) -> Ask:
         messages, tools = checked_messages(body), checked_tools(body)
@@ -50,6 +52,7 @@ class Chat:
             logprobs=dialect.flag(body, "logprobs"),
             token_ids=dialect.flag(body, "return_token_ids"),
             max_tokens=dialect.count(body, "max_tokens", 1) if limit is None else limit,
+            stops=dialect.stops(body, KEPT if dialect.flag(body, "include_stop_str_in_output") else CUT),
             skip_special=dialect.flag(body, "skip_special_tokens", True),
         )
 
@@ -63,12 +66,13 @@ class Chat:
                     "message": message,
                     "logprobs": _logprobs(ask, sample, tokenizer, 0, len(sample.ids)),
                     "finish_reason": finish,
-                    "stop_reason": None,
+                    "stop_reason": sample.matched,
                     "token_ids": sample.ids if sample.token_ids else None,
                 }
             )
         return {
-            **_head(ask, samples, serial, "chat.completion"),
+            **_head(ask, serial, "chat.completion"),
+            **dialect.versions(samples[0]),
             "choices": choices,
             "usage": dialect.usage(ask, samples),
             "prompt_logprobs": None,
@@ -78,23 +82,21 @@ class Chat:
     def stream(
         self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer
     ) -> Iterator[dict[str, Any]]:
-        head = _head(ask, samples, serial, "chat.completion.chunk")
+        head = _head(ask, serial, "chat.completion.chunk")
         for index, sample in enumerate(samples):
             opening: dict[str, Any] = {**head, "choices": [_choice(index, {"role": "assistant", "content": ""})]}
             if sample.token_ids and index == 0:
                 opening["prompt_token_ids"] = sample.prompt_ids
-            yield opening
+            yield {**opening, **dialect.versions(sample, 0)}
             deltas, finish = _deltas(ask, sample, f"{serial}-{index}", tokenizer)
-            for position, delta in enumerate(deltas):
-                last = position == len(deltas) - 1
-                until = len(sample.ids) if last else position + 1
+            for delta, event in deltas:
                 choice = _choice(index, delta)
-                choice["logprobs"] = _logprobs(ask, sample, tokenizer, position, until)
+                choice["logprobs"] = _logprobs(ask, sample, tokenizer, event.first, event.until)
                 if sample.token_ids:
-                    choice["token_ids"] = sample.ids[position:until]
-                if last:
-                    choice["finish_reason"] = finish
-                yield {**head, "choices": [choice]}
+                    choice["token_ids"] = sample.ids[event.first : event.until]
+                if event.last:
+                    choice["finish_reason"], choice["stop_reason"] = finish, sample.matched
+                yield {**head, **dialect.versions(sample, event.until), "choices": [choice]}
         if ask.include_usage:
             yield {**head, "choices": [], "usage": dialect.usage(ask, samples)}
 
@@ -143,11 +145,14 @@ def _message(ask: Ask, sample: Sample, serial: str) -> tuple[dict[str, Any], str
     return message, finish
 
 
-def _deltas(ask: Ask, sample: Sample, serial: str, tokenizer: Tokenizer) -> tuple[list[dict[str, Any]], str]:
-    """What the chunks after the opening one carry. The last chunk also carries all ids that no chunk had before."""
+def _deltas(
+    ask: Ask, sample: Sample, serial: str, tokenizer: Tokenizer
+) -> tuple[list[tuple[dict[str, Any], Event]], str]:
+    """What the chunks after the opening one carry. Where calls are told, the last chunk also carries all ids that no
+    chunk had before."""
     text, calls, finish = _parsed(ask, sample)
     if not calls:
-        return [{"content": piece} for piece in dialect.pieces(ask, sample, tokenizer) or [""]], finish
+        return [({"content": event.text}, event) for event in dialect.events(ask, sample, tokenizer)], finish
     deltas: list[dict[str, Any]] = [{"content": text.rstrip("\n")}] if text.rstrip("\n") else []
     for number, call in enumerate(_wire_calls(calls, serial)):
         function = call["function"]
@@ -156,12 +161,16 @@ def _deltas(ask: Ask, sample: Sample, serial: str, tokenizer: Tokenizer) -> tupl
         half = len(function["arguments"]) // 2
         for part in (function["arguments"][:half], function["arguments"][half:]):
             deltas.append({"tool_calls": [{"index": number, "function": {"arguments": part}}]})
-    return deltas, finish
+    last, whole = len(deltas) - 1, len(sample.ids)
+    events = [
+        Event(min(place, whole), whole if place == last else min(place + 1, whole), "", place == last)
+        for place in range(len(deltas))
+    ]
+    return list(zip(deltas, events, strict=True)), finish
 
 
-def _head(ask: Ask, samples: Sequence[Sample], serial: str, kind: str) -> dict[str, Any]:
-    head = {"id": f"chatcmpl-{serial}", "object": kind, "created": int(time.time()), "model": ask.model}
-    return {**head, **dialect.versions(samples[0])}
+def _head(ask: Ask, serial: str, kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{serial}", "object": kind, "created": int(time.time()), "model": ask.model}
 
 
 def _choice(index: int, delta: dict[str, Any]) -> dict[str, Any]:

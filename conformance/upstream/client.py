@@ -128,11 +128,13 @@ class Upstream:
         self._reading = threading.Lock()
 
     @classmethod
-    def start(cls, tokenizer_dir: str | Path, port: int = 0) -> Upstream:
-        """Start a server of our own on loopback; it ends with `close()`, or when this process does. Raises
-        `TokenizerError` or `UpstreamError`."""
+    def start(cls, tokenizer_dir: str | Path, port: int = 0, max_model_len: int | None = None) -> Upstream:
+        """Start a server of our own on loopback; it ends with `close()`, or when this process does. `max_model_len`:
+        tokens that its model takes. Raises `TokenizerError` or `UpstreamError`."""
         tokenizer = Tokenizer.load(tokenizer_dir)
         command = [sys.executable, "-P", "-m", "conformance.upstream", "--until-stdin-closes", "--port", str(port)]
+        if max_model_len is not None:
+            command += ["--max-model-len", str(max_model_len)]
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(  # noqa: S603  (our own module)
                 [*command, "--tokenizer", str(tokenizer.path)],
@@ -226,7 +228,7 @@ class Upstream:
         **more: Any,
     ) -> Step:
         """The next generation. See `script.Step` for the fields; `more` takes the rest of them (`token_ids`,
-        `prompt_ids`, `obey_max_tokens`, `truncated`, `barrier` ...). Raises `ScriptError`."""
+        `prompt_ids`, `obeys_limits`, `headers`, `truncated`, `barrier` ...). Raises `ScriptError`."""
         step = _step(text, ids, tool_calls, finish, logprobs, weight_version, when, more)
         self._say([step])
         return step
@@ -258,9 +260,10 @@ class Upstream:
         reset: bool = False,
         truncated: bool = False,
         when: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Step:
-        """The next call fails: with an error of the engine; with `body` as it is; with half of `body` (`truncated`); or
-        with a reset connection."""
+        """The next call fails: with an error of the engine, in the engine's own body; with `body` as it is; with half
+        of `body` (`truncated`); or with a reset connection. `headers`, such as `retry-after`, stand beside it."""
         raw = body.encode() if isinstance(body, str) else body
         step = Step(
             status=status,
@@ -270,6 +273,7 @@ class Upstream:
             reset=reset,
             truncated=truncated,
             when=when,
+            headers=headers,
         )
         self._say([step])
         return step

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.tokenizer import Tokenizer
-from conformance.upstream import dialect
+from conformance.upstream import dialect, errors
 from conformance.upstream.dialect import BadRequest
+from conformance.upstream.ending import CUT, KEPT
 from conformance.upstream.engine import Ask, Sample
+
+MAX_TOKENS = 16
+"""What a request samples at most that does not say, or says null: vLLM's default on this route."""
 
 
 class Completions:
@@ -16,7 +20,8 @@ class Completions:
 
     name = "vllm-completions"
     path = "/v1/completions"
-    error = staticmethod(dialect.openai_error)
+    error = staticmethod(errors.vllm)
+    refusal = staticmethod(errors.vllm_refusal)
 
     def read(self, body: Mapping[str, Any], tokenizer: Tokenizer) -> Ask:
         logprobs = body.get("logprobs")
@@ -33,6 +38,8 @@ class Completions:
             logprobs=logprobs is not None and logprobs is not False,
             token_ids=dialect.flag(body, "return_token_ids"),
             max_tokens=dialect.count(body, "max_tokens", 0),
+            default_max_tokens=MAX_TOKENS,
+            stops=dialect.stops(body, KEPT if dialect.flag(body, "include_stop_str_in_output") else CUT),
             skip_special=dialect.flag(body, "skip_special_tokens", True),
         )
 
@@ -45,41 +52,37 @@ class Completions:
                     "text": sample.text,
                     "logprobs": _logprobs(ask, sample, tokenizer, 0, len(sample.ids)),
                     "finish_reason": sample.finish_reason,
-                    "stop_reason": None,
+                    "stop_reason": sample.matched,
                     "token_ids": sample.ids if sample.token_ids else None,
                     "prompt_logprobs": None,
                     "prompt_token_ids": sample.prompt_ids if sample.token_ids else None,
                 }
             )
-        return {**_head(ask, samples, serial), "choices": choices, "usage": dialect.usage(ask, samples)}
+        head = {**_head(ask, serial), **dialect.versions(samples[0])}
+        return {**head, "choices": choices, "usage": dialect.usage(ask, samples)}
 
     def stream(
         self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer
     ) -> Iterator[dict[str, Any]]:
-        head = _head(ask, samples, serial)
         for index, sample in enumerate(samples):
-            pieces = dialect.pieces(ask, sample, tokenizer)
-            last = max(len(pieces) - 1, 0)
-            for position, piece in enumerate(pieces or [""]):
-                ids = sample.ids[position : position + 1]
+            for event in dialect.events(ask, sample, tokenizer):
                 choice: dict[str, Any] = {
                     "index": index,
-                    "text": piece,
-                    "logprobs": _logprobs(ask, sample, tokenizer, position, position + len(ids)),
-                    "finish_reason": sample.finish_reason if position == last else None,
-                    "stop_reason": None,
+                    "text": event.text,
+                    "logprobs": _logprobs(ask, sample, tokenizer, event.first, event.until),
+                    "finish_reason": sample.finish_reason if event.last else None,
+                    "stop_reason": sample.matched if event.last else None,
                 }
                 if sample.token_ids:
-                    choice["token_ids"] = ids
-                    choice["prompt_token_ids"] = sample.prompt_ids if position == 0 else None
-                yield {**head, "choices": [choice]}
+                    choice["token_ids"] = sample.ids[event.first : event.until]
+                    choice["prompt_token_ids"] = sample.prompt_ids if event.first == 0 else None
+                yield {**_head(ask, serial), **dialect.versions(sample, event.until), "choices": [choice]}
         if ask.include_usage:
-            yield {**head, "choices": [], "usage": dialect.usage(ask, samples)}
+            yield {**_head(ask, serial), "choices": [], "usage": dialect.usage(ask, samples)}
 
 
-def _head(ask: Ask, samples: Sequence[Sample], serial: str) -> dict[str, Any]:
-    head = {"id": f"cmpl-{serial}", "object": "text_completion", "created": dialect.CREATED, "model": ask.model}
-    return {**head, **dialect.versions(samples[0])}
+def _head(ask: Ask, serial: str) -> dict[str, Any]:
+    return {"id": f"cmpl-{serial}", "object": "text_completion", "created": dialect.CREATED, "model": ask.model}
 
 
 def _context(prompt: Any, tokenizer: Tokenizer) -> list[int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from conformance.tokenizer import Tokenizer
+from conformance.upstream.ending import CUT, Stops
 from conformance.upstream.engine import Ask, Sample
+from conformance.upstream.errors import Model
 
 KIT = "gateway-conformance upstream"
 """By which the kit's client knows that a server is the kit's."""
@@ -40,12 +43,9 @@ class Dialect(Protocol):
     def error(self, status: int, message: str) -> dict[str, Any]:
         """An error body in this dialect."""
 
-
-def openai_error(status: int, message: str) -> dict[str, Any]:
-    """The error body that vLLM's OpenAI-compatible routes give."""
-    kinds = {400: "BadRequestError", 404: "NotFoundError"}
-    kind = kinds.get(status, "InternalServerError" if status >= 500 else "BadRequestError")
-    return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+    def refusal(self, context: Sequence[int], limit: int | None, model: Model) -> str | None:
+        """Why the engine refuses to sample `limit` tokens (None: the request does not say) behind `context`, or None:
+        they do not fit its model, or the model has no such token."""
 
 
 def usage(ask: Ask, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -103,13 +103,53 @@ def token_name(tokenizer: Tokenizer, token_id: int, body: Mapping[str, Any]) -> 
     return f"token_id:{token_id}" if body.get("return_tokens_as_token_ids") is True else tokenizer.token(token_id)
 
 
-def versions(sample: Sample) -> dict[str, Any]:
-    """The weight version as a field of the answer, if the step has one: `weight_version`, verbatim."""
-    return {} if sample.weight_version is None else {"weight_version": sample.weight_version}
+def stops(body: Mapping[str, Any], shown: str = CUT) -> Stops:
+    """`stop`, a string or a list of them, and `stop_token_ids`."""
+    strings, ids = body.get("stop"), body.get("stop_token_ids")
+    listed = [strings] if isinstance(strings, str) else strings or []
+    if not isinstance(listed, list) or not all(isinstance(string, str) and string for string in listed):
+        raise BadRequest(f"stop must be a non-empty string or a list of them, not {strings!r}")
+    if ids is not None and not (isinstance(ids, list) and token_ids(ids)):
+        raise BadRequest(f"stop_token_ids must be a list of token ids, not {ids!r}")
+    return Stops(tuple(listed), frozenset(ids or ()), shown)
+
+
+def versions(sample: Sample, until: int | None = None) -> dict[str, Any]:
+    """The weight version as a field of the answer, if the step has one: `weight_version`, verbatim. An event of a
+    stream has it as it was when the first `until` ids were sampled: one that changes does so in the middle."""
+    version = sample.weight_version
+    if isinstance(version, tuple) and until is not None:
+        version = version[2 * until > len(sample.ids)]
+    return {} if version is None else {"weight_version": version}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What an event of a stream brings: the ids from `first` to before `until`, and the `text` that is new."""
+
+    first: int
+    until: int
+    text: str
+    last: bool
+
+
+def events(ask: Ask, sample: Sample, tokenizer: Tokenizer) -> list[Event]:
+    """The sample as a stream shows it, `ids_per_event` ids with each event; their texts joined are `sample.text`. What
+    is empty is one event."""
+    shown = pieces(ask, sample, tokenizer)
+    size, whole = sample.ids_per_event, len(sample.ids)
+    return [
+        Event(first, min(first + size, whole), "".join(shown[first : first + size]), first + size >= whole)
+        for first in range(0, max(whole, 1), size)
+    ]
 
 
 def pieces(ask: Ask, sample: Sample, tokenizer: Tokenizer) -> list[str]:
-    """The sample's text as a stream shows it, one piece per id (often empty); joined they are `sample.text`."""
-    ended = bool(sample.ids) and sample.ids[-1] == tokenizer.end_of_turn and sample.finish_reason != "length"
-    shown = sample.ids[:-1] if ended else sample.ids
-    return tokenizer.pieces(shown, ask.skip_special) + ([""] if ended else [])
+    """The sample's text as a stream shows it, one piece per id (often empty); joined they are `sample.text`: what may
+    become a stop string is held back until it has or can't."""
+    whole = tokenizer.pieces(sample.ids[: sample.speaking], ask.skip_special)
+    shown, left = [], len(sample.text)
+    for piece in whole:
+        shown.append(piece[:left])
+        left -= len(shown[-1])
+    return shown + [""] * (len(sample.ids) - sample.speaking)

@@ -20,6 +20,8 @@ from typing import Any
 
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import ledger, script
+from conformance.upstream.ending import Stops, ended
+from conformance.upstream.errors import Model
 from conformance.upstream.inbox import Answering, Inbox, Post
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
@@ -28,13 +30,18 @@ NONCE = re.compile(r"#k[0-9]{10}#")
 """What every conversation of a test carries in its first message. Decimal digits only: with a tokenizer that splits
 digits, every nonce has the same number of tokens."""
 
+MAX_MODEL_LEN = 1_000_000
+"""Tokens that the model takes unless it is told otherwise: more than any check sends."""
+NO_STOPS = Stops()
+
 _STRAYS_KEPT = 1000
 _WINDOW = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a dialect understood of a request. `body` is the request less its prompt, messages and media."""
+    """What a dialect understood of a request. `body` is the request less its prompt, messages and media. `max_tokens`
+    is None where the request has no limit, and `default_max_tokens` is what the engine then takes."""
 
     dialect: str
     context: list[int]
@@ -50,21 +57,32 @@ class Ask:
     logprobs: bool = False
     token_ids: bool = False
     max_tokens: int | None = None
+    default_max_tokens: int | None = None
+    stops: Stops = NO_STOPS
     skip_special: bool = True
+
+    @property
+    def limit(self) -> int | None:
+        """How many tokens the engine samples at most: as many as asked for, or its own default."""
+        return self.default_max_tokens if self.max_tokens is None else self.max_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One choice: what was sampled, and what of it the answer shows. `logprobs` is None where the answer has none, and
-    may be shorter than `ids` when a step says so."""
+    """One choice: what was sampled, and what of it the answer shows. `speaking` of the `ids` have text. `matched` is
+    what of the request's stops ended it. `logprobs` is None where the answer has none, and may be shorter than `ids`
+    when a step says so. `prompt_ids` is None where the engine does not say what its prompt was."""
 
     ids: list[int]
     text: str
+    speaking: int
     finish_reason: str
+    matched: str | int | None
     logprobs: list[float] | None
     token_ids: bool
-    prompt_ids: list[int]
+    prompt_ids: list[int] | None
     weight_version: Any = None
+    ids_per_event: int = 1
 
 
 @dataclass(slots=True)
@@ -118,8 +136,14 @@ class Unscripted(Exception):
 class Engine:
     """The scripted model. One per upstream. `closed` is called with each call when its record is closed."""
 
-    def __init__(self, tokenizer: Tokenizer, closed: Callable[[Call], None] | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        closed: Callable[[Call], None] | None = None,
+        max_model_len: int = MAX_MODEL_LEN,
+    ) -> None:
         self.tokenizer = tokenizer
+        self.model = Model(max_model_len, tokenizer.last_id + 1)
         self._closed = closed
         self.strays: deque[Call] = deque(maxlen=_STRAYS_KEPT)
         self._conversations: dict[str, _Conversation] = {}
@@ -284,7 +308,7 @@ class Engine:
         """Note what `call` is about to be answered with."""
         call.generations = [sample.ids for sample in samples]
         call.logprobs = samples[0].logprobs
-        call.finish_reason = samples[0].finish_reason
+        call.finish_reason, call.stop_reason = samples[0].finish_reason, samples[0].matched
         call.weight_version = samples[0].weight_version
 
     def close(self, call: Call, outcome: str, status: int | None, message: str | None = None) -> None:
@@ -334,26 +358,30 @@ class Engine:
         return waits
 
     def _sampled(self, ask: Ask, step: Step) -> Sample:
-        end = self.tokenizer.end_of_turn
-        finish = step.finish
         if step.ids is not None:
             ids = list(step.ids)
         else:
             ids = self.tokenizer.encode(written(step))
-            if finish != "length":
-                ids.append(end)
-        if step.obey_max_tokens and ask.max_tokens is not None and len(ids) > ask.max_tokens:
-            ids, finish = ids[: ask.max_tokens], "length"
-        shown = ids[:-1] if ids and ids[-1] == end and finish != "length" else ids
+            if step.finish not in script.UNENDED:
+                ids.append(self.tokenizer.end_of_turn)
+        limit = self._limit(ask) if step.obeys_limits else None
+        ending = ended(ids, step.finish, ask.stops, limit, self.tokenizer, ask.skip_special)
         return Sample(
-            ids=ids,
-            text=self.tokenizer.decode(shown, skip_special=ask.skip_special),
-            finish_reason=finish,
-            logprobs=_logprobs(step, len(ids), ask.logprobs),
+            ids=ending.ids,
+            text=ending.text,
+            speaking=ending.speaking,
+            finish_reason=ending.finish_reason,
+            matched=ending.matched,
+            logprobs=_logprobs(step, len(ending.ids), ask.logprobs),
             token_ids=step.token_ids == script.VOLUNTEER or (ask.token_ids and step.token_ids != script.MISSING),
-            prompt_ids=ask.context if step.prompt_ids is None else list(step.prompt_ids),
+            prompt_ids=_prompt_ids(step, ask),
             weight_version=step.weight_version,
+            ids_per_event=step.ids_per_event,
         )
+
+    def _limit(self, ask: Ask) -> int:
+        room = max(self.model.max_model_len - len(ask.context), 0)
+        return room if ask.limit is None else min(ask.limit, room)
 
 
 def written(step: Step) -> str:
@@ -365,6 +393,12 @@ def written(step: Step) -> str:
         name = json.dumps(call["name"], ensure_ascii=False)
         parts.append(f'<tool_call>\n{{"name": {name}, "arguments": {inner}}}\n</tool_call>')
     return "\n".join(parts)
+
+
+def _prompt_ids(step: Step, ask: Ask) -> list[int] | None:
+    if step.prompt_ids is None:
+        return ask.context
+    return list(step.prompt_ids) if isinstance(step.prompt_ids, tuple) else None
 
 
 def _logprobs(step: Step, count: int, asked: bool) -> list[float] | None:

@@ -32,7 +32,8 @@ class Call:
     there; `aborted`, the caller hung up or the script was dropped first.
 
     `context` are the token ids received (for chat, rendered by the upstream) and `text` what they say. `generation`,
-    `logprobs` (None when the answer has none), `finish_reason` and `weight_version` are what the answer gave back, and
+    `logprobs` (None when the answer has none), `finish_reason`, `stop_reason` (what of the request's stops ended it, a
+    string or an id) and `weight_version` are what the answer gave back, and
     empty for a call that failed before there was one; with `n` greater than 1 they are the first choice's, and
     `generations` has all. `body` is the request less its prompt, messages and media; `messages` are the chat request's
     own, None for a dialect that takes tokens. `images` and `videos` are the media that came with it, None when no such
@@ -54,6 +55,7 @@ class Call:
     generations: list[list[int]] = field(default_factory=list)
     logprobs: list[float] | None = None
     finish_reason: str | None = None
+    stop_reason: str | int | None = None
     weight_version: Any = None
     status: int | None = None
     outcome: str = PENDING

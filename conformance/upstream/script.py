@@ -7,6 +7,7 @@ plain data; `Step.from_json(step.to_json()) == step`.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,6 +16,12 @@ WHEN_ASKED = "asked"
 VOLUNTEER = "volunteer"
 MISSING = "missing"
 SHORT = "short"
+
+UNENDED = frozenset({"length", "abort"})
+"""Finish reasons of generations that have not come to the end of their turn."""
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 class ScriptError(ValueError):
@@ -27,11 +34,16 @@ class Step:
 
     What is sampled: `ids` verbatim (they need not be what the tokenizer gives for their text), or `text` and then
     `tool_calls` (each `{"name", "arguments"}`, written in the `<tool_call>` form) and the end-of-turn token, which is
-    left out when `finish` is `length`. `finish` is the engine's finish reason as it goes over the wire, known or not.
+    left out when `finish` is `length` or `abort`. `finish` is the engine's finish reason as it goes over the wire,
+    known or not. A stop string of the request that occurs in it ends it earlier, as engines do it.
 
     `logprobs`: `asked` (values -(i+1)/16, only when the request asks), `volunteer` (also unasked), `missing`, `short`
-    (one too few), or the values. `token_ids`: `asked`, `volunteer` or `missing`. `prompt_ids`: what the answer claims
-    that the prompt was, instead of the truth. `weight_version`: a number or text, or a pair (first, last).
+    (one too few, as from an engine that gives none for the token it stopped at), or the values. `token_ids`: `asked`,
+    `volunteer` or `missing`. `prompt_ids`: what the answer claims that the prompt was, instead of the truth, or
+    `missing`, from an engine that does not say. `weight_version`: a number or text, or a pair (first, last) of one
+    that changes within the answer.
+
+    `ids_per_event`: how many token ids come with an event of a stream. `headers` stand in the answer beside its own.
 
     When it answers: `hold` waits for a release, and with `pause` = n only when n token ids of a stream have left;
     `barrier` = n waits until n calls of this test are in flight.
@@ -39,8 +51,9 @@ class Step:
     Instead of an answer: `status` with `message`; or `body` (with `content_type`, and `status`, 200 by default); or
     `reset`, the connection is reset before any byte. `truncated` cuts the answer in half and closes the connection.
 
-    `when` is text that must occur in the decoded context for this step to be taken. `obey_max_tokens` cuts the
-    generation at the request's `max_tokens`, with finish reason `length`, as an engine would.
+    `when` is text that must occur in the decoded context for this step to be taken. `obeys_limits` cuts the generation
+    where the engine would, with finish reason `length`: at the request's limit, or at the engine's own default where
+    the request has none. Without it a script is said to its end, whatever the limit.
     """
 
     text: str | None = None
@@ -49,10 +62,12 @@ class Step:
     finish: str = "stop"
     logprobs: str | tuple[float, ...] = WHEN_ASKED
     token_ids: str = WHEN_ASKED
-    prompt_ids: tuple[int, ...] | None = None
+    prompt_ids: str | tuple[int, ...] | None = None
     weight_version: int | str | tuple[int, int] | None = None
     when: str | None = None
-    obey_max_tokens: bool = False
+    obeys_limits: bool = False
+    ids_per_event: int = 1
+    headers: Mapping[str, str] | None = None
     hold: bool = False
     pause: int | None = None
     barrier: int | None = None
@@ -80,13 +95,19 @@ class Step:
         _check(known or numbers, "logprobs", "asked, volunteer, missing, short or a list of numbers", self.logprobs)
         known = self.token_ids in (WHEN_ASKED, VOLUNTEER, MISSING)
         _check(known, "token_ids", "asked, volunteer or missing", self.token_ids)
-        _check(self.prompt_ids is None or _all(self.prompt_ids, int), "prompt_ids", "a list of ids", self.prompt_ids)
+        known = self.prompt_ids is None or self.prompt_ids == MISSING or _all(self.prompt_ids, int)
+        _check(known, "prompt_ids", "missing or a list of ids", self.prompt_ids)
         pair = isinstance(self.weight_version, tuple) and len(self.weight_version) == 2
         plain = self.weight_version is None or isinstance(self.weight_version, (int, str))
         _check(plain or pair, "weight_version", "a number, text or a pair", self.weight_version)
         _check(self.when is None or isinstance(self.when, str), "when", "a string or null", self.when)
-        for name in ("obey_max_tokens", "hold", "reset", "truncated"):
+        for name in ("obeys_limits", "hold", "reset", "truncated"):
             _check(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
+        _check(_int(self.ids_per_event, 1, 10**6), "ids_per_event", "a count of token ids from 1", self.ids_per_event)
+        named = self.headers is None or (
+            isinstance(self.headers, Mapping) and all(_header(*each) for each in self.headers.items())
+        )
+        _check(named, "headers", "an object of header names and values", self.headers)
         _check(self.barrier is None or _int(self.barrier, 1, 1000), "barrier", "a count from 1 to 1000", self.barrier)
         _check(self.pause is None or _int(self.pause, 1, 10**6), "pause", "a count of token ids from 1", self.pause)
         _check(self.pause is None or self.hold, "pause", "absent without hold", self.pause)
@@ -135,6 +156,11 @@ def _check(holds: object, field: str, expected: str, value: object) -> None:
 
 def _all(values: Any, kind: type | tuple[type, ...]) -> bool:
     return isinstance(values, tuple) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
+
+
+def _header(name: Any, value: Any) -> bool:
+    """Whether they can stand in the head of an answer: a token and visible text on one line."""
+    return isinstance(name, str) and isinstance(value, str) and bool(_NAME.fullmatch(name) and _VALUE.fullmatch(value))
 
 
 def _int(value: Any, low: int, high: int) -> bool:

@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from typing import Any
 from aiohttp import web
 
 from conformance.tokenizer import Tokenizer, TokenizerError
-from conformance.upstream import control, inbox, ledger, pictures
+from conformance.upstream import control, errors, inbox, ledger, pictures
 from conformance.upstream.chat import Chat
 from conformance.upstream.completions import Completions
-from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, openai_error, token_ids
-from conformance.upstream.engine import Ask, Dropped, Engine, Sample, Unscripted
+from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, token_ids
+from conformance.upstream.engine import MAX_MODEL_LEN, Ask, Dropped, Engine, Sample, Unscripted
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
 from conformance.upstream.sglang import Generate
@@ -38,15 +38,18 @@ MAX_BODY = 256 * 1024 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(tokenizer: Tokenizer, closed: Callable[[Call], None] | None = None) -> web.Application:
-    """The upstream as an aiohttp application. `closed` is called with each call when its record is closed."""
-    engine = Engine(tokenizer, closed)
+def application(
+    tokenizer: Tokenizer, closed: Callable[[Call], None] | None = None, max_model_len: int = MAX_MODEL_LEN
+) -> web.Application:
+    """The upstream as an aiohttp application. `closed` is called with each call when its record is closed.
+    `max_model_len`: tokens that a context and its generation may have together."""
+    engine = Engine(tokenizer, closed, max_model_len)
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_errors])
     for dialect in DIALECTS:
         app.router.add_post(dialect.path, _generate(engine, dialect))
-    app.router.add_get("/v1/models", _models)
+    app.router.add_get("/v1/models", _models(max_model_len))
     app.router.add_get("/health", _health)
-    app.router.add_post("/tokenize", _tokenize(tokenizer))
+    app.router.add_post("/tokenize", _tokenize(tokenizer, max_model_len))
     app.router.add_post("/detokenize", _detokenize(tokenizer))
     app.router.add_post(inbox.PATH, _post(engine))
     app.router.add_get(pictures.PATH, _picture(engine))
@@ -66,6 +69,7 @@ def serve(
     ready: Callable[[str], None],
     until_stdin_closes: bool = False,
     ledger_file: Path | None = None,
+    max_model_len: int = MAX_MODEL_LEN,
 ) -> None:
     """Serve until SIGTERM or SIGINT (or, if asked, until standard input ends, so that no upstream outlives the process
     that started it). `ready` gets the URL once connections are accepted; port 0 takes a free one. Closed calls are
@@ -73,7 +77,7 @@ def serve(
     tokenizer = Tokenizer.load(tokenizer_dir)
     with contextlib.ExitStack() as stack:
         closed = None if ledger_file is None else stack.enter_context(ledger.LedgerFile(ledger_file)).append
-        asyncio.run(_serve(host, port, application(tokenizer, closed), ready, until_stdin_closes))
+        asyncio.run(_serve(host, port, application(tokenizer, closed, max_model_len), ready, until_stdin_closes))
 
 
 async def _serve(
@@ -117,9 +121,14 @@ Then judge it, while this server runs:
   pytest --gateway-url URL --gateway-upstream-port {port}"""
 
 
-def _json(document: Any, status: int = 200) -> web.Response:
+def _json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     body = json.dumps(document, separators=(",", ":")).encode()
-    return web.Response(body=body, status=status, content_type="application/json")
+    return web.Response(body=body, status=status, headers=_headers({"content-type": "application/json"}, headers))
+
+
+def _headers(own: Mapping[str, str], scripted: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers of an answer; those of the script replace the server's own."""
+    return {**own, **{name.lower(): value for name, value in (scripted or {}).items()}}
 
 
 @web.middleware
@@ -129,12 +138,12 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _json(openai_error(error.status, error.reason), error.status)
+        return _json(errors.vllm(error.status, error.reason), error.status)
     except (BadRequest, TokenizerError) as error:
-        return _json(openai_error(400, str(error)), 400)
+        return _json(errors.vllm(400, str(error)), 400)
     except Exception as error:
         print(f"upstream: {type(error).__name__}: {error}", file=sys.stderr)
-        return _json(openai_error(500, f"the kit's upstream broke: {type(error).__name__}"), 500)
+        return _json(errors.vllm(500, f"the kit's upstream broke: {type(error).__name__}"), 500)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -149,11 +158,11 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 def _generate(engine: Engine, dialect: Dialect) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        ask, refusal = _read(dialect, await _body(request), engine.tokenizer)
+        ask, refusal = _read(dialect, await _body(request), engine)
         call = engine.arrive(ask, request.headers)
         if refusal is not None:
-            engine.close(call, ledger.FAILED, 400, str(refusal))
-            return _json(dialect.error(400, str(refusal)), 400)
+            engine.close(call, ledger.FAILED, 400, refusal)
+            return _json(dialect.error(400, refusal), 400)
         try:
             step, samples = await engine.sample(ask, call)
             return await _deliver(request, engine, dialect, ask, call, step, samples)
@@ -170,17 +179,19 @@ def _generate(engine: Engine, dialect: Dialect) -> Handler:
     return handle
 
 
-def _read(dialect: Dialect, body: dict[str, Any], tokenizer: Tokenizer) -> tuple[Ask, BadRequest | None]:
-    """What is asked, and why it is refused, if it is. A call that is refused for one of its fields stands in the ledger
-    like any other; what has no context is no call, and raises `BadRequest`."""
+def _read(dialect: Dialect, body: dict[str, Any], engine: Engine) -> tuple[Ask, str | None]:
+    """What is asked, and why it is refused, if it is. A call that is refused for one of its fields, or by the model,
+    stands in the ledger like any other; what has no context is no call, and raises `BadRequest`."""
     try:
-        return dialect.read(body, tokenizer), None
+        ask = dialect.read(body, engine.tokenizer)
     except BadRequest as refusal:
         try:
-            ask = dialect.read({name: body[name] for name in CONTEXT if name in body}, tokenizer)
+            ask = dialect.read({name: body[name] for name in CONTEXT if name in body}, engine.tokenizer)
         except BadRequest:
             raise refusal from None
-        return replace(ask, body={name: value for name, value in body.items() if name not in CONTEXT[:4]}), refusal
+        kept = {name: value for name, value in body.items() if name not in CONTEXT[:4]}
+        return replace(ask, body=kept), str(refusal)
+    return ask, dialect.refusal(ask.context, ask.max_tokens, engine.model)
 
 
 async def _deliver(
@@ -201,61 +212,68 @@ async def _deliver(
     if step.body is not None:
         status = step.status or 200
         engine.close(call, ledger.FAILED, status, "scripted body")
+        headers = _headers({"content-type": step.content_type}, step.headers)
         if step.truncated:
-            return await _truncated(request, step.body, step.content_type, status)
-        return web.Response(body=step.body, status=status, headers={"Content-Type": step.content_type})
+            return await _truncated(request, step.body, headers, status)
+        return web.Response(body=step.body, status=status, headers=headers)
     if step.status is not None and step.status >= 400:
         engine.close(call, ledger.FAILED, step.status, step.message)
-        return _json(dialect.error(step.status, step.message), step.status)
+        return _json(dialect.error(step.status, step.message), step.status, step.headers)
     engine.record(call, samples)
     status = step.status or 200
     serial = f"{(call.nonce or '')[2:-1]}-{call.index}"
     outcome = ledger.FAILED if step.truncated else ledger.ANSWERED
     if ask.stream:
         events = dialect.stream(ask, samples, serial, engine.tokenizer)
-        paused = (step.pause, lambda: engine.resumed(call, step)) if step.pause else None
-        return await _stream(request, events, step.truncated, lambda: engine.close(call, outcome, status), paused)
-    answer = _json(dialect.answer(ask, samples, serial, engine.tokenizer), status)
+        return await _stream(
+            request,
+            events,
+            step,
+            lambda: engine.close(call, outcome, status),
+            lambda: engine.resumed(call, step),
+        )
+    answer = _json(dialect.answer(ask, samples, serial, engine.tokenizer), status, step.headers)
     engine.close(call, outcome, status)
     if step.truncated:
         body = answer.body
-        return await _truncated(request, body if isinstance(body, bytes) else b"", "application/json", status)
+        return await _truncated(request, body if isinstance(body, bytes) else b"", dict(answer.headers), status)
     return answer
 
 
 async def _stream(
     request: web.Request,
     events: Iterable[dict[str, Any]],
-    truncated: bool,
+    step: Step,
     close: Callable[[], None],
-    paused: tuple[int, Callable[[], Awaitable[None]]] | None = None,
+    resumed: Callable[[], Awaitable[None]],
 ) -> web.StreamResponse:
-    """`paused`: after so many frames, wait for this."""
+    """A step that pauses waits for `resumed` when so many ids have left."""
     frames = [b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n" for event in events]
     frames.append(b"data: [DONE]\n\n")
-    if truncated:
+    if step.truncated:
         frames = frames[: len(frames) // 2]
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+    pause = None if step.pause is None else -(-step.pause // step.ids_per_event)
+    headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
+    response = web.StreamResponse(headers=_headers(headers, step.headers))
     response.enable_chunked_encoding()
     await response.prepare(request)
     for place, frame in enumerate(frames[:-1]):
-        if paused is not None and place == paused[0]:
-            await paused[1]()
+        if place == pause:
+            await resumed()
         await response.write(frame)
     close()
     for frame in frames[-1:]:
         await response.write(frame)
-    if truncated:
+    if step.truncated:
         _hang_up(request)
         return response
     await response.write_eof()
     return response
 
 
-async def _truncated(request: web.Request, body: bytes, content_type: str, status: int) -> web.StreamResponse:
+async def _truncated(request: web.Request, body: bytes, headers: dict[str, str], status: int) -> web.StreamResponse:
     """Half of the body under a Content-Length for all of it, then the connection ends."""
-    headers = {"Content-Type": content_type, "Content-Length": str(max(len(body), 2))}
-    response = web.StreamResponse(status=status, headers=headers)
+    response = web.StreamResponse(status=status, headers={**headers, "Content-Length": str(max(len(body), 2))})
     await response.prepare(request)
     await response.write(body[: len(body) // 2] or b"{")
     _hang_up(request)
@@ -283,8 +301,8 @@ def _post(engine: Engine) -> Handler:
         body = await _body(request)
         status = await engine.post(json.dumps(body, ensure_ascii=False), body)
         if status is None:
-            return _json(openai_error(404, "no test that is open has its nonce in this post"), 404)
-        return _json({} if status < 400 else openai_error(status, "refused, as the test says"), status)
+            return _json(errors.vllm(404, "no test that is open has its nonce in this post"), 404)
+        return _json({} if status < 400 else errors.vllm(status, "refused, as the test says"), status)
 
     return handle
 
@@ -299,16 +317,21 @@ def _picture(engine: Engine) -> Handler:
     return handle
 
 
-async def _models(_: web.Request) -> web.Response:
+def _models(max_model_len: int) -> Handler:
     card = {"id": MODEL, "object": "model", "created": CREATED, "owned_by": "gateway-conformance", "root": MODEL}
-    return _json({"object": "list", "data": [{**card, "parent": None, "max_model_len": 1_000_000, "permission": []}]})
+    listed = {**card, "parent": None, "max_model_len": max_model_len, "permission": []}
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return _json({"object": "list", "data": [listed]})
+
+    return handle
 
 
 async def _health(_: web.Request) -> web.Response:
     return web.Response(status=200)
 
 
-def _tokenize(tokenizer: Tokenizer) -> Handler:
+def _tokenize(tokenizer: Tokenizer, max_model_len: int) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         body = await _body(request)
         if isinstance(body.get("messages"), list):
@@ -318,7 +341,7 @@ def _tokenize(tokenizer: Tokenizer) -> Handler:
         else:
             raise BadRequest("prompt must be a string, or messages a list")
         ids = tokenizer.encode(text)
-        return _json({"count": len(ids), "max_model_len": 1_000_000, "tokens": ids, "token_strs": None})
+        return _json({"count": len(ids), "max_model_len": max_model_len, "tokens": ids, "token_strs": None})
 
     return handle
 

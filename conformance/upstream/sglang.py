@@ -12,8 +12,9 @@ from itertools import repeat
 from typing import Any
 
 from conformance.tokenizer import Tokenizer
-from conformance.upstream import dialect
+from conformance.upstream import dialect, errors
 from conformance.upstream.dialect import BadRequest
+from conformance.upstream.ending import WHOLE
 from conformance.upstream.engine import Ask, Sample
 
 MAX_NEW_TOKENS = 128
@@ -26,6 +27,8 @@ class Generate:
 
     name = "sglang-generate"
     path = "/generate"
+    error = staticmethod(errors.sglang)
+    refusal = staticmethod(errors.sglang_refusal)
 
     def read(self, body: Mapping[str, Any], tokenizer: Tokenizer) -> Ask:
         params = body.get("sampling_params")
@@ -33,7 +36,6 @@ class Generate:
             params = {}
         if not isinstance(params, dict):
             raise BadRequest(f"sampling_params must be an object, not {params!r}")
-        limit = dialect.count(params, "max_new_tokens", 0)
         images, videos = (_media(body, field) for field in MEDIA)
         return Ask(
             dialect=self.name,
@@ -46,7 +48,9 @@ class Generate:
             stream=dialect.flag(body, "stream"),
             logprobs=dialect.flag(body, "return_logprob"),
             token_ids=True,
-            max_tokens=limit if "max_new_tokens" in params else MAX_NEW_TOKENS,
+            max_tokens=dialect.count(params, "max_new_tokens", 0),
+            default_max_tokens=None if "max_new_tokens" in params else MAX_NEW_TOKENS,
+            stops=dialect.stops(params, WHOLE),
             skip_special=dialect.flag(params, "skip_special_tokens", True),
         )
 
@@ -63,17 +67,11 @@ class Generate:
     ) -> Iterator[dict[str, Any]]:
         for index, sample in enumerate(samples):
             number = {"index": index} if len(samples) > 1 else {}
-            pieces = dialect.pieces(ask, sample, tokenizer) or [""]
-            for position in range(len(pieces)):
-                text, until = "".join(pieces[: position + 1]), min(position + 1, len(sample.ids))
-                last = position == len(pieces) - 1
-                yield number | _answer(ask, sample, f"{serial}-{index}", tokenizer, until, text, finished=last)
-
-    def error(self, status: int, message: str) -> dict[str, Any]:
-        """A refusal has one form, what broke has another."""
-        if status == 400:
-            return {"error": {"message": message}}
-        return {"object": "error", "message": message, "type": str(status), "param": None, "code": status}
+            text = ""
+            for event in dialect.events(ask, sample, tokenizer):
+                text += event.text
+                known = _answer(ask, sample, f"{serial}-{index}", tokenizer, event.until, text, finished=event.last)
+                yield number | known
 
 
 def _answer(
@@ -84,7 +82,8 @@ def _answer(
         "id": rid,
         "finish_reason": _finish(sample, tokenizer) if finished else None,
         "prompt_tokens": len(ask.context),
-        "weight_version": "default" if sample.weight_version is None else sample.weight_version,
+        "weight_version": "default",
+        **dialect.versions(sample, until if ask.stream else None),
         "completion_tokens": until,
         "cached_tokens": 0,
     }
@@ -98,7 +97,7 @@ def _answer(
     answer: dict[str, Any] = {"text": text, "meta_info": meta}
     if sample.token_ids:
         answer["output_ids"] = sample.ids[:until]
-    if ask.body.get("return_prompt_token_ids") is True:
+    if ask.body.get("return_prompt_token_ids") is True and sample.prompt_ids is not None:
         answer["prompt_token_ids"] = sample.prompt_ids
     return answer
 
@@ -109,9 +108,9 @@ def _finish(sample: Sample, tokenizer: Tokenizer) -> dict[str, Any]:
         return {"type": reason, "length": len(sample.ids)}
     if reason == "stop":
         ended = sample.ids[-1:] == [tokenizer.end_of_turn]
-        return {"type": reason, "matched": tokenizer.end_of_turn if ended else None}
+        return {"type": reason, "matched": tokenizer.end_of_turn if ended else sample.matched}
     if reason == "abort":
-        return {"type": reason, "message": "aborted", "status_code": None, "err_type": None}
+        return {"type": reason, "message": "Aborted", "status_code": None, "err_type": None}
     return {"type": reason}
 
 

@@ -23,8 +23,9 @@ from tests.fuzz.documents import JSON, TEXT, bodies, spoiled
 
 STEPS: list[Any] = [
     {"text": "Hi", "tool_calls": [{"name": "f", "arguments": {"a": 1}}], "finish": "stop", "when": "x"},
-    {"ids": [1, 2], "logprobs": [-0.5, -1], "prompt_ids": [1], "weight_version": [1, 2], "obey_max_tokens": True},
-    {"status": 500, "message": "boom", "hold": True, "pause": 2, "barrier": 1},
+    {"ids": [1, 2], "logprobs": [-0.5, -1], "prompt_ids": [1], "weight_version": [1, 2], "obeys_limits": True},
+    {"status": 500, "message": "boom", "hold": True, "pause": 2, "barrier": 1, "headers": {"retry-after": "7"}},
+    {"text": "Hi", "ids_per_event": 3, "prompt_ids": "missing"},
     {"body": base64.b64encode(b"odd").decode(), "content_type": "text/plain", "status": 200, "truncated": True},
 ]
 ANSWERING = {"when": "x", "status": 503, "times": 2, "hold": True}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
+from reference_gateway.backends.http_engine import HttpEngine
 from reference_gateway.serving.server import serving as served
 from reference_gateway.session.session import Session
 from reference_gateway.wire import openai_chat
@@ -38,7 +40,7 @@ def recorded(shared_upstream: Upstream) -> Tape:
         recorder.begin("turns")
         session = http.post(f"{url}/sessions", json={}).json()
         for number in range(2):
-            shared_upstream.says(f"Answer {number}")
+            shared_upstream.says(f"Answer {number}", headers={"x-engine": f"odd {number}"})
             question = {"role": "user", "content": f"{shared_upstream.nonce} question {number}"}
             answer = http.post(f"{session['base_url']}/chat/completions", json={"messages": [question]})
             assert answer.status_code == 200
@@ -71,6 +73,21 @@ def same(recorded: Tape, shared_upstream: Upstream, monkeypatch: pytest.MonkeyPa
 
 def test_unharmed_gateway_is_the_same(same: Play) -> None:
     assert same(lambda gateway: None)
+
+
+def test_headers_of_the_engine_are_replayed(same: Play, recorded: Tape) -> None:
+    heard: list[str | None] = []
+
+    def listening(gateway: Sabotage) -> None:
+        @gateway.wrap(HttpEngine, "_request")
+        @asynccontextmanager
+        async def request(original: Any, self: HttpEngine, body: bytes, session_id: str) -> AsyncIterator[Any]:
+            async with original(self, body, session_id) as response:
+                heard.append(response.headers.get("X-Engine"))
+                yield response
+
+    assert same(listening)
+    assert heard == ["odd 0", "odd 1"]
 
 
 def test_gateway_that_does_the_same_by_other_code_is_the_same(same: Play) -> None:

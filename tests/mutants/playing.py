@@ -133,7 +133,7 @@ class _Response:
     """The little of an HTTP client's answer that the gateway uses."""
 
     def __init__(self, call: Call) -> None:
-        self.status = call.status
+        self.status, self.headers = call.status, call.headers
         self._call = call
 
     async def read(self) -> bytes:

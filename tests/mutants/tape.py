@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,6 +50,7 @@ class Call:
 
     sent: tuple[str, str, bytes, tuple[tuple[str, str], ...]]
     status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     error: BaseException | None = None
     cancelled: bool = False
@@ -184,7 +185,8 @@ class Recorder:
             tape.events.append(Called(call))
             try:
                 response = await ask(self, method, url, **fields)
-                call.status, call.body = response.status, await response.read()
+                call.status, call.headers = response.status, response.headers
+                call.body = await response.read()
             except BaseException as error:
                 call.error, call.cancelled = error, isinstance(error, asyncio.CancelledError)
                 raise

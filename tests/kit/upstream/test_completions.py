@@ -129,7 +129,7 @@ def test_tokens_can_be_named_by_their_ids(scripted: Upstream, caller: Caller) ->
 
 def test_max_tokens_is_obeyed_only_when_the_step_says_so(scripted: Upstream, caller: Caller) -> None:
     scripted.says("one two three four")
-    scripted.says("one two three four", obey_max_tokens=True)
+    scripted.says("one two three four", obeys_limits=True)
 
     free = caller.complete(scripted.nonce, max_tokens=2, return_token_ids=True).json()["choices"][0]
     bound = caller.complete(scripted.nonce, max_tokens=2, return_token_ids=True).json()["choices"][0]

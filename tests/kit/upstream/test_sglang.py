@@ -65,7 +65,7 @@ def test_sampling_parameters_stand_beside_the_other_fields(scripted: Upstream, c
 def test_max_new_tokens_is_obeyed_when_the_step_says_so(
     given: dict[str, Any], limit: int, scripted: Upstream, caller: Caller
 ) -> None:
-    scripted.says(ids=[300] * 200, obey_max_tokens=True)
+    scripted.says(ids=[300] * 200, obeys_limits=True)
 
     answer = generate(caller, scripted.nonce, sampling_params=given).json()
 
