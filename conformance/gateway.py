@@ -96,6 +96,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "last_rewrite": ("rollback", "split"),
     "repeated_prompt": ("sibling", "replace"),
     "idempotent_retry": ("false", "true"),
+    "aborted": ("failed", "resumed"),
     "concurrency": ("overlap", "serialized"),
     "budget": ("total", "response", "none"),
     "logprobs": ("strict", "opportunistic"),
@@ -122,7 +123,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 the invariant that holds for every value is then checked."""
 
 GATEWAY_WIDE = frozenset(
-    {"trajectory", "template_kwargs", "stream", "error_404_type", "conversation_create", "chaining"}
+    {"trajectory", "aborted", "template_kwargs", "stream", "error_404_type", "conversation_create", "chaining"}
     | {"invocations_path", "stream_flag", "sse_newline", "invocations_frames", "run_hook"}
     | {"isolation_duplicates", "delivery", "startup_failure", "control_tokens", "media_urls"}
 )
