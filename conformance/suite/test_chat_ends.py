@@ -50,7 +50,7 @@ def test_content_ends_before_the_stop_text_on_later_turns(session, upstream, che
 
 @pytest.mark.requirement(id="CHAT-061")
 @pytest.mark.parametrize("calls", [1, 3])
-def test_cut_behind_a_whole_call_is_told(session, upstream, streamed, calls):
+def test_cut_behind_a_whole_call_is_length(session, upstream, streamed, calls):
     """An answer that was cut for length behind a whole tool call has the call, and `finish_reason` `length`."""
     upstream.says("I look.", tool_calls=[LOOKED] * calls, finish="length")
 
@@ -64,7 +64,7 @@ def test_cut_behind_a_whole_call_is_told(session, upstream, streamed, calls):
 
 @pytest.mark.requirement(id="CHAT-062")
 @pytest.mark.parametrize("text", ["Half of a", ""], ids=["text", "nothing"])
-def test_aborted_generation_is_a_failure(session, upstream, text):
+def test_aborted_completion_is_a_failure(session, upstream, text):
     """A turn whose generation the upstream aborted is answered with a 5xx status and an error envelope."""
     upstream.says(text, finish="abort")
 
@@ -85,7 +85,7 @@ def test_aborted_generation_can_be_asked_for_again(session, upstream):
 
 
 @pytest.mark.requirement(id="CHAT-064")
-def test_too_many_requests_stay_429(session, upstream, streamed):
+def test_too_many_completions_stay_429(session, upstream, streamed):
     """A turn that the upstream refuses with status 429 is answered with status 429, with the upstream's
     `retry-after`."""
     upstream.fails(429, headers={"retry-after": "7"})

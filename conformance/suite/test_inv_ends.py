@@ -11,7 +11,7 @@ from conformance.vocabulary.stopped import STOPPED
 
 @pytest.mark.requirement(id="INV-060")
 @pytest.mark.parametrize("case", STOPPED, ids=str)
-def test_text_ends_before_the_stop_text(sessions, upstream, streamed, check, case):
+def test_text_of_an_invocation_ends_before_the_stop_text(sessions, upstream, streamed, check, case):
     """The text of an invocation ends before the first of the session's stop texts that the model writes."""
     session = sessions.open(sampling_params={"stop": list(case.stops)})
     upstream.says(case.said)
@@ -22,7 +22,7 @@ def test_text_ends_before_the_stop_text(sessions, upstream, streamed, check, cas
 
 
 @pytest.mark.requirement(id="INV-061")
-def test_aborted_generation_is_a_failure(session, upstream, streamed):
+def test_aborted_invocation_is_a_failure(session, upstream, streamed):
     """An invocation whose generation the upstream aborted fails: with a 5xx status, or in a stream with the error that
     ends it."""
     upstream.says("Half of a", finish="abort")
@@ -36,7 +36,7 @@ def test_aborted_generation_is_a_failure(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="INV-062")
-def test_too_many_requests_stay_429(session, upstream):
+def test_too_many_invocations_stay_429(session, upstream):
     """An invocation that the upstream refuses with status 429 is answered with status 429, with the upstream's
     `retry-after`."""
     upstream.fails(429, headers={"retry-after": "7"})

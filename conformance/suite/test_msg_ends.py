@@ -41,7 +41,7 @@ def test_stop_sequence_is_told(session, upstream, streamed, case):
 
 @pytest.mark.requirement(id="MSG-094")
 @pytest.mark.parametrize("calls", [1, 3])
-def test_cut_behind_a_whole_call_is_told(session, upstream, streamed, calls):
+def test_cut_behind_a_whole_call_is_max_tokens(session, upstream, streamed, calls):
     """A message that was cut for length behind a whole tool call has the `tool_use` block, and `stop_reason`
     `max_tokens`."""
     upstream.says("I look.", tool_calls=[LOOKED] * calls, finish="length")
@@ -57,7 +57,7 @@ def test_cut_behind_a_whole_call_is_told(session, upstream, streamed, calls):
 
 
 @pytest.mark.requirement(id="MSG-095")
-def test_aborted_generation_is_a_failure(session, upstream):
+def test_aborted_message_is_a_failure(session, upstream):
     """A message whose generation the upstream aborted is answered with a 5xx status and an error envelope."""
     upstream.says("Half of a", finish="abort")
 
@@ -67,7 +67,7 @@ def test_aborted_generation_is_a_failure(session, upstream):
 
 
 @pytest.mark.requirement(id="MSG-096")
-def test_too_many_requests_stay_429(session, upstream, streamed):
+def test_too_many_messages_stay_429(session, upstream, streamed):
     """A message that the upstream refuses with status 429 is answered with status 429 and a `rate_limit_error`, with
     the upstream's `retry-after`."""
     upstream.fails(429, headers={"retry-after": "7"})
@@ -92,7 +92,7 @@ def test_overload_is_told(session, upstream, streamed, status):
 
 
 @pytest.mark.requirement(id="MSG-098")
-def test_echo_of_a_stopped_answer_continues_its_trajectory(session, upstream, streamed):
+def test_echo_of_a_stopped_message_continues_its_trajectory(session, upstream, streamed):
     """An answer that a stop sequence ended, echoed as it was shown, continues its trajectory, which has all ids that
     were sampled for it."""
     history = ["Hi"]

@@ -15,7 +15,7 @@ LOOKED = {"name": "look", "arguments": {"q": "a"}}
 
 @pytest.mark.requirement(id="RESP-074")
 @pytest.mark.parametrize("case", STOPPED, ids=str)
-def test_text_ends_before_the_stop_text(sessions, upstream, streamed, case):
+def test_text_of_a_response_ends_before_the_stop_text(sessions, upstream, streamed, case):
     """The text of a response ends before the first of the session's stop texts that the model writes."""
     session = sessions.open(sampling_params={"stop": list(case.stops)})
     upstream.says(case.said)
@@ -27,7 +27,7 @@ def test_text_ends_before_the_stop_text(sessions, upstream, streamed, case):
 
 @pytest.mark.requirement(id="RESP-075")
 @pytest.mark.parametrize("calls", [1, 3])
-def test_cut_behind_a_whole_call_is_told(session, upstream, streamed, calls):
+def test_cut_behind_a_whole_call_is_incomplete(session, upstream, streamed, calls):
     """A response that was cut for length behind a whole function call has the call, and the `status` `incomplete`."""
     upstream.says("I look.", tool_calls=[LOOKED] * calls, finish="length")
 
@@ -40,7 +40,7 @@ def test_cut_behind_a_whole_call_is_told(session, upstream, streamed, calls):
 
 
 @pytest.mark.requirement(id="RESP-076")
-def test_aborted_generation_is_a_failure(session, upstream, streamed):
+def test_aborted_response_is_a_failure(session, upstream, streamed):
     """A response whose generation the upstream aborted is answered with a 5xx status and an error envelope, or has the
     `status` `failed`."""
     upstream.says("Half of a", finish="abort")
@@ -54,7 +54,7 @@ def test_aborted_generation_is_a_failure(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="RESP-077")
-def test_too_many_requests_stay_429(session, upstream, streamed):
+def test_too_many_responses_stay_429(session, upstream, streamed):
     """A response that the upstream refuses with status 429 is answered with status 429, with the upstream's
     `retry-after`."""
     upstream.fails(429, headers={"retry-after": "7"})
