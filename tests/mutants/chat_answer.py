@@ -80,18 +80,18 @@ def choices_count_from_one(gateway: Sabotage) -> None:
 
 
 @mutant("CHAT-006")
-def answer_to_an_abort_has_no_role(gateway: Sabotage) -> None:
-    """What is left of an aborted generation is answered from another place, which forgets the role."""
-    aborted: ContextVar[bool] = ContextVar("aborted", default=False)
+def answer_with_an_unknown_reason_has_no_role(gateway: Sabotage) -> None:
+    """A generation that ended for an unknown reason is answered from another place, which forgets the role."""
+    unknown: ContextVar[bool] = ContextVar("unknown", default=False)
 
     @gateway.wrap(session_module, "finish_reason")
     def finish_reason(original: Any, stop_reason: Any, message: Any, *stopped: Any) -> Any:
-        aborted.set(stop_reason == "abort")
+        unknown.set(stop_reason == "eos_token")
         return original(stop_reason, message, *stopped)
 
     @gateway.wrap(openai_chat, "_head")
     def head(original: Any, answer: Any) -> Any:
-        return {} if aborted.get() else original(answer)
+        return {} if unknown.get() else original(answer)
 
 
 @mutant("CHAT-007", bugs=(54,))
