@@ -23,7 +23,7 @@ from conformance.upstream.client import Upstream  # noqa: E402
 from conformance.vocabulary.outcome import NotTested  # noqa: E402
 from conformance.vocabulary.pinned import pinned_in  # noqa: E402
 from conformance.vocabulary.session import Session, Sessions  # noqa: E402
-from conformance.vocabulary.target import Target, connect, preflight, start_upstream  # noqa: E402
+from conformance.vocabulary.target import Target, connect, preflight  # noqa: E402
 
 SUITE = Path(__file__).parent / "suite"
 
@@ -111,9 +111,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 def upstream(request: pytest.FixtureRequest) -> Upstream:
     """The kit's scripted model server: `.url` for a gateway to be started with, `.says(...)` `.calls` for checks."""
     run = request.config.stash[RUN]
-    if run.upstream is None:
-        run.upstream = start_upstream(run.settings)
-    return run.upstream
+    return run.upstream or run.start_upstream()
 
 
 @pytest.fixture(scope="session")

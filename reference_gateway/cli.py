@@ -102,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--backend-api-key", metavar="KEY", help="also from REFERENCE_GATEWAY_BACKEND_API_KEY")
     model.add_argument("--backend-timeout", type=float, metavar="S", help="for one generation; unset: no limit")
     model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
+    model.add_argument(
+        "--max-model-len", type=int, metavar="N", help="tokens that the model takes; unset: what GET /v1/models says"
+    )
     model.add_argument("--tokenizer", type=Path, metavar="DIR", help="unset: a built-in byte tokenizer")
     model.add_argument("--tool-parser", choices=(*PARSERS, "none"), default=default.tool_parser)
     model.add_argument(

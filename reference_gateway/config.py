@@ -32,10 +32,11 @@ _INVOCATIONS_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+){0,8}")
 class Config:
     """`tokenizer` None is the built-in byte tokenizer. Lengths are in tokens, `max_body` in bytes, times in seconds.
 
-    `options` are the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a
-    request add its own. `file_search` is the directory that responses may search. `invocations_path` is below a
-    session's `/v1`, empty for `/v1` itself; `deployment` names the factory of what is around invocations. `public_url`
-    replaces the host that clients used in the URLs that sessions are given.
+    `max_model_len` is how many tokens the model takes; without it, the engine is asked where it matters. `options` are
+    the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a request add its
+    own. `file_search` is the directory that responses may search. `invocations_path` is below a session's `/v1`, empty
+    for `/v1` itself; `deployment` names the factory of what is around invocations. `public_url` replaces the host that
+    clients used in the URLs that sessions are given.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +54,7 @@ class Config:
     backend_timeout: float | None = None
     backend_api_key: str | None = field(default=None, repr=False)
     model: str | None = None
+    max_model_len: int | None = None
     prompt_length: int | None = None
     response_length: int | None = None
     sampling: frozenset[str] = DEFAULT_SAMPLING
@@ -68,7 +70,8 @@ class Config:
     shutdown_timeout: int = 60
 
     def __post_init__(self) -> None:
-        _positive(self, "prompt_length", "response_length", "max_body", "shutdown_timeout", "backend_timeout")
+        _positive(self, "prompt_length", "response_length", "max_model_len")
+        _positive(self, "max_body", "shutdown_timeout", "backend_timeout")
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         if self.control_tokens_in_text not in CONTROL_TOKENS_IN_TEXT:

@@ -15,6 +15,7 @@ from conformance.report.document import document
 from conformance.requirements import FROZEN_SET
 from conformance.run.run import claimed_profiles
 from conformance.run.verdict import outcome_of
+from conformance.upstream.engine import UNCLAIMED
 from conformance.vocabulary.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ class Collector:
         first = [one for one in ids if one.partition("-")[0] in FOUNDATIONS]
         if 0 < 2 * len(first) <= len(ids):
             write(f"  look first at: {' '.join(first)}")
+        if ids and self.run.unclaimed:
+            write(
+                f"  {self.run.unclaimed} calls of the upstream had no check's nonce in their context and were answered "
+                f'"{UNCLAIMED.text}": from a gateway that tries whether its engine lives, or that loses first messages'
+            )
         if self.run.unseen:
             write(f"  {self.run.unseen}")
         if self.run.settings.report:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from conformance.upstream.tool_format import FORMATS, HERMES, Format
+
 UPSTREAM_PORT = 8765
 NAMES = ("reference", "reference-sglang", "fixture")
 """What `--gateway` takes."""
@@ -31,6 +33,12 @@ FLAGS: tuple[tuple[str, str, str], ...] = (
     ("--gateway-only", "IDS", "Requirements to check, with commas or given again; * matches any text"),
     ("--gateway-level", "LEVEL", "Lowest level to check: MUST, SHOULD or MAY (default)"),
     ("--gateway-tokenizer", "DIR", "Tokenizer directory of the gateway under test; default: the kit's chatml"),
+    (
+        "--gateway-tool-format",
+        "NAME",
+        f"How the model writes tool calls, for the parser of the gateway under test: {', '.join(FORMATS)}; default "
+        f"{HERMES.name}",
+    ),
     (
         "--gateway-upstream-port",
         "PORT",
@@ -67,6 +75,7 @@ class Settings:
     level: str
     tokenizer: Path | None
     upstream_port: int | None
+    tool_format: Format
     timeout: float
     report: Path | None
     snapshots: Path | None
@@ -94,6 +103,9 @@ class Settings:
         level = (value("gateway_level") or "MAY").upper()
         if level not in ("MUST", "SHOULD", "MAY"):
             raise pytest.UsageError(f"--gateway-level takes MUST, SHOULD or MAY, not {level!r}")
+        tool_format = value("gateway_tool_format") or HERMES.name
+        if tool_format not in FORMATS:
+            raise pytest.UsageError(f"--gateway-tool-format takes one of {', '.join(FORMATS)}, not {tool_format!r}")
         tokenizer = value("gateway_tokenizer")
         return cls(
             gateway=gateway,
@@ -105,6 +117,7 @@ class Settings:
             level=level,
             tokenizer=Path(tokenizer).resolve() if tokenizer else None,
             upstream_port=_number("--gateway-upstream-port", value("gateway_upstream_port"), int, 0, 65535),
+            tool_format=FORMATS[tool_format],
             timeout=5.0
             * (_number("--gateway-timeout-scale", value("gateway_timeout_scale"), float, 0.01, 1000.0) or 1.0),
             report=_path(value("gateway_report")),

@@ -18,7 +18,7 @@ from conformance.requirements import FROZEN_SET, Catalogue
 from conformance.run import checks
 from conformance.run.checks import REQUIREMENT, KnownDefect
 from conformance.run.options import Settings
-from conformance.upstream.client import Upstream
+from conformance.upstream.client import Upstream, UpstreamError
 from conformance.vocabulary.pinned import KIT_SHAPES
 from conformance.vocabulary.target import REFERENCES, ReferenceGateway, Target, connect, preflight, start_upstream
 
@@ -38,6 +38,7 @@ class Run:
     unseen: str | None = None
     whole_suite: bool = False
     reference: ReferenceGateway | None = field(default=None, repr=False)
+    _unclaimed_before: int = 0
 
     @classmethod
     def of(cls, config: pytest.Config) -> Run:
@@ -90,19 +91,25 @@ class Run:
         self.only, self.defects  # noqa: B018 - bad ids are refused before anything is started
         if self.is_worker or self.settings.gateway == "fixture" or self.config.option.collectonly:
             return
-        self.upstream = start_upstream(self.settings)
+        upstream = self.start_upstream()
         if self.settings.url is not None:
             url = self.settings.url
         else:
             self.reference = ReferenceGateway.start(
-                self.upstream, self.settings.tokenizer or fixture_path("chatml"), self.settings.gateway or "reference"
+                upstream, self.settings.tokenizer or fixture_path("chatml"), self.settings.gateway or "reference"
             )
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
-        target = connect(self.gateway, self.upstream, self.settings, self.drivers())
+        target = connect(self.gateway, upstream, self.settings, self.drivers())
         self.unseen = preflight(target)
         self.note(target)
         target.close()
+
+    def start_upstream(self) -> Upstream:
+        """Start the upstream, or find the one that runs."""
+        self.upstream = start_upstream(self.settings)
+        self._unclaimed_before = self.upstream.unclaimed
+        return self.upstream
 
     def note(self, target: Target) -> None:
         """Remember what the target declares, for the header and the report."""
@@ -124,6 +131,7 @@ class Run:
     def _adopt(self, shared: Mapping[str, Any]) -> None:
         self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
         self.upstream = Upstream.attach(shared["upstream"], self.settings.tokenizer or fixture_path("chatml"))
+        self.upstream.tool_format = self.settings.tool_format
         self.unseen = shared["unseen"]
 
     def select(self, items: list[pytest.Item]) -> None:
@@ -204,6 +212,14 @@ class Run:
         driver = f"--gateway-driver {self.settings.driver}" if self.settings.driver else ""
         port = f"--gateway-upstream-port {self.settings.upstream_port}" if self.settings.upstream_port else ""
         return " ".join(filter(None, ["pytest", target, driver, port, f"--gateway-only {requirement_id}"]))
+
+    @property
+    def unclaimed(self) -> int:
+        """How many calls of the upstream had no nonce since this run began; 0 where that can't be known."""
+        try:
+            return 0 if self.upstream is None else self.upstream.unclaimed - self._unclaimed_before
+        except UpstreamError:
+            return 0
 
     def close(self) -> None:
         if self.reference is not None:

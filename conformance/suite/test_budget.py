@@ -14,6 +14,15 @@ def expect_max_tokens(upstream, expected):
     expect(last_call(upstream).max_tokens).equals(expected, "max_tokens of the upstream call")
 
 
+def expect_no_budget(sessions, upstream, asked, **lengths):
+    for settings in ({}, lengths):
+        upstream.says("Hello")
+        sessions.open(**settings).chat("Hi", **asked)
+
+    free, with_lengths = calls_made(upstream, 2)
+    expect(with_lengths.max_tokens).equals(free.max_tokens, "max_tokens of the upstream call")
+
+
 @pytest.mark.requirement(id="BUDGET-001")
 def test_turn_without_max_tokens_gets_what_is_left(sessions, upstream):
     """A turn without `max_tokens` is sent upstream with all that both lengths together leave behind its context."""
@@ -100,11 +109,10 @@ def test_room_for_one_id_is_room(sessions, upstream):
 @pytest.mark.parametrize("length", ["prompt_length", "response_length"])
 @pytest.mark.parametrize("asked", [{}, {"max_tokens": 500}], ids=["asks-nothing", "asks-500"])
 def test_one_length_alone_is_no_limit(sessions, upstream, length, asked):
-    """One of the two lengths alone is no limit: nothing is cut, and no `max_tokens` is invented."""
-    upstream.says("Hello")
-    sessions.open(**{length: 1}).chat("Hi", **asked)
-
-    expect_max_tokens(upstream, asked.get("max_tokens"))
+    """One of the two lengths alone is no limit: a turn is sent upstream with the `max_tokens` that it has in a session
+    without lengths.
+    """
+    expect_no_budget(sessions, upstream, asked, **{length: 1})
 
 
 @pytest.mark.requirement(id="BUDGET-017")
@@ -144,11 +152,10 @@ def test_all_behind_the_prompt_counts_for_the_response(sessions, upstream):
 @pytest.mark.requirement(id="BUDGET-023")
 @pytest.mark.parametrize("asked", [{}, {"max_tokens": 500}], ids=["asks-nothing", "asks-500"])
 def test_lengths_that_are_no_budget_limit_nothing(sessions, upstream, asked):
-    """Where the lengths are no budget, a turn is sent upstream as it asks, whatever the lengths."""
-    upstream.says("Hello")
-    sessions.open(prompt_length=1, response_length=1).chat("Hi", **asked)
-
-    expect_max_tokens(upstream, asked.get("max_tokens"))
+    """Where the lengths are no budget, a turn is sent upstream with the `max_tokens` that it has in a session without
+    lengths.
+    """
+    expect_no_budget(sessions, upstream, asked, prompt_length=1, response_length=1)
 
 
 @pytest.mark.requirement(id="BUDGET-024")

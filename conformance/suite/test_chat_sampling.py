@@ -8,6 +8,7 @@ import pytest
 
 from conformance.gateway import Capability
 from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.lengths import LONG
 from conformance.vocabulary.session import function
 
 SHAPING = (
@@ -121,3 +122,17 @@ def test_chat_envelope_stays_away_from_a_token_upstream(session, upstream, check
 
     [call] = calls_made(upstream)
     expect([name for name in ENVELOPE if name in call.fields]).equals([], "fields of the chat envelope at the upstream")
+
+
+@pytest.mark.requirement(id="CHAT-120")
+@pytest.mark.parametrize("limit", [{}, {"max_tokens": None}], ids=["absent", "null"])
+def test_request_without_a_limit_is_not_cut(session, upstream, streamed, limit):
+    """A request without `max_tokens`, or with null, is answered with all that the model says and `finish_reason`
+    `stop`: no default of the engine cuts it.
+    """
+    upstream.says(LONG, obeys_limits=True)
+
+    reply = session.chat("Count.", stream=streamed, **limit)
+
+    expect(reply.text).equals(LONG, "the text of the answer")
+    expect(reply.finish_reason).equals("stop", "finish_reason")

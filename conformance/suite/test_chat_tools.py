@@ -7,6 +7,7 @@ import json
 import pytest
 
 from conformance.client.http import at
+from conformance.upstream.tool_format import CUT_OFF, NO_NAME, NO_OBJECT, SPOILED
 from conformance.vocabulary.expect import calls_made, expect
 from conformance.vocabulary.outcome import NotTested
 from conformance.vocabulary.session import ABSENT, assistant, function, tool, tool_call, user
@@ -15,7 +16,6 @@ SEARCH = function("search_the_web", q={"type": "string"})
 CLOCK = function("read_clock", zone={"type": "string"})
 SEARCHED = {"name": "search_the_web", "arguments": {"q": "weather"}}
 CLOCKED = {"name": "read_clock", "arguments": {"zone": "UTC"}}
-LOOKS_LIKE_A_CALL = '<tool_call>\n{"name": "search_the_web", "arguments": {"q": "weather"}}\n</tool_call>'
 
 
 @pytest.mark.requirement(id="CHAT-047")
@@ -119,40 +119,33 @@ def test_tool_calls_keep_their_order(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="CHAT-054")
-@pytest.mark.parametrize(
-    ("inner", "end"),
-    [
-        pytest.param('{"name": "search_the_web", "arguments": {"q": }}', "\n</tool_call>", id="broken JSON"),
-        pytest.param('{"name": "search_the_web", "argum', "", id="unclosed"),
-        pytest.param('["search_the_web"]', "\n</tool_call>", id="no object"),
-        pytest.param('{"arguments": {"q": "weather"}}', "\n</tool_call>", id="no name"),
-    ],
-)
-def test_malformed_tool_call_stays_text(session, upstream, streamed, inner, end):
+@pytest.mark.parametrize("fault", [SPOILED, CUT_OFF, NO_OBJECT, NO_NAME])
+def test_malformed_tool_call_stays_text(session, upstream, streamed, fault):
     """A call whose markup or JSON is malformed is answered with status 200, its text kept as content."""
-    upstream.says(f"<tool_call>\n{inner}{end}")
+    miswritten = upstream.tool_format.miswritten[fault]
+    upstream.says(miswritten.text)
 
     reply = session.chat("Hi", tools=[SEARCH], stream=streamed)
 
     expect(reply).status(200)
-    expect(reply.text).contains(inner, "message.content")
+    expect(reply.text).contains(miswritten.kept, "message.content")
 
 
 @pytest.mark.requirement(id="CHAT-055")
 def test_text_like_a_tool_call_stays_content_without_tools(session, upstream, streamed):
     """Without tools in the request, text that looks like a tool call stays content and there are no `tool_calls`."""
-    upstream.says(LOOKS_LIKE_A_CALL)
+    upstream.says(tool_calls=[SEARCHED])
 
     reply = session.chat("Show me a tool call.", stream=streamed)
 
     expect(reply.tool_calls).equals([], "message.tool_calls")
-    expect(reply.text).contains('"name": "search_the_web"', "message.content")
+    expect(reply.text).contains("search_the_web", "message.content")
 
 
 @pytest.mark.requirement(id="CHAT-056")
 def test_tool_choice_none_gives_no_tool_calls(session, upstream, streamed):
     """With `tool_choice: "none"` an answer has no `tool_calls`, whatever its text looks like."""
-    upstream.says(LOOKS_LIKE_A_CALL)
+    upstream.says(tool_calls=[SEARCHED])
 
     reply = session.chat("Hi", tools=[SEARCH], tool_choice="none", stream=streamed)
 

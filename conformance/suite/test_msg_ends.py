@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from conformance.client.anthropic import as_tool
@@ -95,7 +97,7 @@ def test_overload_is_told(session, upstream, streamed, status):
 def test_echo_of_a_stopped_message_continues_its_trajectory(session, upstream, streamed):
     """An answer that a stop sequence ended, echoed as it was shown, continues its trajectory, which has all ids that
     were sampled for it."""
-    history = ["Hi"]
+    history: list[Any] = ["Hi"]
     for said, more in ((WORD.said, "Go on"), ("Four END", "So?"), ("Five", "")):
         upstream.says(said)
         reply = session.message(*history, stop_sequences=list(WORD.stops), stream=streamed)

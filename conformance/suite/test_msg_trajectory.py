@@ -199,7 +199,7 @@ def test_reminder_stays_where_it_was(session, upstream):
 )
 def test_arguments_that_are_no_object_do_not_split(session, upstream, arguments):
     """An answer with a call whose arguments are no JSON object, echoed as it was received, continues its trajectory."""
-    upstream.says(f'<tool_call>\n{{"name": "search", "arguments": {arguments}}}\n</tool_call>')
+    upstream.says(tool_calls=[{"name": "search", "arguments": arguments}])
     upstream.says("It is sunny.")
     first = session.message("Look it up", tools=[SEARCH])
     answered = results_of(first.message, "No such arguments.") or [text("Try again.")]

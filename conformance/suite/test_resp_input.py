@@ -116,7 +116,7 @@ def test_function_is_offered_as_in_a_chat(session, upstream):
 @pytest.mark.requirement(id="RESP-020")
 def test_tool_choice_none_offers_no_tools(session, upstream):
     """With `tool_choice: "none"` the model sees no tools, and the output has no function call."""
-    upstream.says('<tool_call>\n{"name": "search", "arguments": {"q": "weather"}}\n</tool_call>')
+    upstream.says(tool_calls=[{"name": "search", "arguments": {"q": "weather"}}])
 
     reply = session.respond("Hi", tools=[SEARCH], tool_choice="none")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.upstream.tool_format import CUT_OFF, EMPTY, NO_NAME, SPOILED
 from conformance.vocabulary.conversation import Conversation
 from conformance.vocabulary.expect import expect
 from conformance.vocabulary.outcome import NotApplicable
@@ -127,17 +128,17 @@ def test_streamed_conversation_exports_the_same_tokens(sessions, upstream):
 
 @pytest.mark.requirement(id="TOKEN-029")
 @pytest.mark.parametrize(
-    "text",
+    "fault",
     [
-        pytest.param('<tool_call>\n{"name": "search", "arguments": oops}\n</tool_call>', id="not-json"),
-        pytest.param('<tool_call>\n{"name": "search", "arguments": {"que', id="broken-off"),
-        pytest.param('<tool_call>\n{"arguments": {"query": "weather"}}\n</tool_call>', id="no-name"),
-        pytest.param("Let me see. <tool_call>\n</tool_call>", id="empty"),
+        pytest.param(SPOILED, id="not-json"),
+        pytest.param(CUT_OFF, id="broken-off"),
+        pytest.param(NO_NAME, id="no-name"),
+        pytest.param(EMPTY, id="empty"),
     ],
 )
-def test_turn_with_unparsable_tool_call_is_exported(session, upstream, text):
+def test_turn_with_unparsable_tool_call_is_exported(session, upstream, fault):
     """A turn whose tool call cannot be parsed is exported with the ids that were sampled."""
-    upstream.says(ids=upstream.tokenizer.encode(text))
+    upstream.says(ids=upstream.tokenizer.encode(upstream.tool_format.miswritten[fault].text))
     session.chat("Look it up", tools=[SEARCH])
 
     expect(session.trajectories()).have_responses(upstream)

@@ -27,11 +27,12 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from conformance.tokenizer import Tokenizer
-from conformance.upstream import ledger, pictures, script
+from conformance.upstream import ledger, pictures
 from conformance.upstream.dialect import KIT
 from conformance.upstream.inbox import Post
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import ScriptError, Step
+from conformance.upstream.tool_format import HERMES
 
 _TIMEOUT = 30.0
 """Seconds after which a server that does not answer counts as gone."""
@@ -121,6 +122,8 @@ class Upstream:
     def __init__(self, url: str, tokenizer: Tokenizer, process: subprocess.Popen[str] | None = None) -> None:
         self.url = url.rstrip("/")
         self.tokenizer = tokenizer
+        self.tool_format = HERMES
+        """In which the model writes its calls."""
         self._link = _Link(self.url)
         self._process = process
         self._nonce: str | None = None
@@ -229,24 +232,25 @@ class Upstream:
     ) -> Step:
         """The next generation. See `script.Step` for the fields; `more` takes the rest of them (`token_ids`,
         `prompt_ids`, `obeys_limits`, `headers`, `truncated`, `barrier` ...). Raises `ScriptError`."""
-        step = _step(text, ids, tool_calls, finish, logprobs, weight_version, when, more)
+        named = {"ids": ids, "tool_calls": tool_calls, "finish": finish, "logprobs": logprobs, "when": when}
+        step = self._spoken(text, {**named, "weight_version": weight_version, **more})
         self._say([step])
         return step
 
     def repeats(self, text: str, times: int) -> Step:
         """The same generation, up to so many times."""
-        step = _spoken(text, {})
+        step = self._spoken(text, {})
         self._say([step] * times)
         return step
 
     def holds(self, text: str | None = None, **fields: Any) -> Hold:
         """Like `says`, but the call is answered only after `release()`."""
-        step = _spoken(text, {**fields, "hold": True})
+        step = self._spoken(text, {**fields, "hold": True})
         return Hold(self, self.nonce, self._say([step])[0], step)
 
     def barrier(self, *texts: str, n: int | None = None) -> list[Step]:
         """One generation per text; none is answered before `n` calls (default: as many as texts) are in flight."""
-        steps = [_spoken(text, {"barrier": n or len(texts)}) for text in texts]
+        steps = [self._spoken(text, {"barrier": n or len(texts)}) for text in texts]
         self._say(steps)
         return steps
 
@@ -305,6 +309,11 @@ class Upstream:
         """The last 1,000 calls that belong to no test that is open, of all processes."""
         return [self._call(document) for document in self._link.request("GET", "/_kit/strays")["calls"]]
 
+    @property
+    def unclaimed(self) -> int:
+        """How many calls of all processes had no nonce, so that they belong to no test and got a plain short answer."""
+        return int(self._link.request("GET", "/_kit/unclaimed")["count"])
+
     # What the gateway sends by itself
 
     @property
@@ -352,6 +361,13 @@ class Upstream:
         answer = self._link.request("GET", path, patience=query.get("timeout", 0.0))
         return bool(answer["reached"]), [Post(**document) for document in answer["posts"]]
 
+    def _spoken(self, text: str | None, fields: Mapping[str, Any]) -> Step:
+        """A step of these fields, None for what is left to its default."""
+        said = {name: value for name, value in fields.items() if value is not None}
+        if said.get("tool_calls"):
+            said = {"tool_format": self.tool_format.name, **said}
+        return Step.from_json({"text": text, **said})
+
     def _say(self, steps: Sequence[Step]) -> list[int]:
         answer = self._link.request("POST", self._path("/steps"), {"steps": [step.to_json() for step in steps]})
         return list(answer["indices"])
@@ -374,35 +390,3 @@ class Upstream:
 
     def _path(self, rest: str) -> str:
         return f"/_kit/{self.nonce.strip('#')}{rest}"
-
-
-def _spoken(text: str | None, fields: Mapping[str, Any]) -> Step:
-    named = {key: fields.get(key) for key in ("ids", "tool_calls", "finish", "logprobs", "weight_version", "when")}
-    more = {key: value for key, value in fields.items() if key not in named}
-    return _step(text, **named, more=more)
-
-
-def _step(
-    text: str | None,
-    ids: Sequence[int] | None,
-    tool_calls: Sequence[Mapping[str, Any]] | None,
-    finish: str | None,
-    logprobs: str | Sequence[float] | None,
-    weight_version: int | str | tuple[int, int] | None,
-    when: str | None,
-    more: Mapping[str, Any],
-) -> Step:
-    document = {
-        "text": text,
-        "ids": None if ids is None else tuple(ids),
-        "tool_calls": tuple(tool_calls or ()),
-        "finish": finish or "stop",
-        "logprobs": script.WHEN_ASKED
-        if logprobs is None
-        else logprobs
-        if isinstance(logprobs, str)
-        else tuple(logprobs),
-        "weight_version": weight_version,
-        "when": when,
-    }
-    return Step.from_json({**document, **more})

@@ -80,9 +80,13 @@ def routes(engine: Engine) -> list[web.RouteDef]:
     async def strays(_: web.Request) -> web.Response:
         return _json({"calls": [call.to_json() for call in engine.strays]})
 
+    async def unclaimed(_: web.Request) -> web.Response:
+        return _json({"count": engine.unclaimed})
+
     return [
         web.get("/_kit/", identity),
         web.get("/_kit/strays", strays),
+        web.get("/_kit/unclaimed", unclaimed),
         web.post("/_kit/{nonce}/steps", say),
         web.post("/_kit/{nonce}/release", release),
         web.get("/_kit/{nonce}/calls", calls),

@@ -9,7 +9,6 @@ whose `when` holds; a call is in the ledger before it waits for anything; nothin
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from conformance.upstream.errors import Model
 from conformance.upstream.inbox import Answering, Inbox, Post
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
+from conformance.upstream.tool_format import FORMATS
 
 NONCE = re.compile(r"#k[0-9]{10}#")
 """What every conversation of a test carries in its first message. Decimal digits only: with a tokenizer that splits
@@ -33,6 +33,8 @@ digits, every nonce has the same number of tokens."""
 MAX_MODEL_LEN = 1_000_000
 """Tokens that the model takes unless it is told otherwise: more than any check sends."""
 NO_STOPS = Stops()
+UNCLAIMED = Step("OK.", obeys_limits=True)
+"""What the model says to a call without a nonce."""
 
 _STRAYS_KEPT = 1000
 _WINDOW = 4096
@@ -146,6 +148,8 @@ class Engine:
         self.model = Model(max_model_len, tokenizer.last_id + 1)
         self._closed = closed
         self.strays: deque[Call] = deque(maxlen=_STRAYS_KEPT)
+        self.unclaimed = 0
+        """How many calls had no nonce and so belong to no test, as of a gateway that tries whether its engine lives."""
         self._conversations: dict[str, _Conversation] = {}
 
     # The control plane
@@ -252,7 +256,7 @@ class Engine:
         nonce = self._nonce(ask.context)
         conversation = self._conversations.get(nonce) if nonce else None
         call = Call(
-            index=len(self.calls(nonce)) if nonce else len(self.strays),
+            index=len(self.calls(nonce)) if nonce else self.unclaimed,
             nonce=nonce,
             dialect=ask.dialect,
             arrived=time.monotonic(),
@@ -263,6 +267,7 @@ class Engine:
             images=ask.images,
             videos=ask.videos,
         )
+        self.unclaimed += nonce is None
         if conversation is None:
             self.strays.append(call)
         else:
@@ -273,12 +278,11 @@ class Engine:
     async def sample(self, ask: Ask, call: Call) -> tuple[Step, list[Sample]]:
         """The step that answers `call` and its samples, one per choice, once the step lets it. Raises `Unscripted` or
         `Dropped`. The first choice's step decides about holds and faults."""
-        conversation = self._conversations.get(call.nonce) if call.nonce else None
+        if call.nonce is None:
+            return UNCLAIMED, [self._sampled(ask, UNCLAIMED) for _ in range(ask.n)]
+        conversation = self._conversations.get(call.nonce)
         if conversation is None:
-            which = (
-                f"nothing was scripted for nonce {call.nonce}" if call.nonce else "no nonce of a test is in its context"
-            )
-            raise Unscripted(f"unscripted call: {which}")
+            raise Unscripted(f"unscripted call: nothing was scripted for nonce {call.nonce}")
         waits = self._take(conversation, ask, call)
         first = waits[0]
         samples = [self._sampled(ask, waiting.step) for waiting in waits]
@@ -386,13 +390,7 @@ class Engine:
 
 def written(step: Step) -> str:
     """The text of a step as the model would write it, tool calls included."""
-    parts = [step.text] if step.text else []
-    for call in step.tool_calls:
-        arguments = call["arguments"]
-        inner = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        name = json.dumps(call["name"], ensure_ascii=False)
-        parts.append(f'<tool_call>\n{{"name": {name}, "arguments": {inner}}}\n</tool_call>')
-    return "\n".join(parts)
+    return FORMATS[step.tool_format].write(step.text or "", step.tool_calls)
 
 
 def _prompt_ids(step: Step, ask: Ask) -> list[int] | None:

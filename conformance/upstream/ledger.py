@@ -17,6 +17,7 @@ PENDING = "pending"
 ANSWERED = "answered"
 FAILED = "failed"
 UNSCRIPTED = "unscripted"
+UNCLAIMED = "unclaimed"
 ABORTED = "aborted"
 
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"})
@@ -29,7 +30,8 @@ class Call:
     `index` counts the calls of one nonce from 0 in order of arrival. `arrived` and `answered` are seconds of the
     system-wide monotonic clock (comparable with `time.monotonic()` of any process on this machine); `answered` is None
     while the call is open. `outcome`: `pending`; `answered`; `failed`, a scripted fault; `unscripted`, no step was
-    there; `aborted`, the caller hung up or the script was dropped first.
+    there; `unclaimed`, it had no nonce, belongs to no test and was given a plain short answer; `aborted`, the caller
+    hung up or the script was dropped first.
 
     `context` are the token ids received (for chat, rendered by the upstream) and `text` what they say. `generation`,
     `logprobs` (None when the answer has none), `finish_reason`, `stop_reason` (what of the request's stops ended it, a

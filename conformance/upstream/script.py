@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from conformance.upstream.tool_format import FORMATS, HERMES
+
 WHEN_ASKED = "asked"
 VOLUNTEER = "volunteer"
 MISSING = "missing"
@@ -33,8 +35,8 @@ class Step:
     """One scripted generation.
 
     What is sampled: `ids` verbatim (they need not be what the tokenizer gives for their text), or `text` and then
-    `tool_calls` (each `{"name", "arguments"}`, written in the `<tool_call>` form) and the end-of-turn token, which is
-    left out when `finish` is `length` or `abort`. `finish` is the engine's finish reason as it goes over the wire,
+    `tool_calls` (each `{"name", "arguments"}`, written in `tool_format`) and the end-of-turn token, which is left out
+    when `finish` is `length` or `abort`. `finish` is the engine's finish reason as it goes over the wire,
     known or not. A stop string of the request that occurs in it ends it earlier, as engines do it.
 
     `logprobs`: `asked` (values -(i+1)/16, only when the request asks), `volunteer` (also unasked), `missing`, `short`
@@ -59,6 +61,7 @@ class Step:
     text: str | None = None
     ids: tuple[int, ...] | None = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_format: str = HERMES.name
     finish: str = "stop"
     logprobs: str | tuple[float, ...] = WHEN_ASKED
     token_ids: str = WHEN_ASKED
@@ -79,6 +82,7 @@ class Step:
     truncated: bool = False
 
     def __post_init__(self) -> None:
+        _check(isinstance(self.tool_format, str), "tool_format", "a string", self.tool_format)
         _check(self.text is None or isinstance(self.text, str), "text", "a string or null", self.text)
         _check(self.ids is None or _all(self.ids, int), "ids", "a list of token ids", self.ids)
         _check(
@@ -89,6 +93,7 @@ class Step:
         for call in self.tool_calls:
             named = isinstance(call, Mapping) and isinstance(call.get("name"), str)
             _check(named and "arguments" in call, "tool_calls", 'objects {"name", "arguments"}', call)
+        _check(self.tool_format in FORMATS, "tool_format", f"one of {', '.join(FORMATS)}", self.tool_format)
         _check(isinstance(self.finish, str) and self.finish != "", "finish", "a non-empty string", self.finish)
         known = self.logprobs in (WHEN_ASKED, VOLUNTEER, MISSING, SHORT)
         numbers = isinstance(self.logprobs, tuple) and _all(self.logprobs, (int, float))

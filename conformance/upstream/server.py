@@ -222,7 +222,8 @@ async def _deliver(
     engine.record(call, samples)
     status = step.status or 200
     serial = f"{(call.nonce or '')[2:-1]}-{call.index}"
-    outcome = ledger.FAILED if step.truncated else ledger.ANSWERED
+    answered = ledger.UNCLAIMED if call.nonce is None else ledger.ANSWERED
+    outcome = ledger.FAILED if step.truncated else answered
     if ask.stream:
         events = dialect.stream(ask, samples, serial, engine.tokenizer)
         return await _stream(

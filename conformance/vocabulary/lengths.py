@@ -13,6 +13,9 @@ from conformance.upstream.ledger import Call
 from conformance.vocabulary.expect import expect, fail
 from conformance.vocabulary.session import Message, Session, Sessions
 
+LONG = " ".join(str(number) for number in range(1, 151))
+"""More ids than the defaults of engines (16, 128), whatever the tokenizer: no number shares an id with the next."""
+
 
 def context_length(sessions: Sessions, upstream: Upstream, *messages: str | Message) -> int:
     """How many ids the upstream receives for these messages. Costs one call of the upstream."""

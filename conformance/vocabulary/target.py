@@ -66,6 +66,12 @@ class Target:
 
 def start_upstream(settings: Settings) -> Upstream:
     """The kit's upstream: the one that runs on the chosen port, or a new one there."""
+    upstream = _upstream(settings)
+    upstream.tool_format = settings.tool_format
+    return upstream
+
+
+def _upstream(settings: Settings) -> Upstream:
     tokenizer = settings.tokenizer or fixture_path("chatml")
     port = settings.upstream_port
     if port is None:
@@ -182,7 +188,7 @@ class ReferenceGateway:
         command = [
             *(sys.executable, "-P", "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
             *("--tokenizer", str(tokenizer), *REFERENCES[name], "--backend-url", upstream.url),
-            *("--tool-parser", "hermes", "--file-search", str(FILES)),
+            *("--tool-parser", upstream.tool_format.name, "--file-search", str(FILES)),
             *("--deployment", "reference_gateway.examples.demo:deployment"),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command

@@ -41,13 +41,17 @@ _ECHO = b'"prompt_token_ids":'
 IDLE_CONNECTION_S = 3.0
 """Shorter than the 5 s after which the engine's server closes an idle connection: no request meets a closing one."""
 
+_SHORT = aiohttp.ClientTimeout(total=10)
+"""For what is not a generation."""
+
 
 class HttpEngine:
     """`path` is that of the route below the server's root `url` (a trailing `/v1` is taken off). `timeout_s` bounds one
     generation. `api_key` is sent as a bearer token."""
 
     def __init__(self, url: str, path: str, *, api_key: str | None = None, timeout_s: float | None = None) -> None:
-        self._url = url.rstrip("/").removesuffix("/v1") + path
+        self._root = url.rstrip("/").removesuffix("/v1")
+        self._url = self._root + path
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -60,6 +64,22 @@ class HttpEngine:
             await self._client.close()
             self._client = None
 
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._client is None:  # made here because a pool belongs to the running loop
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)
+            self._client = aiohttp.ClientSession(
+                connector=connector, timeout=self._timeout, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._client
+
+    async def _get(self, path: str) -> tuple[int, bytes] | None:
+        """Status and body of what the engine has at `path`; None where it does not answer."""
+        try:
+            async with self._pool().get(self._root + path, timeout=_SHORT) as response:
+                return response.status, await response.read()
+        except (TimeoutError, aiohttp.ClientError):
+            return None
+
     async def _post(self, body: bytes, session_id: str) -> bytes:
         async with self._request(body, session_id) as response:
             return await response.read()
@@ -68,13 +88,8 @@ class HttpEngine:
     async def _request(self, body: bytes, session_id: str) -> AsyncIterator[aiohttp.ClientResponse]:
         """One POST that is answered with 200; any other status is what the table above says, and what the connection
         does wrong a `BackendFailed`."""
-        if self._client is None:  # made here because a pool belongs to the running loop
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)
-            self._client = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
-            )
         try:
-            async with self._client.post(self._url, data=body, headers={"X-Session-ID": session_id}) as response:
+            async with self._pool().post(self._url, data=body, headers={"X-Session-ID": session_id}) as response:
                 if response.status != 200:
                     refuse(response.status, await response.read(), response.headers)
                 yield response
@@ -136,6 +151,13 @@ def versions_of(found: Any) -> tuple[int, int] | None:
     except (TypeError, ValueError):
         return None
     return min(first, last), max(first, last)
+
+
+def spanned(earlier: tuple[int, int] | None, later: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The versions that took part in both pieces of a generation."""
+    if earlier is None or later is None:
+        return earlier or later
+    return min(earlier[0], later[0]), max(earlier[1], later[1])
 
 
 def parsed(answer: bytes, context: Context | None) -> Any:

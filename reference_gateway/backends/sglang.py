@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, refuse, versions_of
+from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, refuse, spanned, versions_of
 from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, Generation, Media, Progress
 
@@ -82,7 +82,8 @@ class Events:
             logprobs = None if event.logprobs is None else [*earlier, *event.logprobs]
         else:
             raise BackendFailed(f"the engine's stream has {before} and {len(event.ids)} ids, and says {total}")
-        self._known = replace(event, ids=[*self._known.ids, *new], logprobs=logprobs)
+        versions = spanned(self._known.versions, event.versions)
+        self._known = replace(event, ids=[*self._known.ids, *new], logprobs=logprobs, versions=versions)
         return new
 
     def generation(self) -> Generation:

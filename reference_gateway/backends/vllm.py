@@ -13,23 +13,32 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event
+from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, spanned
 from reference_gateway.backends.http_engine import versions_of as _versions
+from reference_gateway.backends.model_length import ModelLength
 from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
 
 
 class VllmBackend(HttpEngine):
     """`url` is the server's root (a trailing `/v1` is taken off). `model` is sent when given; `timeout_s` bounds one
-    generation. `api_key` is sent as a bearer token."""
+    generation. `api_key` is sent as a bearer token. `max_model_len` is how many tokens the model takes; unless it is
+    given, the engine's list of models says."""
 
     name = "vllm"
     takes_media = False
 
     def __init__(
-        self, url: str, *, model: str | None = None, api_key: str | None = None, timeout_s: float | None = None
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float | None = None,
+        max_model_len: int | None = None,
     ) -> None:
         super().__init__(url, "/v1/completions", api_key=api_key, timeout_s=timeout_s)
+        self._length = ModelLength(max_model_len, lambda: self._get("/v1/models"), model)
         self._fixed: dict[str, Any] = {"return_token_ids": True, **({"model": model} if model else {})}
 
     async def generate(
@@ -47,10 +56,16 @@ class VllmBackend(HttpEngine):
                 "this backend takes no media: vLLM's completions route has no field for images or videos"
             )
         context = Context.of(context)
-        body = {**self._fixed, **_parameters(sampling), "prompt": orjson.Fragment(context.json())}
+        limit = await self._limit(sampling, context)
+        body = {**self._fixed, **_parameters(sampling), "max_tokens": limit, "prompt": orjson.Fragment(context.json())}
         if progress is not None:
             return await self._stream({**body, "stream": True}, session_id, context, progress)
         return _generation(parsed(await self._post(orjson.dumps(body), session_id), context), context)
+
+    async def _limit(self, sampling: Mapping[str, Any], context: Context) -> Any:
+        """As asked for, or all that fits: without a number, absent or null, this route samples 16 tokens."""
+        asked = sampling.get("max_tokens")
+        return await self._length.room(len(context)) if asked is None else asked
 
     async def _stream(self, body: dict[str, Any], session_id: str, context: Context, progress: Progress) -> Generation:
         """One generation as the engine streams it: whole when a chunk has said why it ended and `[DONE]` has come."""
@@ -86,7 +101,7 @@ class Pieces:
             self._logprobs += piece.logprobs
         if piece.stop_reason is not None:
             self._stop_reason, self._matched = piece.stop_reason, piece.matched
-        self._versions = piece.versions or self._versions
+        self._versions = spanned(self._versions, piece.versions)
         return piece.ids
 
     def generation(self) -> Generation:
@@ -97,8 +112,7 @@ class Pieces:
 
 
 def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    # Left out, this route's max_tokens is 16; null is its word for "as much as fits".
-    parameters = {"max_tokens": None, **sampling}
+    parameters = dict(sampling)
     if "logprobs" in parameters:
         wanted = parameters.pop("logprobs")
         if wanted is not None and wanted is not False:

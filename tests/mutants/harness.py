@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from conformance.fixtures import FILES, fixture_path
 from conformance.requirements import Requirement
 from conformance.upstream.client import Upstream
+from conformance.upstream.engine import MAX_MODEL_LEN
 from conformance.vocabulary.outcome import Outcome
 from conformance.vocabulary.pinned import KIT_SHAPES
 from reference_gateway.app import create_app
@@ -71,6 +72,7 @@ def build(
         "tokenizer": fixture_path("chatml"),
         "backend": "vllm",
         "backend_url": upstream.url,
+        "max_model_len": MAX_MODEL_LEN,  # asking would be a call of the first turn only, on one tape of all
         "tool_parser": "hermes",
         "file_search": FILES,
         "deployment": "reference_gateway.examples.demo:deployment",

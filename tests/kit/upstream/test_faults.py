@@ -126,15 +126,30 @@ def test_a_call_of_a_test_that_scripted_nothing_is_on_record(scripted: Upstream,
     assert [(call.index, call.outcome) for call in scripted.calls] == [(0, "unscripted"), (1, "answered")]
 
 
-def test_a_call_without_a_nonce_is_kept_apart(scripted: Upstream, caller: Caller) -> None:
-    answer = caller.complete("who am I?")
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_without_a_nonce_is_answered_counted_and_kept_apart(
+    route: str, stream: bool, scripted: Upstream, caller: Caller
+) -> None:
+    before = scripted.unclaimed
+    answer = caller.post(route, body_of(route, caller, "are you there?", stream=stream))
 
-    assert answer.status_code == 500
-    assert answer.json()["error"]["message"] == "unscripted call: no nonce of a test is in its context"
+    assert answer.status_code == 200
+    if not stream:
+        choice = answer.json()["choices"][0]
+        assert (choice["text"] if route == ROUTES[0] else choice["message"]["content"]) == "OK."
     assert scripted.calls == []
+    assert scripted.unclaimed == before + 1
     stray = scripted.strays[-1]
-    assert (stray.nonce, stray.outcome) == (None, "unscripted")
-    assert "who am I?" in stray.text
+    assert (stray.nonce, stray.outcome) == (None, "unclaimed")
+    assert "are you there?" in stray.text
+    assert scripted.tokenizer.decode(stray.generation, skip_special=True) == "OK."
+
+
+def test_a_call_without_a_nonce_is_cut_where_it_asks_for_less(scripted: Upstream, caller: Caller) -> None:
+    choice = caller.complete("are you there?", max_tokens=1, return_token_ids=True).json()["choices"][0]
+
+    assert (len(choice["token_ids"]), choice["finish_reason"]) == (1, "length")
 
 
 def test_only_the_last_thousand_strays_are_kept(scripted: Upstream, caller: Caller) -> None:

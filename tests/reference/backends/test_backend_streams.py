@@ -99,7 +99,7 @@ def test_a_context_that_is_repeated_is_compared_in_every_spelling(separators, la
         async def _post(self, body: bytes, session_id: str) -> bytes:
             return answer
 
-    asked = Answering("http://127.0.0.1").generate(LONG, {}, session_id="s", media=Media())
+    asked = Answering("http://127.0.0.1", max_model_len=200_000).generate(LONG, {}, session_id="s", media=Media())
     if last == LONG[-1]:
         assert asyncio.run(asked).ids == [7]
     else:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from reference_gateway.backends.base import Checked, EngineError
+from reference_gateway.backends.model_length import ASSUMED_ROOM
 from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Media
 
@@ -64,7 +65,7 @@ def ask(
 def test_tokens_go_in_and_come_out():
     found, body, headers = ask(completion())
     assert found == Generation([7, 8], stop_reason="stop")
-    assert body == {"prompt": [1, 2, 3], "return_token_ids": True, "max_tokens": None}
+    assert body == {"prompt": [1, 2, 3], "return_token_ids": True, "max_tokens": ASSUMED_ROOM}
     assert headers["x-session-id"] == "s-1"
     assert "authorization" not in headers
 
