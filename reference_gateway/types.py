@@ -37,25 +37,29 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What the backend sampled for one context. `logprobs` is None or one float per id. `versions` is the (lowest,
-    highest) weight version that took part, if the engine reported one."""
+    """What the backend sampled for one context. `logprobs` is None or one float per id. `stop_reason` is the engine's
+    own word for why it ended, and `matched` the stop string or the id of the stop token that ended it, where the engine
+    says. `versions` is the (lowest, highest) weight version that took part, if the engine reported one."""
 
     ids: list[int]
     logprobs: list[float] | None = None
     stop_reason: str | None = None
     versions: tuple[int, int] | None = None
     routed_experts: Any = None
+    matched: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a turn gives to the wire: the assistant message, why it ended (`stop`, `length` or `tool_calls`) and the
-    token counts that the upstream really had."""
+    """What a turn gives to the wire: the assistant message as it is shown, why it ended (`stop`, `length`, `tool_calls`
+    or `content_filter`), the stop string that ended it, if one did, and the token counts that the upstream really
+    had."""
 
     message: Message
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,22 @@ class Codec(Protocol):
         prompt. `history` ends with the committed assistant message. None when the template cannot be continued here:
         the caller then starts a new chain."""
 
-    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
-        """The assistant message for sampled ids. Never raises for any ids: what cannot be parsed stays text."""
+    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None, until: int | None = None) -> Message:
+        """The assistant message for sampled ids; of their text only the first `until` characters, if that is given.
+        Never raises for any ids: what cannot be parsed stays text."""
+
+    def find_stop(self, ids: Sequence[int], stops: Sequence[str], matched: str | None) -> Stopped | None:
+        """Where the text of sampled ids reaches one of `stops`, or the one that the engine says it `matched`. None
+        when it reaches none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A text that reached a stop string: which, and how many characters stand before it. Control tokens, which engines
+    leave out of the text that they search, do not count."""
+
+    stop: str
+    place: int
 
 
 class Progress(Protocol):
@@ -153,8 +171,22 @@ class Streaming(Backend, Protocol):
 
 
 class BackendRefused(ValueError):
-    """The engine refused the request and the caller is at fault: it is answered with 400 and this text."""
+    """The engine refused the request and the caller is at fault: it is answered with `status` and this text."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BackendFailed(RuntimeError):
     """The engine failed: it is answered with 500 and `BackendFailed: text`."""
+
+
+class BackendUnavailable(BackendFailed):
+    """The engine gave no answer now and may give one when it is asked again: it is answered with `status` and this
+    text. `retry_after` is the value of that header, as the engine gave it."""
+
+    def __init__(self, message: str, status: int = 503, retry_after: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after

@@ -85,6 +85,17 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
                 "is given the same text.",
             },
         ),
+        "aborted": Option(
+            "The engine gives a generation up before its end, with the finish reason `abort`, as it does for new "
+            "weights or at its own stop: what does the agent get?",
+            {
+                "failed": "An error after which it can ask again: a 5xx status, in a stream that has begun the wire's "
+                "in-band error. Nothing of that generation is exported.",
+                "resumed": "The answer: the gateway has the engine go on by itself, until the generation has an end.",
+            },
+            needs=(),
+            gateway_wide=True,
+        ),
         "concurrency": Option(
             "Two requests of one session arrive at once: when does the upstream get the second?",
             {

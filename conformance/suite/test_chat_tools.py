@@ -89,7 +89,7 @@ def test_tool_call_arguments_are_the_generated_json(session, upstream):
 @pytest.mark.requirement(id="CHAT-051")
 @pytest.mark.parametrize("text", ["", "I will look that up."], ids=["calls", "text and calls"])
 def test_finish_reason_is_tool_calls(session, upstream, streamed, text):
-    """`finish_reason` is `tool_calls` when the answer has tool calls."""
+    """`finish_reason` is `tool_calls` when the answer has tool calls and was not cut."""
     upstream.says(text, tool_calls=[SEARCHED], finish="stop")
 
     reply = session.chat("Hi", tools=[SEARCH], stream=streamed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.vocabulary.conversation import Conversation
 from conformance.vocabulary.expect import FAILED, expect, together
 
 COMPLETION = b'{"id": "cmpl-0", "object": "text_completion", "model": "kit", "choices": []}'
@@ -81,3 +82,21 @@ def test_id_outside_of_the_vocabulary(session, upstream):
         expect([each.response_ids for each in session.trajectories()]).equals([ids], "response_ids of each trajectory")
     else:
         expect_failed_turn(reply, session)
+
+
+@pytest.mark.requirement(id="COMMIT-030")
+@pytest.mark.parametrize("answered", [0, 1], ids=["first turn", "later turn"])
+def test_aborted_generation_leaves_nothing_behind(sessions, upstream, streamed, answered):
+    """A conversation in which the generation of a turn is aborted and asked for again exports the same trajectories as
+    one without the abort."""
+    calm, shaken = (Conversation(sessions.open(), upstream, stream=streamed) for _ in range(2))
+    for talk in (calm, shaken):
+        for _ in range(answered):
+            talk.turn("Hi", "Hello")
+    upstream.says("Half of a", finish="abort")
+    shaken.ask("How are you?")
+    for talk in (calm, shaken):
+        talk.turn("How are you?", "Fine")
+        talk.turn("Good", "Yes")
+
+    expect(shaken.trajectories()).same_as(calm.trajectories())

@@ -230,9 +230,11 @@ def test_failure_of_the_upstream_is_a_5xx(session, upstream, status):
 
 
 @pytest.mark.requirement(id="HTTP-016")
-def test_refusal_of_the_upstream_is_not_to_be_retried(session, upstream):
-    """A turn that the upstream refuses with status 400 is answered with a 4xx status that clients do not retry."""
-    upstream.fails(400, "This model's maximum context length is 8 tokens.")
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_refusal_of_the_upstream_is_not_to_be_retried(session, upstream, status):
+    """A turn that the upstream refuses with status 400, 413 or 422 is answered with a 4xx status that clients do not
+    retry."""
+    upstream.fails(status, "This model's maximum context length is 8 tokens.")
 
     reply = session.chat("Hi")
 

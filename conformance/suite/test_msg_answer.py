@@ -107,7 +107,7 @@ def test_stop_reason_is_max_tokens(session, upstream, streamed):
 @pytest.mark.requirement(id="MSG-008")
 @pytest.mark.parametrize("said", [None, "I will look that up."], ids=["call", "text-and-call"])
 def test_stop_reason_is_tool_use(session, upstream, streamed, said):
-    """`stop_reason` is `tool_use` when the answer has `tool_use` blocks."""
+    """`stop_reason` is `tool_use` when the answer has `tool_use` blocks and was not cut."""
     upstream.says(said, tool_calls=[SEARCHED], finish="stop")
 
     reply = session.message("Hi", tools=[SEARCH], stream=streamed)
@@ -116,9 +116,9 @@ def test_stop_reason_is_tool_use(session, upstream, streamed, said):
 
 
 @pytest.mark.requirement(id="MSG-009")
-@pytest.mark.parametrize("reason", ["abort", "eos_token", "repetition"])
+@pytest.mark.parametrize("reason", ["eos_token", "repetition", "matched_stop"])
 def test_stop_reason_is_one_of_the_api(session, upstream, streamed, reason):
-    """`stop_reason` is one of the API's values whatever reason the upstream reports."""
+    """`stop_reason` is one of the API's values whatever reason the upstream reports for an answer that it ended."""
     upstream.says("Hello", finish=reason)
 
     reply = session.message("Hi", stream=streamed)

@@ -97,6 +97,20 @@ def test_stream_without_streaming_is_plain_or_refused(session, upstream):
         expect(reply.text).equals("Hello", "content")
 
 
+@pytest.mark.requirement(id="STREAM-025")
+def test_aborted_stream_never_looks_complete(session, upstream):
+    """A streamed turn whose generation the upstream aborts never looks complete: an error status, or an `error` frame
+    that is the last one."""
+    upstream.says("Half of a longer answer", finish="abort")
+
+    reply = session.chat("Hi", stream=True)
+
+    if reply.status == 200:
+        expect(reply).ends_with_error_frame()
+    else:
+        expect(reply).status(*FAILED).has_error_envelope()
+
+
 BROKEN = {"text": "Hello, this is a longer answer, of which half is missing.", "truncated": True}
 
 

@@ -3,23 +3,38 @@
 Knows connections, statuses and the forms in which such servers complain. Never knows a dialect's fields.
 
 Invariants: what the connection does wrong is a `BackendFailed`; a generation is never asked for twice; whoever stops
-waiting hangs up, by which the engine knows that it can stop, too.
+waiting hangs up, by which the engine knows that it can stop, too; what may be shown of a failure names neither the
+engine's address nor what is inside of it: that is in the log.
+
+| the engine's status | is |
+|---|---|
+| 400, 413, 422 | the caller's fault: `BackendRefused` with that status and the engine's words |
+| 429, 503, 529 | `BackendUnavailable` with that status and the engine's `retry-after` |
+| any other | `BackendFailed`: 401, 403 and 404 say something about how the gateway is set up |
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import aiohttp
 import orjson
 
 from reference_gateway.context import Context
-from reference_gateway.types import BackendFailed, BackendRefused, Progress
+from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Progress
+
+log = logging.getLogger(__name__)
 
 CALLER_AT_FAULT = frozenset({400, 413, 422})
-"""Statuses by which the engine refuses this request. Others, also 401, 404 and 429, say something about the engine."""
+UNAVAILABLE = frozenset({429, 503, 529})
+
+_RETRY_AFTER = re.compile(r"[0-9A-Za-z ,:.+-]{1,40}")
+"""A number of seconds or a date."""
 
 _ECHO = b'"prompt_token_ids":'
 
@@ -65,20 +80,24 @@ class HttpEngine:
         except (TimeoutError, aiohttp.ClientError):
             return None
 
-    async def _post(self, body: bytes, session_id: str) -> tuple[int, bytes]:
+    async def _post(self, body: bytes, session_id: str) -> bytes:
         async with self._request(body, session_id) as response:
-            return response.status, await response.read()
+            return await response.read()
 
     @asynccontextmanager
     async def _request(self, body: bytes, session_id: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One POST; what the connection does wrong is a `BackendFailed`."""
+        """One POST that is answered with 200; any other status is what the table above says, and what the connection
+        does wrong a `BackendFailed`."""
         try:
             async with self._pool().post(self._url, data=body, headers={"X-Session-ID": session_id}) as response:
+                if response.status != 200:
+                    refuse(response.status, await response.read(), response.headers)
                 yield response
         except TimeoutError:
             raise BackendFailed("the engine did not answer in time") from None
         except aiohttp.ClientError as error:
-            raise BackendFailed(f"no answer from the engine: {error or type(error).__name__}") from error
+            log.warning("no answer from the engine at %s: %s", self._url, error or type(error).__name__)
+            raise BackendFailed(f"no answer from the engine ({type(error).__name__})") from error
 
     async def _follow(
         self, body: dict[str, Any], session_id: str, take: Callable[[bytes], list[int]], progress: Progress
@@ -86,8 +105,6 @@ class HttpEngine:
         """Tell `progress` of the ids that `take` finds in the data of each event of a stream. Those that came together
         are told together: engines send an event for each token, and the way to the client costs more than a token."""
         async with self._request(orjson.dumps(body), session_id) as response:
-            if response.status != 200:
-                self._refuse(response.status, await response.read())
             async for lines in _lines(response.content):
                 ids: list[int] = []
                 try:
@@ -98,10 +115,18 @@ class HttpEngine:
                     if ids:
                         progress.sampled(ids)
 
-    def _refuse(self, status: int, answer: bytes) -> NoReturn:
-        if status in CALLER_AT_FAULT:
-            raise BackendRefused(message_of(answer))
-        raise BackendFailed(f"HTTP {status} from the engine: {message_of(answer)}")
+
+def refuse(status: int, answer: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> NoReturn:
+    """Raise what an answer with this status is."""
+    message = message_of(answer)
+    if status in CALLER_AT_FAULT:
+        raise BackendRefused(message, status)
+    log.warning("HTTP %s from the engine: %s", status, message)
+    if status in UNAVAILABLE:
+        after = headers.get("retry-after", "")
+        retry_after = after if _RETRY_AFTER.fullmatch(after) else None
+        raise BackendUnavailable("the engine takes no requests now: ask again later", status, retry_after)
+    raise BackendFailed(f"HTTP {status} from the engine")
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
@@ -150,12 +175,13 @@ def parsed(answer: bytes, context: Context | None) -> Any:
 
 
 def parsed_event(data: bytes, context: Context | None) -> Any:
-    """The JSON of one event of a stream. Raises `BackendFailed`, also for an event that is an error."""
+    """The JSON of one event of a stream. For an event that is an error, raises what an answer with its `code` is."""
     document = parsed(data, context)
     if document is None:
         raise BackendFailed("the engine's stream has a line that is no JSON")
-    if isinstance(document, dict) and document.get("error"):
-        raise BackendFailed(f"the engine failed while it sampled: {message_of(data)}")
+    if isinstance(document, dict) and (error := document.get("error")):
+        code = error.get("code") if isinstance(error, dict) else None
+        refuse(code if type(code) is int else 500, data)
     return document
 
 
@@ -164,7 +190,8 @@ def message_of(answer: bytes) -> str:
     try:
         body = orjson.loads(answer)
     except orjson.JSONDecodeError:
-        return answer[:500].decode("utf-8", "replace").strip() or "no message"
+        text = answer[:500].decode("utf-8", "replace").strip()
+        return "no message" if not text or text.startswith("<") else text  # a proxy's page is nothing to pass on
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error

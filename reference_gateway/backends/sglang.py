@@ -9,16 +9,14 @@ generation that the engine aborted with a status is a failure, whatever it had s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, spanned, versions_of
+from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, refuse, spanned, versions_of
 from reference_gateway.context import Context
-from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
-
-CALLERS_ABORT = 400
-"""`status_code` of an abort for which the caller is at fault (a context that is too long ...)."""
+from reference_gateway.types import BackendFailed, Generation, Media, Progress
 
 
 class SglangBackend(HttpEngine):
@@ -48,10 +46,7 @@ class SglangBackend(HttpEngine):
             body["return_prompt_token_ids"] = True
         if progress is not None:
             return await self._stream({**body, "stream": True}, session_id, expected, progress)
-        status, answer = await self._post(orjson.dumps(body), session_id)
-        if status != 200:
-            self._refuse(status, answer)
-        return _generation(parsed(answer, expected), expected)
+        return _generation(parsed(await self._post(orjson.dumps(body), session_id), expected), expected)
 
     async def _stream(
         self, body: dict[str, Any], session_id: str, expected: Context | None, progress: Progress
@@ -72,7 +67,7 @@ class Events:
         self._done = False
 
     def take(self, data: bytes) -> list[int]:
-        """The ids that an event brings. Raises `BackendRefused` and `BackendFailed`."""
+        """The ids that an event brings. Raises what `http_engine.refuse` does, for an error in it."""
         if data == b"[DONE]":
             self._done = True
             return []
@@ -88,7 +83,7 @@ class Events:
         else:
             raise BackendFailed(f"the engine's stream has {before} and {len(event.ids)} ids, and says {total}")
         versions = spanned(self._known.versions, event.versions)
-        self._known = Generation([*self._known.ids, *new], logprobs, event.stop_reason, versions)
+        self._known = replace(event, ids=[*self._known.ids, *new], logprobs=logprobs, versions=versions)
         return new
 
     def generation(self) -> Generation:
@@ -125,7 +120,7 @@ def _generation(document: Any, expected: Context | None) -> Generation:
     meta = document.get("meta_info") if isinstance(document, dict) else None
     if not isinstance(meta, dict):
         raise BackendFailed("the engine's answer is not a generation")
-    reason = _reason(meta.get("finish_reason"))
+    reason, matched = _reason(meta.get("finish_reason"))
     ids = document.get("output_ids")
     if not isinstance(ids, list):
         raise BackendFailed("the engine's answer has no output_ids: an SGLang that returns them is needed")
@@ -136,22 +131,20 @@ def _generation(document: Any, expected: Context | None) -> Generation:
         ids,
         logprobs=_logprobs(meta.get("output_token_logprobs")),
         stop_reason=reason,
+        matched=matched,
         versions=versions_of(meta.get("weight_version")),
         routed_experts=meta.get("routed_experts"),
     )
 
 
-def _reason(found: Any) -> str | None:
-    """Why it ended; None while it has not. An abort with a status is an error (in a stream it has no other place); one
-    without, which somebody asked for, is an end like others (contract UA-OAI-06)."""
+def _reason(found: Any) -> tuple[str | None, str | int | None]:
+    """Why it ended, None while it has not; and the stop string or id that was matched. An abort with a status is what
+    an answer with that status is: in a stream it has no other place."""
     about = found if isinstance(found, dict) else {"type": found}
-    kind, status = about.get("type"), about.get("status_code")
-    if kind == "abort" and status is not None:
-        message = str(about.get("message") or "no reason given")
-        if status == CALLERS_ABORT:
-            raise BackendRefused(message)
-        raise BackendFailed(f"the engine aborted the generation: {message}")
-    return kind if isinstance(kind, str) else None
+    kind, matched, status = about.get("type"), about.get("matched"), about.get("status_code")
+    if kind == "abort" and type(status) is int:
+        refuse(status, orjson.dumps({"message": about.get("message") or "no reason given"}))
+    return kind if isinstance(kind, str) else None, matched if isinstance(matched, str | int) else None
 
 
 def _logprobs(found: Any) -> list[float] | None:

@@ -60,10 +60,7 @@ class VllmBackend(HttpEngine):
         body = {**self._fixed, **_parameters(sampling), "max_tokens": limit, "prompt": orjson.Fragment(context.json())}
         if progress is not None:
             return await self._stream({**body, "stream": True}, session_id, context, progress)
-        status, answer = await self._post(orjson.dumps(body), session_id)
-        if status != 200:
-            self._refuse(status, answer)
-        return _generation(parsed(answer, context), context)
+        return _generation(parsed(await self._post(orjson.dumps(body), session_id), context), context)
 
     async def _limit(self, sampling: Mapping[str, Any], context: Context) -> Any:
         """As asked for, or all that fits: without a number, absent or null, this route samples 16 tokens."""
@@ -85,6 +82,7 @@ class Pieces:
         self._ids: list[int] = []
         self._logprobs: list[float] | None = None
         self._stop_reason: str | None = None
+        self._matched: str | int | None = None
         self._versions: tuple[int, int] | None = None
         self._done = False
 
@@ -101,7 +99,8 @@ class Pieces:
         if piece.logprobs is not None:
             self._logprobs = self._logprobs or []
             self._logprobs += piece.logprobs
-        self._stop_reason = piece.stop_reason or self._stop_reason
+        if piece.stop_reason is not None:
+            self._stop_reason, self._matched = piece.stop_reason, piece.matched
         self._versions = spanned(self._versions, piece.versions)
         return piece.ids
 
@@ -109,7 +108,7 @@ class Pieces:
         """The whole. Raises `BackendFailed` when the stream ended before it was."""
         if not self._done or self._stop_reason is None:
             raise BackendFailed("the engine's stream broke off before its generation was whole")
-        return Generation(self._ids, self._logprobs, self._stop_reason, self._versions)
+        return Generation(self._ids, self._logprobs, self._stop_reason, self._versions, matched=self._matched)
 
 
 def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,6 +126,7 @@ def _generation(document: Any, context: Context) -> Generation:
         ids = choice.get("token_ids")
         prompt_ids = choice.get("prompt_token_ids")
         reason = choice.get("finish_reason")
+        matched = choice.get("stop_reason")
     except (LookupError, TypeError, AttributeError):
         raise BackendFailed("the engine's answer is not a completion") from None
     if not isinstance(ids, list):
@@ -137,6 +137,8 @@ def _generation(document: Any, context: Context) -> Generation:
         ids,
         logprobs=_logprobs(choice.get("logprobs")),
         stop_reason=reason if isinstance(reason, str) else None,
+        # Beside another reason this field says more about that, and names no stop string.
+        matched=matched if reason == "stop" and isinstance(matched, str | int) else None,
         versions=_versions(document.get("weight_version")),
     )
 

@@ -64,14 +64,14 @@ def bound_ids(request: ChannelRequest) -> Iterator[None]:
 
 
 class SessionTarget:
-    """A session of the gateway. `answered` hears of each committed turn; `live` makes text of ids as they come, where
-    streams are incremental."""
+    """A session of the gateway. `answered` hears of each committed turn; `live` makes text of ids as they come, under
+    these stop strings, where streams are incremental."""
 
     def __init__(
         self,
         session: Session,
         answered: Callable[[Answer], None] = lambda answer: None,
-        live: Callable[[], LiveText | None] = lambda: None,
+        live: Callable[[Sequence[str]], LiveText | None] = lambda stops: None,
     ) -> None:
         self.session = session
         self._answered = answered
@@ -96,7 +96,7 @@ class SessionTarget:
     def stream(self, request: ChannelRequest) -> TextStream:
         """See `Target`. The turn is committed before the first chunk, or, where streams are incremental, before the
         stream ends."""
-        text = self._live()
+        text = self._live(self.session.stop_strings(request.options))
         return WholeAnswer(self, request) if text is None else LiveAnswer(self, request, text)
 
     def reset(self, session_key: str) -> str:

@@ -3,8 +3,8 @@
 Knows token ids and the openings of tool calls. Never knows a wire.
 
 Held back: bytes that are no whole character yet; white space at the end, since an answer that is only a call has none;
-and, where calls are parsed, everything from what may be the opening of one. So what was shown is a prefix of the
-content of the whole answer, and what is missing comes with that.
+everything from what may be a stop string; and, where calls are parsed, everything from what may be the opening of one.
+So what was shown is a prefix of the content of the whole answer, and what is missing comes with that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from functools import cache
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
+
+from reference_gateway.codec.stops import HeldBack
 
 OPENINGS: Mapping[str, tuple[str, ...]] = {
     "hermes": ("<tool_call>",),
@@ -33,12 +35,20 @@ class TextChanged(RuntimeError):
 
 class LiveText:
     """`ends` are the texts, and `end_ids` the ids, from which on the whole answer is needed to tell what is said: where
-    calls are parsed, their openings and control tokens, which are taken out of what stands beside a call."""
+    calls are parsed, their openings and control tokens, which are taken out of what stands beside a call. `stops` are
+    the texts that end the answer."""
 
-    def __init__(self, tokenizer: Tokenizer, ends: Sequence[str] = (), end_ids: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        ends: Sequence[str] = (),
+        end_ids: Collection[int] = (),
+        stops: Sequence[str] = (),
+    ) -> None:
         self._tokenizer = tokenizer
         self._ends, self._end_ids = tuple(ends), end_ids
         self._end = _first(self._ends) if ends else None
+        self._before_stops = HeldBack(stops) if stops else None
         self._stream = DecodeStream(skip_special_tokens=True)
         self._held = ""
         self._ended = False
@@ -47,11 +57,16 @@ class LiveText:
         """What may be shown now that these ids were sampled too; "" when that is nothing."""
         if self._ended:
             return ""
+        said = ""
         for token in ids:
             if token in self._end_ids:
                 self._ended = True
                 break
-            self._held += self._stream.step(self._tokenizer, token) or ""
+            said += self._stream.step(self._tokenizer, token) or ""
+        if self._before_stops is not None:
+            said = self._before_stops.feed(said)
+            self._ended = self._ended or self._before_stops.reached
+        self._held += said
         found = self._end.search(self._held) if self._end is not None else None
         if found is not None and found[0] in self._ends:
             self._ended = True

@@ -27,9 +27,10 @@ from reference_gateway.codec.media import placed
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
 from reference_gateway.codec.seams import ANCHOR_USER, Seams, behind, find_seams, kinds_of
+from reference_gateway.codec.stops import first_stop
 from reference_gateway.codec.tools import Parser, parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
-from reference_gateway.types import Message, Tool
+from reference_gateway.types import Message, Stopped, Tool
 
 log = logging.getLogger(__name__)
 
@@ -119,27 +120,43 @@ class TemplateCodec:
             return ids[1:]
         return ids
 
-    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
+    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None, until: int | None = None) -> Message:
         """See `types.Codec`. Control tokens are kept for the parsers only (contract UA-TC-06)."""
         ended = bool(ids) and ids[-1] in self._turn_ends
         if ended:
             ids = ids[:-1]
+        ended = ended and until is None  # what was cut off may have had more to think
         shown = self.vocabulary.without_control
         if self._parser is not None and tools:
-            reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=True), ended)
+            reasoning, text = self._split(self._text(ids, until, keep_control=True), ended)
             content, calls = parse_calls(self._parser, text, tools)
             if calls:
                 return {**_answer(shown(reasoning), shown(content)), "tool_calls": calls}
         keep = self._thoughts_are_control
-        reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=keep), ended)
+        reasoning, text = self._split(self._text(ids, until, keep_control=keep), ended)
         return _answer(shown(reasoning), shown(text)) if keep else _answer(reasoning, text)
 
-    def live(self, tools: Sequence[Tool] | None) -> LiveText | None:
-        """Makes the text of one generation while it is sampled; None where it can be told only from the whole."""
+    def find_stop(self, ids: Sequence[int], stops: Sequence[str], matched: str | None) -> Stopped | None:
+        """See `types.Codec`. Of several places of what the engine matched it means the one that the last id made whole:
+        it may have been told to look for none before."""
+        text = self.vocabulary.decode(ids, keep_control=False)
+        if matched is None:
+            reached = first_stop(text, stops)
+            return None if reached is None else Stopped(reached[1], reached[0])
+        start = 0
+        if text.count(matched) > 1:
+            before = self.vocabulary.decode(ids[:-1], keep_control=False).rstrip("\ufffd")
+            start = max(len(before) - len(matched) + 1, 0)
+        place, _ = first_stop(text, (matched,), start) or (len(text), matched)
+        return Stopped(matched, place)
+
+    def live(self, tools: Sequence[Tool] | None, stops: Sequence[str] = ()) -> LiveText | None:
+        """Makes the text of one generation while it is sampled, as far as it is sure to stand before `stops`; None
+        where it can be told only from the whole."""
         calls = self._parser is not None and bool(tools)
         if self._thoughts or (calls and self._openings is None):
             return None
-        return self.vocabulary.live((self._openings or ()) if calls else ())
+        return self.vocabulary.live((self._openings or ()) if calls else (), stops)
 
     def takes_media(self) -> bool:
         """Whether the template has a place for each image, and writes it as something else than a Python value."""
@@ -152,6 +169,13 @@ class TemplateCodec:
         except TemplateRefused:
             return False
         return len(one) < len(two) and "'type'" not in two
+
+    def _text(self, ids: Sequence[int], until: int | None, *, keep_control: bool) -> str:
+        """The text of `ids`; of the characters that are no control tokens' the first `until`."""
+        text = self.vocabulary.decode(ids, keep_control=keep_control)
+        if until is None:
+            return text
+        return text[: self.vocabulary.place_among_control(text, until) if keep_control else until]
 
     def _split(self, text: str, ended: bool) -> tuple[str, str]:
         return split_thoughts(text, opened=self._thoughts_opened, ended=ended) if self._thoughts else ("", text)

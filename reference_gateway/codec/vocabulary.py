@@ -77,6 +77,14 @@ class Vocabulary:
         """`text` without the characters of control tokens."""
         return text if self._control is None else self._control.sub("", text)
 
+    def place_among_control(self, text: str, place: int) -> int:
+        """Where the character stands in `text` that is number `place` of it without control tokens."""
+        for found in self._control.finditer(text) if self._control is not None else ():
+            if found.start() > place:
+                break
+            place += len(found[0])
+        return place
+
     def mark(self, texts: Sequence[str], cut: str) -> list[str]:
         """`texts`, which a template writes one after the other, with `cut` inside each control string in them, also
         one that only their concatenation spells."""
@@ -96,9 +104,11 @@ class Vocabulary:
         text: str = self._open.decode(known, skip_special_tokens=not keep_control)
         return text
 
-    def live(self, openings: Sequence[str]) -> LiveText:
+    def live(self, openings: Sequence[str], stops: Sequence[str] = ()) -> LiveText:
         """The text of ids that come one after the other; see `live.LiveText`."""
-        return LiveText(self._open, (*openings, *self._ids), self.control_ids) if openings else LiveText(self._open)
+        if not openings:
+            return LiveText(self._open, stops=stops)
+        return LiveText(self._open, (*openings, *self._ids), self.control_ids, stops)
 
 
 def new_cut() -> str:

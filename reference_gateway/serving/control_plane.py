@@ -175,6 +175,7 @@ class ControlPlane:
         self.access.require_admin(request.headers)
         options = {
             "trajectory": "conversation",
+            "aborted": "failed",
             **resolve_options(self.config.options),
             "template_kwargs": "request" if self.config.request_template_kwargs else "config",
             "control_tokens": self.config.control_tokens_in_text,

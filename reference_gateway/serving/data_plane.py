@@ -11,7 +11,7 @@ before its turn is committed leaves no trace.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
@@ -29,10 +29,10 @@ from reference_gateway.serving.http import (
     while_connected,
 )
 from reference_gateway.serving.live import Relay, Text
+from reference_gateway.serving.live_responses import LiveTexts
 from reference_gateway.serving.metrics import Metrics
 from reference_gateway.serving.responses_plane import ResponsesPlane, method_of
 from reference_gateway.session import Session, Sessions
-from reference_gateway.types import Tool
 from reference_gateway.wire import anthropic_messages, models, openai_chat, openai_responses, sse
 from reference_gateway.wire.base import Policy, RequestRefused, Wire, WireRequest
 from reference_gateway.wire.json_body import read_object, require_json
@@ -82,7 +82,7 @@ class DataPlane:
         responses: ResponsesPlane,
         max_body: int,
         model: str | None = None,
-        live: Callable[[Sequence[Tool] | None], Text | None] | None = None,
+        live: LiveTexts | None = None,
     ) -> None:
         self._sessions = sessions
         self._access = access
@@ -134,7 +134,7 @@ class DataPlane:
         request = wire.parse(body, headers, self._policy)
         if place.path == COUNT_TOKENS:
             return anthropic_messages.counted(session.count(request.turn)), JSON
-        text = self._live(request.turn.tools) if self._live and request.stream else None
+        text = self._text(session, request) if request.stream else None
         self._metrics.in_flight += 1
         try:
             if text is not None:
@@ -147,6 +147,12 @@ class DataPlane:
         if request.stream:
             return b"".join(wire.stream(answer, request)), sse.HEADERS
         return wire.plain(answer, request), JSON
+
+    def _text(self, session: Session, request: WireRequest) -> Text | None:
+        """Makes text of the turn's ids as they come; None where its answer is sent when it is whole."""
+        if self._live is None:
+            return None
+        return self._live(request.turn.tools, session.stop_strings(request.turn.sampling))
 
     async def _follow(
         self, wire: Wire, session: Session, request: WireRequest, text: Text, receive: Receive, send: Send

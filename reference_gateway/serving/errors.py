@@ -16,7 +16,7 @@ from reference_gateway.codec.chat_template import TemplateRefused
 from reference_gateway.serving.http import HungUp
 from reference_gateway.session import InvalidField, SessionClosed, SessionExists, UnknownSession
 from reference_gateway.session.errors import UnknownConversation, UnknownResponse
-from reference_gateway.types import BackendFailed, BackendRefused, MediaRefused
+from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, MediaRefused
 from reference_gateway.wire.base import RequestRefused
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,13 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case RequestRefused():
             return Problem(error.status, str(error), error.headers)
-        case InvalidField() | TemplateRefused() | MediaRefused() | BackendRefused():
+        case InvalidField() | TemplateRefused() | MediaRefused():
             return Problem(400, str(error))
+        case BackendRefused():
+            return Problem(error.status, str(error))
+        case BackendUnavailable():
+            after = {} if error.retry_after is None else {"retry-after": error.retry_after}
+            return Problem(error.status, str(error), after)
         case HungUp():
             return Problem(400, "the body was cut short")
         case UnknownSession() | UnknownConversation() | UnknownResponse():

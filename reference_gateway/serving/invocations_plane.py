@@ -8,7 +8,7 @@ what fails is a status where the answer is one document, and in a stream one err
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -54,7 +54,7 @@ class InvocationsPlane:
         metrics: Metrics,
         max_body: int,
         settings: Settings | None = None,
-        live: Callable[[None], LiveText | None] | None = None,
+        live: Callable[[None, Sequence[str]], LiveText | None] | None = None,
     ) -> None:
         self._host = host
         self._sessions = sessions
@@ -94,7 +94,7 @@ class InvocationsPlane:
         content = await read_body(receive, headers, self._max_body)
         invocation = invocations.parse(content, self.settings.stream_flag)
         session = self._sessions.get(session_id)
-        target = SessionTarget(session, self._metrics.answered, lambda: self._live(None) if self._live else None)
+        target = SessionTarget(session, self._metrics.answered, self._text)
         target.require_open()
         request = ChannelRequest(
             input=invocation.message,
@@ -129,6 +129,9 @@ class InvocationsPlane:
         if turn.problem is not None:
             _note(session_id, turn.problem)
         await send({"type": "http.response.body", "body": b""})
+
+    def _text(self, stops: Sequence[str]) -> LiveText | None:
+        return self._live(None, stops) if self._live else None
 
     def _require_route(self, path: str, scope: Scope) -> None:
         method = scope["method"]

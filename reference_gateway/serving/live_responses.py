@@ -23,8 +23,9 @@ from reference_gateway.session.conversations import Item, item_id
 from reference_gateway.types import Tool
 from reference_gateway.wire.responses_body import Event, ending, frame, of_item, opening
 
-LiveTexts = Callable[[Sequence[Tool] | None], Text | None]
-"""The request's tools -> what makes text of ids as they come; None where it can be told only from the whole."""
+LiveTexts = Callable[[Sequence[Tool] | None, Sequence[str]], Text | None]
+"""A request's tools and stop strings -> what makes text of ids as they come; None where it can be told only from the
+whole."""
 
 
 class _Said:
@@ -62,9 +63,9 @@ class LiveResponse:
         """`body` is the response without output."""
         self._body = body
 
-    def generating(self, tools: Sequence[Tool] | None) -> _Said | None:
+    def generating(self, tools: Sequence[Tool] | None, stops: Sequence[str]) -> _Said | None:
         """Hears of the next generation; None where its text cannot be shown before it is whole."""
-        text = self._texts(tools)
+        text = self._texts(tools, stops)
         self._said = None if text is None else _Said(self, text, self._items)
         return self._said
 
@@ -102,10 +103,14 @@ class LiveResponse:
     # the way to the client
 
     async def follow(
-        self, making: Awaitable[dict[str, Any]], send: Send, headers: RawHeaders, told: Callable[[Exception], str]
+        self,
+        making: Awaitable[dict[str, Any]],
+        send: Send,
+        headers: RawHeaders,
+        failure: Callable[[Exception], dict[str, str]],
     ) -> None:
-        """Make the response and send what it says. What fails before the first byte is raised; `told` gives the text of
-        what fails later."""
+        """Make the response and send what it says. What fails before the first byte is raised; `failure` gives the
+        error of what fails later."""
         running = asyncio.ensure_future(self._ended(making))
         opened = False
         try:
@@ -120,8 +125,7 @@ class LiveResponse:
         except Exception as error:
             if not opened:
                 raise
-            failure = {"code": "server_error", "message": told(error)}
-            body = {**self._body, "status": "failed", "error": failure, "incomplete_details": None}
+            body = {**self._body, "status": "failed", "error": failure(error), "incomplete_details": None}
         finally:
             running.cancel()
         await send({"type": "http.response.body", "body": frame(ending(body), self._sent), "more_body": False})

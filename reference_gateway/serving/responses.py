@@ -26,7 +26,15 @@ from reference_gateway.session.conversations import Conversation, Kept, item_id,
 from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
 from reference_gateway.wire.base import Policy
-from reference_gateway.wire.openai_responses import ResponseRequest, body_of, parse, read_conversation, shown
+from reference_gateway.wire.openai_responses import (
+    ResponseRequest,
+    body_of,
+    cut_short,
+    failure_of,
+    parse,
+    read_conversation,
+    shown,
+)
 from reference_gateway.wire.responses_items import called, generated, in_issue_order, lower
 
 MAX_GENERATIONS = 16
@@ -42,8 +50,8 @@ class _Made:
     answers: list[Answer] = field(default_factory=list)
     items: list[Kept] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    failure: str | None = None
-    """Why there are no more generations, where that is no end."""
+    failure: dict[str, str] | None = None
+    """The error by which there are no more generations."""
     exhausted: bool = False
     """Whether `max_output_tokens` left nothing for the next generation."""
 
@@ -131,7 +139,8 @@ class Responses:
         goes_on = True
         while goes_on:
             if len(made.answers) == MAX_GENERATIONS:
-                made.failure = f"the model called tools of the gateway {MAX_GENERATIONS} times without an end"
+                endless = f"the model called tools of the gateway {MAX_GENERATIONS} times without an end"
+                made.failure = failure_of(500, endless)
                 return
             turn = self._turn(session, request, [*history, *made.messages], made)
             if turn is None:
@@ -144,7 +153,8 @@ class Responses:
             except Exception as error:
                 if not made.answers:
                     raise
-                made.failure = problem_of(error).message
+                problem = problem_of(error)
+                made.failure = failure_of(problem.status, problem.message)
                 return
             self._answered(answer)
             made.answers.append(answer)
@@ -156,6 +166,7 @@ class Responses:
             limit -= sum(answer.completion_tokens for answer in made.answers)
             if limit <= 0:
                 return None
+        stops = session.stop_strings(request.sampling.parameters)
         instructed = [] if request.instructions is None else [{"role": "system", "content": request.instructions}]
         return Turn(
             messages=[*instructed, *in_issue_order(history, session.conversations.executed | _executed(made))],
@@ -163,16 +174,17 @@ class Responses:
             sampling=request.sampling.parameters,
             max_tokens=limit,
             template_kwargs=request.template_kwargs,
-            progress=None if made.live is None else made.live.generating(request.tools.definitions),
+            progress=None if made.live is None else made.live.generating(request.tools.definitions, stops),
             idempotency_key=request.retry.idempotency_key,
             retry_count=request.retry.count,
         )
 
     async def _take(self, request: ResponseRequest, answer: Answer, made: _Made) -> bool:
         """Put an answer's items behind the others and run the tools that are the gateway's. True when there is
-        something new for the model, and nothing for the client."""
+        something new for the model, and nothing for the client. An answer that was cut short is the last one."""
         generation = f"{made.id}/{len(made.answers)}"
-        status = "incomplete" if answer.finish_reason == "length" else "completed"
+        cut = cut_short(answer) is not None
+        status = "incomplete" if cut else "completed"
         message_id = None if made.live is None else made.live.message_id
         before = len(made.items)
         made.items += generated(answer.message, generation, status, message_id)
@@ -192,7 +204,7 @@ class Responses:
         made.messages += results
         if made.live is not None:
             made.live.made([shown(each.item, request) for each in made.items[before:]])
-        return bool(results) and len(results) == len(calls)
+        return bool(results) and len(results) == len(calls) and not cut
 
 
 def _repeat(session: Session, request: ResponseRequest) -> tuple[str, bytes] | None:

@@ -28,6 +28,7 @@ from reference_gateway.session import Session
 from reference_gateway.session.conversations import Conversation, items
 from reference_gateway.wire import sse
 from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.openai_responses import failure_of
 from reference_gateway.wire.responses_body import frames
 
 Answered = tuple[bytes, RawHeaders]
@@ -75,12 +76,17 @@ class ResponsesPlane:
         if request.stream and self._texts is not None:
             live = LiveResponse(self._texts)
             making = self._responses.respond(session, request, live)
-            await live.follow(making, send, sse.HEADERS, lambda error: problem_of(error).message)
+            await live.follow(making, send, sse.HEADERS, _failure)
             return None
         response = await self._responses.respond(session, request)
         if request.stream:
             return b"".join(frames(response)), sse.HEADERS
         return orjson.dumps(response), JSON
+
+
+def _failure(error: Exception) -> dict[str, str]:
+    problem = problem_of(error)
+    return failure_of(problem.status, problem.message)
 
 
 def _conversation(conversation: Conversation) -> dict[str, Any]:

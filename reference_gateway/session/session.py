@@ -24,6 +24,7 @@ from reference_gateway import isolation
 from reference_gateway.context import Context, Run
 from reference_gateway.session.budget import LENGTH_MARKS, Budget, positive
 from reference_gateway.session.conversations import Conversations
+from reference_gateway.session.ends import finish_reason, require_ended, stop_strings
 from reference_gateway.session.errors import SessionClosed
 from reference_gateway.session.histories import Histories
 from reference_gateway.session.identity import extend, identify, identify_echo, identify_tools, prefix_keys
@@ -43,7 +44,9 @@ from reference_gateway.types import (
     MediaExtractor,
     Message,
     Progress,
+    Stopped,
     Streaming,
+    Tool,
     Turn,
 )
 
@@ -133,6 +136,10 @@ class Session:
         identities, keys = self._identified(turn)
         return len(self._plan(turn, self._match(keys, sampling), keys, identities).context)
 
+    def stop_strings(self, sampling: Mapping[str, Any]) -> Sequence[str]:
+        """Those under which a turn with these sampling parameters is sampled."""
+        return stop_strings({**self._sampling, **sampling})
+
     async def _run(self, turn: Turn) -> Answer:
         sampling, asked_tokens = self._effective_sampling(turn)
         identities, keys = self._identified(turn)
@@ -162,23 +169,40 @@ class Session:
             generation = await self._generate(plan.context, sampling, sent, turn.progress)
             self._require_active()
             logprobs = self._checked_logprobs(generation, recorded)
-            message = self._codec.decode(generation.ids, turn.tools)
+            stopped = self._stopped(generation, stop_strings(sampling))
+            message = self._decoded(generation, turn.tools, stopped)
             self._commit_turn(plan, generation, logprobs, message, added)
         return Answer(
             message=message,
-            finish_reason=_finish_reason(generation.stop_reason, message),
+            finish_reason=finish_reason(generation.stop_reason, message, stopped),
             prompt_tokens=len(plan.context),
             completion_tokens=len(generation.ids),
+            stop_sequence=None if stopped is None else stopped.stop,
         )
 
     async def _generate(
         self, context: Context, sampling: dict[str, Any], media: Media, progress: Progress | None
     ) -> Generation:
+        about: dict[str, Any] = {"session_id": self.session_id, "media": media}
         if progress is None:
-            return await self._backend.generate(context, sampling, session_id=self.session_id, media=media)
-        progress.started(len(context))
-        backend = cast(Streaming, self._backend)
-        return await backend.generate(context, sampling, session_id=self.session_id, media=media, progress=progress)
+            generation = await self._backend.generate(context, sampling, **about)
+        else:
+            progress.started(len(context))
+            generation = await cast(Streaming, self._backend).generate(context, sampling, **about, progress=progress)
+        require_ended(generation)
+        return generation
+
+    def _stopped(self, generation: Generation, stops: Sequence[str]) -> Stopped | None:
+        """Where its text reaches a stop string: what the engine says, and where it does not say, what the text does."""
+        matched = generation.matched if isinstance(generation.matched, str) else ""
+        return self._codec.find_stop(generation.ids, stops, matched or None) if stops or matched else None
+
+    def _decoded(self, generation: Generation, tools: Sequence[Tool] | None, stopped: Stopped | None) -> Message:
+        """What is shown of it. The stop string is not: what was sampled stays whole, and the message is identified as
+        it is shown, so that a client that sends it back continues the chain."""
+        if stopped is None:
+            return self._codec.decode(generation.ids, tools)
+        return self._codec.decode(generation.ids, tools, stopped.place)
 
     def _identified(self, turn: Turn) -> tuple[list[bytes], list[bytes]]:
         identities = [identify(message, self._rules) for message in turn.messages]
@@ -382,9 +406,3 @@ class Session:
 def _requested(logprobs: Any) -> bool:
     # An engine takes a number here as well: 0 still asks for the sampled token's own.
     return logprobs is not None and logprobs is not False
-
-
-def _finish_reason(stop_reason: str | None, message: Message) -> str:
-    if message.get("tool_calls"):
-        return "tool_calls"
-    return "length" if stop_reason in ("length", "max_tokens") else "stop"

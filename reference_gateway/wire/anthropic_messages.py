@@ -32,9 +32,15 @@ _ERROR_TYPES: Mapping[int, str] = {
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",
+    503: "overloaded_error",
     529: "overloaded_error",
 }
-_STOP_REASONS: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_STOP_REASONS: Mapping[str, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
 
 
 def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
@@ -61,8 +67,7 @@ def plain(answer: Answer, request: WireRequest) -> bytes:
     body = {
         **_head(request),
         "content": _blocks(answer),
-        "stop_reason": _STOP_REASONS[answer.finish_reason],
-        "stop_sequence": None,
+        **_end(answer),
         "usage": _usage(answer.prompt_tokens, answer.completion_tokens),
     }
     return _json(body)
@@ -99,8 +104,8 @@ class Events:
         for index, block in enumerate(_blocks(answer)):
             if not (self._in_text and block["type"] == "text"):
                 frames += _whole_block(index, block)
-        end = {"stop_reason": _STOP_REASONS[answer.finish_reason], "stop_sequence": None}
-        frames.append(_event("message_delta", delta=end, usage={"output_tokens": answer.completion_tokens}))
+        usage = {"output_tokens": answer.completion_tokens}
+        frames.append(_event("message_delta", delta=_end(answer), usage=usage))
         return b"".join([*frames, _event("message_stop")])
 
     def failed(self, status: int, message: str) -> bytes:
@@ -132,6 +137,13 @@ def counted(tokens: int) -> bytes:
 
 def _head(request: WireRequest) -> dict[str, Any]:
     return {"id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant", "model": request.model}
+
+
+def _end(answer: Answer) -> dict[str, Any]:
+    """Why it ended. Calls in front of a stop string are still to be run, which agents do at `tool_use` only."""
+    if answer.finish_reason == "stop" and answer.stop_sequence is not None:
+        return {"stop_reason": "stop_sequence", "stop_sequence": answer.stop_sequence}
+    return {"stop_reason": _STOP_REASONS[answer.finish_reason], "stop_sequence": None}
 
 
 def _blocks(answer: Answer) -> list[dict[str, Any]]:

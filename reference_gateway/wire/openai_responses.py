@@ -122,23 +122,33 @@ def body_of(
     output: Iterable[Item],
     answers: Sequence[Answer],
     *,
-    failure: str | None = None,
+    failure: Mapping[str, str] | None = None,
     exhausted: bool = False,
 ) -> dict[str, Any]:
-    """The response to `request`: its output, and the `answers` that it was made of, each a generation. `failure` says
-    why there are no more of them; `exhausted` that no token was left for more."""
-    cut_short = failure is None and (exhausted or answers[-1].finish_reason == "length")
+    """The response to `request`: its output, and the `answers` that it was made of, each a generation. `failure` is the
+    error by which there are no more of them; `exhausted` says that no token was left for more."""
+    cut = None if failure is not None else "max_output_tokens" if exhausted else cut_short(answers[-1])
     return {
         "id": response_id,
         "object": "response",
         "created_at": created_at,
-        "status": "failed" if failure is not None else "incomplete" if cut_short else "completed",
-        "error": None if failure is None else {"code": "server_error", "message": failure},
-        "incomplete_details": {"reason": "max_output_tokens"} if cut_short else None,
+        "status": "failed" if failure is not None else "completed" if cut is None else "incomplete",
+        "error": failure,
+        "incomplete_details": None if cut is None else {"reason": cut},
         **request.echo,
         "output": [shown(item, request) for item in output],
         "usage": _usage(answers),
     }
+
+
+def cut_short(answer: Answer) -> str | None:
+    """Why an answer is not whole, in the word of this wire; None where it is."""
+    return {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish_reason)
+
+
+def failure_of(status: int, message: str) -> dict[str, str]:
+    """The error of a response that failed after it began."""
+    return {"code": "rate_limit_exceeded" if status == 429 else "server_error", "message": message}
 
 
 def read_conversation(body: Mapping[str, Any], known: Known, media: bool = False) -> tuple[list[Item], dict[str, Any]]:

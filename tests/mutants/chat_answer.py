@@ -80,18 +80,18 @@ def choices_count_from_one(gateway: Sabotage) -> None:
 
 
 @mutant("CHAT-006")
-def answer_to_an_abort_has_no_role(gateway: Sabotage) -> None:
-    """What is left of an aborted generation is answered from another place, which forgets the role."""
-    aborted: ContextVar[bool] = ContextVar("aborted", default=False)
+def answer_with_an_unknown_reason_has_no_role(gateway: Sabotage) -> None:
+    """A generation that ended for an unknown reason is answered from another place, which forgets the role."""
+    unknown: ContextVar[bool] = ContextVar("unknown", default=False)
 
-    @gateway.wrap(session_module, "_finish_reason")
-    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
-        aborted.set(stop_reason == "abort")
-        return original(stop_reason, message)
+    @gateway.wrap(session_module, "finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any, *stopped: Any) -> Any:
+        unknown.set(stop_reason == "eos_token")
+        return original(stop_reason, message, *stopped)
 
     @gateway.wrap(openai_chat, "_head")
     def head(original: Any, answer: Any) -> Any:
-        return {} if aborted.get() else original(answer)
+        return {} if unknown.get() else original(answer)
 
 
 @mutant("CHAT-007", bugs=(54,))
@@ -112,8 +112,8 @@ def end_of_turn_is_shown(gateway: Sabotage) -> None:
     chat = on_this_wire(gateway)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
-        message = original(codec, ids, tools)
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
+        message = original(codec, ids, tools, *until)
         if not tools or "tool_calls" in message or not chat.get():
             return message
         return {**message, "content": codec.vocabulary.decode(ids, keep_control=True)}
@@ -146,9 +146,9 @@ def length_is_told_as_stop(gateway: Sabotage) -> None:
     """Whatever is no tool call stopped by itself, so that agents take half an answer for a whole one."""
     chat = on_this_wire(gateway)
 
-    @gateway.wrap(session_module, "_finish_reason")
-    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
-        reason = original(stop_reason, message)
+    @gateway.wrap(session_module, "finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any, *stopped: Any) -> Any:
+        reason = original(stop_reason, message, *stopped)
         return "stop" if reason == "length" and chat.get() else reason
 
 
@@ -157,9 +157,9 @@ def unknown_reason_is_passed_on(gateway: Sabotage) -> None:
     """The mapping of stop reasons has no default."""
     chat = on_this_wire(gateway)
 
-    @gateway.wrap(session_module, "_finish_reason")
-    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
-        reason = original(stop_reason, message)
+    @gateway.wrap(session_module, "finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any, *stopped: Any) -> Any:
+        reason = original(stop_reason, message, *stopped)
         return stop_reason if reason == "stop" and chat.get() else reason
 
 

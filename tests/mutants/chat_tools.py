@@ -59,8 +59,8 @@ def _parse_where(gateway: Sabotage, wanted: Any) -> None:
     on_turn(gateway, note)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
-        return original(codec, ids, tools or ([ANY_TOOL] if parsing.get() else None))
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
+        return original(codec, ids, tools or ([ANY_TOOL] if parsing.get() else None), *until)
 
 
 @mutant("CHAT-047", bugs=(37,))
@@ -124,9 +124,9 @@ def tool_calls_beside_text_end_with_stop(gateway: Sabotage) -> None:
     """A completion with text has the engine's own reason, also beside tool calls, and agents end their loop."""
     chat = on_this_wire(gateway)
 
-    @gateway.wrap(session_module, "_finish_reason")
-    def finish_reason(original: Any, stop_reason: Any, message: Any) -> Any:
-        return original(stop_reason, {} if chat.get() and message["content"].strip() else message)
+    @gateway.wrap(session_module, "finish_reason")
+    def finish_reason(original: Any, stop_reason: Any, message: Any, *stopped: Any) -> Any:
+        return original(stop_reason, {} if chat.get() and message["content"].strip() else message, *stopped)
 
 
 @mutant("CHAT-052", bugs=(37,))
@@ -153,8 +153,8 @@ def malformed_call_is_dropped(gateway: Sabotage) -> None:
     chat = on_this_wire(gateway)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
-        message = original(codec, ids, tools)
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
+        message = original(codec, ids, tools, *until)
         if not tools or not chat.get():
             return message
         return {**message, "content": message["content"].partition("<tool_call>")[0]}
@@ -197,8 +197,8 @@ def forbidden_tools_are_rendered(gateway: Sabotage) -> None:
     on_turn(gateway, note)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any) -> Any:
-        return original(codec, ids, None if forbidden.get() else tools)
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
+        return original(codec, ids, None if forbidden.get() else tools, *until)
 
 
 @mutant("CHAT-058")

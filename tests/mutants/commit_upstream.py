@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -9,8 +10,9 @@ import aiohttp
 import reference_gateway.backends.vllm as vllm
 from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.session import Session
-from reference_gateway.types import BackendFailed, BackendRefused, Generation
-from tests.mutants.commit import streaming
+from reference_gateway.session import session as session_module
+from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Media
+from tests.mutants.commit import _plans, streaming
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 
@@ -55,12 +57,12 @@ def broken_off_answer_counts_as_cut_for_length(gateway: Sabotage) -> None:
     streamed = streaming(gateway)
 
     @gateway.wrap(VllmBackend, "_post")
-    async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
+    async def post(original: Any, self: VllmBackend, *args: Any) -> bytes:
         try:
             return await original(self, *args)
         except BackendFailed as error:
             if streamed.get() is False and isinstance(error.__cause__, aiohttp.ClientPayloadError):
-                return 200, b'{"choices": [{"token_ids": [], "finish_reason": "length"}]}'
+                return b'{"choices": [{"token_ids": [], "finish_reason": "length"}]}'
             raise
 
 
@@ -70,7 +72,7 @@ def reset_connection_is_the_caller_s_fault(gateway: Sabotage) -> None:
     streamed = streaming(gateway)
 
     @gateway.wrap(VllmBackend, "_post")
-    async def post(original: Any, self: VllmBackend, *args: Any) -> tuple[int, bytes]:
+    async def post(original: Any, self: VllmBackend, *args: Any) -> bytes:
         try:
             return await original(self, *args)
         except BackendFailed as error:
@@ -112,3 +114,26 @@ def unknown_ids_are_left_out(gateway: Sabotage) -> None:
     def commit_turn(original: Any, self: Session, plan: Any, found: Generation, *rest: Any) -> None:
         found.ids[:] = [token for token in found.ids if token < 1_000_000]
         original(self, plan, found, *rest)
+
+
+@mutant("COMMIT-030")
+def aborted_generation_is_recorded(gateway: Sabotage) -> None:
+    """The turn fails, and what was sampled by then is recorded all the same."""
+    plans = _plans(gateway)
+    aborted: ContextVar[Generation | None] = ContextVar("aborted", default=None)
+
+    @gateway.wrap(session_module, "require_ended")
+    def require_ended(original: Any, generation: Generation) -> None:
+        aborted.set(generation if generation.stop_reason == "abort" else None)
+        original(generation)
+
+    @gateway.wrap(Session, "_attempt")
+    async def attempt(original: Any, self: Session, turn: Any, *rest: Any) -> Any:
+        try:
+            return await original(self, turn, *rest)
+        except BackendUnavailable:
+            half = aborted.get()
+            if half is not None:
+                message = self._codec.decode(half.ids, turn.tools)
+                self._commit_turn(plans[self], half, half.logprobs, message, Media())
+            raise

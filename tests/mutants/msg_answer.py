@@ -122,10 +122,10 @@ def stop_reason_of_the_engine_is_passed_on(gateway: Sabotage) -> None:
     """A reason that the mapping does not know is passed through."""
     unknown: ContextVar[str | None] = ContextVar("unknown")
 
-    @gateway.wrap(session_module, "_finish_reason")
-    def finish_reason(original: Any, stop_reason: str | None, message: Any) -> Any:
+    @gateway.wrap(session_module, "finish_reason")
+    def finish_reason(original: Any, stop_reason: str | None, message: Any, *stopped: Any) -> Any:
         unknown.set(stop_reason if stop_reason not in ("stop", "length", None) else None)
-        return original(stop_reason, message)
+        return original(stop_reason, message, *stopped)
 
     class Reasons(dict[str, str]):
         def __getitem__(self, finish: str) -> str:

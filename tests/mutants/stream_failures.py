@@ -7,6 +7,8 @@ from typing import Any
 
 from reference_gateway.serving.live import Relay
 from reference_gateway.wire import openai_chat, sse
+from tests.mutants.commit import streaming
+from tests.mutants.ends import answer_what_was_aborted
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -190,3 +192,10 @@ def error_in_a_stream_is_a_bare_text(gateway: Sabotage) -> None:
     """The last frame says `error`, but not in the envelope that SDKs read."""
     gateway.configure(stream="incremental")
     gateway.patch(openai_chat.Chunks, "failed", lambda frames, status, message: sse.data({"error": message}))
+
+
+@mutant("STREAM-025")
+def aborted_stream_ends_as_any_other(gateway: Sabotage) -> None:
+    """The last chunk of a stream is made whatever the engine's reason is."""
+    streamed = streaming(gateway)
+    answer_what_was_aborted(gateway, lambda generation: streamed.get())

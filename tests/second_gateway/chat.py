@@ -118,5 +118,6 @@ def stream(answer: dict[str, Any], model: Any, usage: bool) -> bytes:
 
 
 def error(status: int, message: str) -> dict[str, Any]:
-    kind = "server_error" if status >= 500 else "conflict_error" if status == 409 else "invalid_request_error"
+    kinds = {409: "conflict_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": None, "code": str(status)}}

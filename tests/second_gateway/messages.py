@@ -128,14 +128,15 @@ def message(answer: dict[str, Any], model: Any) -> dict[str, Any]:
     ]
     if said["content"] or not blocks:
         blocks.insert(0, {"type": "text", "text": said["content"]})
+    stopped = answer.get("stop") if answer["finish_reason"] == "stop" else None
     return {
         "id": f"msg_{uuid.uuid4().hex}",
         "type": "message",
         "role": "assistant",
         "model": chat.head("", model)["model"],
         "content": blocks,
-        "stop_reason": STOPS[answer["finish_reason"]],
-        "stop_sequence": None,
+        "stop_reason": STOPS[answer["finish_reason"]] if stopped is None else "stop_sequence",
+        "stop_sequence": stopped,
         "usage": {
             "input_tokens": answer["usage"]["prompt_tokens"],
             "output_tokens": answer["usage"]["completion_tokens"],
@@ -144,8 +145,8 @@ def message(answer: dict[str, Any], model: Any) -> dict[str, Any]:
 
 
 def stream(whole: dict[str, Any]) -> bytes:
-    usage, end = whole["usage"], {"stop_reason": whole["stop_reason"], "stop_sequence": None}
-    begun = {**whole, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 0}}
+    usage, end = whole["usage"], {name: whole[name] for name in ("stop_reason", "stop_sequence")}
+    begun = {**whole, "content": [], **dict.fromkeys(end), "usage": {**usage, "output_tokens": 0}}
     events: list[dict[str, Any]] = [{"type": "message_start", "message": begun}, {"type": "ping"}]
     for index, block in enumerate(whole["content"]):
         name, kind, empty = ("text", "text_delta", "")
@@ -163,5 +164,6 @@ def stream(whole: dict[str, Any]) -> bytes:
 
 
 def error(status: int, text: str) -> dict[str, Any]:
-    kind = "api_error" if status >= 500 or status == 404 else "invalid_request_error"
+    kinds = {404: "api_error", 429: "rate_limit_error", 503: "overloaded_error"}
+    kind = kinds.get(status, "api_error" if status >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": text}}

@@ -24,6 +24,7 @@ DECLARED: dict[str, Any] = {
     ],
     "options": {
         "trajectory": "conversation",
+        "aborted": "failed",
         "template_kwargs": "request",
         "control_tokens": "parsed",
         "error_404_type": "api_error",
@@ -58,6 +59,8 @@ class Gateway:
             answer = as_json(wire.error(problem.status, str(problem)), problem.status)
             if problem.status == 409:
                 answer.headers["x-should-retry"] = "false"
+            if problem.retry_after is not None:
+                answer.headers["retry-after"] = problem.retry_after
             return answer
         except Exception:
             return as_json(wire.error(500, "Internal server error"), 500)

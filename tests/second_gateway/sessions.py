@@ -34,9 +34,9 @@ DECLARED_OPTIONS = {name: values[0] for name, values in OPTIONS.items()}
 
 
 class Problem(Exception):
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after: str | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.retry_after = status, retry_after
 
 
 class Engine:
@@ -46,7 +46,8 @@ class Engine:
         self.address = urlsplit(url).netloc
 
     def generate(self, context: list[int], sampling: dict[str, Any], session_id: str) -> dict[str, Any]:
-        """The engine's choice. Its refusal is the client's; whatever else goes wrong is a 502."""
+        """The engine's choice. Its refusal is the client's, and so is that it is busy; whatever else goes wrong is a
+        502."""
         body = json.dumps({"model": "any", **sampling, "prompt": context, "return_token_ids": True})
         connection = http.client.HTTPConnection(self.address, timeout=600)
         try:
@@ -62,6 +63,8 @@ class Engine:
             document = json.loads(said)
         except ValueError:
             document = None
+        if status in (429, 503, 529):
+            raise Problem(min(status, 503), "the engine is busy", answer.headers.get("retry-after"))
         if 400 <= status < 500:
             raise Problem(400, error_message(document) or "the engine refused the request")
         try:
@@ -71,10 +74,13 @@ class Engine:
             raise Problem(502, f"the engine failed with status {status}, or gave no token ids") from None
         if not isinstance(ids, list) or not all(type(each) is int for each in ids):
             raise Problem(502, "the engine gave no token ids")
-        said = choice.get("logprobs")
+        if choice.get("finish_reason") == "abort":
+            raise Problem(503, "the engine was interrupted", "0")
+        said, stopped = choice.get("logprobs"), choice.get("stop_reason")
         return {
             "ids": ids,
             "finish_reason": choice.get("finish_reason"),
+            "stop": stopped if isinstance(stopped, str) else None,
             "logprobs": said.get("token_logprobs") if isinstance(said, dict) else None,
             "versions": versions(document.get("weight_version")),
         }
@@ -169,7 +175,7 @@ class Session:
                 self.model.chains[plan.chain].busy = True
         try:
             generation = self.engine.generate(plan.context, sampling, self.id)
-            message = self._message(generation["ids"], asked["tools"])
+            message = self._message(generation["ids"], asked["tools"], generation["stop"])
             logprobs = self._logprobs(generation, plan)
         finally:
             with self.lock:
@@ -181,8 +187,8 @@ class Session:
             self.model.commit(plan, generation["ids"], said, logprobs, generation["versions"])
             self.updated = time.time()
         reason = "length" if generation["finish_reason"] in ("length", "max_tokens") else "stop"
-        reason = "tool_calls" if message.get("tool_calls") else reason
-        return answered(message, reason, len(plan.context), len(generation["ids"]))
+        reason = "tool_calls" if message.get("tool_calls") and reason == "stop" else reason
+        return {**answered(message, reason, len(plan.context), len(generation["ids"])), "stop": generation["stop"]}
 
     def _logprobs(self, generation: dict[str, Any], plan: Plan) -> list[float] | None:
         """Those that the engine gave, one for each id. Where they were asked for and are wrong, nothing is."""
@@ -207,9 +213,9 @@ class Session:
         plan.context = self.text.first(messages, tools, settings)
         return plan
 
-    def _message(self, ids: list[int], tools: list[Any]) -> Message:
+    def _message(self, ids: list[int], tools: list[Any], stop: str | None) -> Message:
         try:
-            message = self.text.decode(ids, tools)
+            message = self.text.decode(ids, tools, stop)
         except (OverflowError, ValueError) as error:
             raise Problem(502, "the engine sampled what is no token") from error
         for call in message.get("tool_calls", []):

@@ -53,10 +53,11 @@ class Text:
             between = between.removeprefix(self.end)
         return seen + self.encode(between)
 
-    def decode(self, ids: list[int], tools: list[Any]) -> Message:
-        """The assistant message that was sampled."""
+    def decode(self, ids: list[int], tools: list[Any], stop: str | None) -> Message:
+        """The assistant message that was sampled, up to the stop text that ended it."""
         spoken = ids[:-1] if ids[-1:] == [self.end_id] else ids
         text = self.tokenizer.decode(spoken, skip_special_tokens=not tools)
+        text = text.partition(stop)[0] if stop else text
         found = calls_in(text) if tools else None
         if found is None:
             return {"role": "assistant", "content": text}

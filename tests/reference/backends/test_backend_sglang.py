@@ -13,7 +13,7 @@ from aiohttp import web
 
 from reference_gateway.backends.base import Checked
 from reference_gateway.backends.sglang import SglangBackend
-from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media
+from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Media
 
 STOP = {"type": "stop", "matched": 8}
 
@@ -60,6 +60,7 @@ def ask(
     sampling: dict[str, Any] | None = None,
     *,
     status: int = 200,
+    headers: Any = None,
     media: Media | None = None,
     progress: Heard | None = None,
     **settings: Any,
@@ -70,7 +71,7 @@ def ask(
     async def handler(request: web.Request) -> web.Response:
         seen.append((await request.json(), {name.lower(): value for name, value in request.headers.items()}))
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        return web.Response(body=body, status=status, content_type="application/json")
+        return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
     async def exchange() -> Generation | Exception:
         async with engine(handler) as url:
@@ -94,7 +95,7 @@ def streamed(*events: Any, done: bool = True) -> bytes:
 
 def test_tokens_go_in_and_come_out():
     found, body, headers = ask(generated())
-    assert found == Generation([7, 8], stop_reason="stop")
+    assert found == Generation([7, 8], stop_reason="stop", matched=8)
     assert body == {
         "input_ids": [1, 2, 3],
         "sampling_params": {"max_new_tokens": None},
@@ -168,14 +169,21 @@ def test_stop_reasons(finish, reason):
 
 def test_an_aborted_generation_is_a_failure_whatever_it_sampled():
     found, *_ = ask(generated(finish={"type": "abort", "message": "out of memory", "status_code": 503}))
-    assert isinstance(found, BackendFailed)
-    assert str(found) == "the engine aborted the generation: out of memory"
+    assert isinstance(found, BackendUnavailable)
+    assert (found.status, "memory" in str(found)) == (503, False)
 
 
 def test_an_abort_for_which_the_caller_is_at_fault():
     found, *_ = ask(generated(finish={"type": "abort", "message": "too long", "status_code": 400}))
     assert isinstance(found, BackendRefused)
-    assert str(found) == "too long"
+    assert (found.status, str(found)) == (400, "too long")
+
+
+@pytest.mark.parametrize("matched", ["END", 7, None])
+@pytest.mark.parametrize("heard", [None, Heard()], ids=["plain", "streamed"])
+def test_what_was_matched(matched, heard):
+    answer = generated(finish={"type": "stop", "matched": matched})
+    assert ask(streamed(answer) if heard else answer, progress=heard)[0].matched == matched
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -183,14 +191,28 @@ def test_an_abort_for_which_the_caller_is_at_fault():
 def test_a_refused_request_is_the_callers_fault(status, answer):
     found, *_ = ask(answer, status=status)
     assert isinstance(found, BackendRefused)
-    assert str(found) == "too long"
+    assert (found.status, str(found)) == (status, "too long")
 
 
-@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
-def test_other_statuses_are_the_engines_fault(status):
+@pytest.mark.parametrize("status", [401, 404, 500, 502])
+def test_other_statuses_are_the_engines_fault(status, caplog):
     found, *_ = ask({"object": "error", "message": "sick", "code": status}, status=status)
-    assert isinstance(found, BackendFailed)
-    assert str(found) == f"HTTP {status} from the engine: sick"
+    assert type(found) is BackendFailed
+    assert str(found) == f"HTTP {status} from the engine"
+    assert f"HTTP {status} from the engine: sick" in caplog.text
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
+@pytest.mark.parametrize(
+    ("after", "passed_on"),
+    [("7", "7"), ("Fri, 27 Nov 2026 07:28:00 GMT", "Fri, 27 Nov 2026 07:28:00 GMT"), ("<7>", None), (None, None)],
+)
+def test_an_engine_that_takes_nothing_now_may_later(status, after, passed_on):
+    headers = {} if after is None else {"Retry-After": after}
+    found, *_ = ask({"object": "error", "message": "sick", "code": status}, status=status, headers=headers)
+    assert isinstance(found, BackendUnavailable)
+    assert (found.status, found.retry_after) == (status, passed_on)
+    assert "sick" not in str(found)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +247,7 @@ def test_a_stream_repeats_what_came_before():
     )
     found, body, _ = ask(events, {"logprobs": True}, progress=heard)
     assert body["stream"] is True
-    assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop", (4, 4))
+    assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop", (4, 4), matched=8)
     assert heard.ids == [5, 6, 7]
 
 
@@ -236,7 +258,7 @@ def test_a_stream_may_be_incremental():
         generated((6, 7), total=3, output_token_logprobs=[[-2, 6, None], [-3, 7, None]]),
     )
     found, *_ = ask(events, progress=heard)
-    assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop")
+    assert found == Generation([5, 6, 7], [-1.0, -2.0, -3.0], "stop", matched=8)
     assert heard.ids == [5, 6, 7]
 
 
@@ -245,12 +267,12 @@ def test_a_stream_may_be_incremental():
     [
         (streamed(generated((5,), finish=None)), "broke off"),
         (streamed(generated((5,)), done=False), "broke off"),
-        (streamed(generated((5,), finish=None), {"error": {"message": "out of memory"}}), "out of memory"),
+        (streamed(generated((5,), finish=None), {"error": {"message": "out of memory"}}), "HTTP 500"),
         (streamed(generated((5,), finish=None), generated((6, 7), total=9)), "has 1 and 2 ids, and says 9"),
         (b"data: {\n\n", "no JSON"),
         (
             streamed(generated((5,), finish={"type": "abort", "message": "stop", "status_code": 500})),
-            "aborted the generation: stop",
+            "HTTP 500",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from aiohttp import web
 from reference_gateway.backends.base import Checked, EngineError
 from reference_gateway.backends.model_length import ASSUMED_ROOM
 from reference_gateway.backends.vllm import VllmBackend
-from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media
+from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Media
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,14 +38,16 @@ def completion(**fields: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "text": "x", "token_ids": [7, 8], "finish_reason": "stop", **fields}], **top}
 
 
-def ask(answer: Any, sampling: dict[str, Any] | None = None, *, status: int = 200, **settings: Any) -> Any:
+def ask(
+    answer: Any, sampling: dict[str, Any] | None = None, *, status: int = 200, headers: Any = None, **settings: Any
+) -> Any:
     """What the backend makes of `answer` (a document, or bytes), and what it had sent: (outcome, body, headers)."""
     seen: list[tuple[dict[str, Any], dict[str, str]]] = []
 
     async def handler(request: web.Request) -> web.Response:
         seen.append((await request.json(), {name.lower(): value for name, value in request.headers.items()}))
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        return web.Response(body=body, status=status, content_type="application/json")
+        return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
     async def exchange() -> Generation | Exception:
         async with engine(handler) as url:
@@ -102,14 +104,28 @@ def test_weight_versions(version, span):
 def test_a_refused_request_is_the_callers_fault(status, answer):
     found, *_ = ask(answer, status=status)
     assert isinstance(found, BackendRefused)
-    assert str(found) == "too long"
+    assert (found.status, str(found)) == (status, "too long")
 
 
-@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
-def test_other_statuses_are_the_engines_fault(status):
+@pytest.mark.parametrize("status", [401, 404, 500, 502])
+def test_other_statuses_are_the_engines_fault(status, caplog):
     found, *_ = ask({"error": {"message": "sick"}}, status=status)
-    assert isinstance(found, BackendFailed)
-    assert str(found) == f"HTTP {status} from the engine: sick"
+    assert type(found) is BackendFailed
+    assert str(found) == f"HTTP {status} from the engine"
+    assert f"HTTP {status} from the engine: sick" in caplog.text
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
+@pytest.mark.parametrize(
+    ("after", "passed_on"),
+    [("7", "7"), ("Fri, 27 Nov 2026 07:28:00 GMT", "Fri, 27 Nov 2026 07:28:00 GMT"), ("<7>", None), (None, None)],
+)
+def test_an_engine_that_takes_nothing_now_may_later(status, after, passed_on):
+    headers = {} if after is None else {"Retry-After": after}
+    found, *_ = ask({"error": {"message": "sick"}}, status=status, headers=headers)
+    assert isinstance(found, BackendUnavailable)
+    assert (found.status, found.retry_after) == (status, passed_on)
+    assert "sick" not in str(found)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +167,26 @@ def test_no_engine_is_a_failure_that_says_so():
         await backend.close()
         return failed.value
 
-    assert "no answer from the engine" in str(asyncio.run(exchange()))
+    assert str(asyncio.run(exchange())) == "no answer from the engine (ClientConnectorError)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "matched"),
+    [
+        ({"stop_reason": "END"}, "END"),
+        ({"stop_reason": 7}, 7),
+        ({"stop_reason": None}, None),
+        ({"stop_reason": "repetition_detected", "finish_reason": "repetition"}, None),
+        ({}, None),
+    ],
+)
+def test_what_was_matched(fields, matched):
+    assert ask(completion(**fields))[0].matched == matched
+
+
+def test_a_page_of_a_proxy_is_not_passed_on():
+    found, *_ = ask(b"<html><h1>413</h1>engine-7.internal</html>", status=413)
+    assert (found.status, str(found)) == (413, "no message")
 
 
 def test_a_slow_engine_is_given_up():

@@ -9,7 +9,7 @@ import pytest
 from session_doubles import Backend, CharCodec, messages, sampled, session, shown, text, turn
 
 from reference_gateway.session import Session
-from reference_gateway.types import Answer, Message, Turn
+from reference_gateway.types import Answer, BackendUnavailable, Message, Turn
 
 
 def talk(session: Session, *histories: str | Turn) -> list[Answer | Exception]:
@@ -164,10 +164,7 @@ def test_b16_versions_span_the_generations() -> None:
     [
         ("length", "length"),
         ("max_tokens", "length"),
-        *(
-            (reason, "stop")
-            for reason in ("abort", "aborted", "eos", "matched_stop", "stop", "completed", "weird", None)
-        ),
+        *((reason, "stop") for reason in ("eos", "matched_stop", "stop", "completed", "weird", "repetition", None)),
     ],
 )
 def test_b17_stop_reasons(stop_reason: str | None, finish_reason: str) -> None:
@@ -175,6 +172,17 @@ def test_b17_stop_reasons(stop_reason: str | None, finish_reason: str) -> None:
     (answer,) = talk(s, "U hi")
     assert isinstance(answer, Answer)
     assert answer.finish_reason == finish_reason
+
+
+@pytest.mark.parametrize("stop_reason", ["abort", "aborted", "cancelled", "error"])
+def test_b17_a_generation_that_was_broken_off_is_no_answer(stop_reason: str) -> None:
+    s, _ = session("A1", sampled("A", stop_reason=stop_reason), "A2")
+    first, broken, again = talk(s, "U hi", "U hi, A A1, U m", "U hi, A A1, U m")
+    assert isinstance(broken, BackendUnavailable)
+    assert (broken.status, broken.retry_after) == (503, "1")
+    twin, _ = session("A1", "A2")
+    assert [first, again] == talk(twin, "U hi", "U hi, A A1, U m")
+    assert s.trajectories() == twin.trajectories()
 
 
 @pytest.mark.parametrize(

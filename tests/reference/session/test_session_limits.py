@@ -258,10 +258,13 @@ class TestLifecycle:
         talk(s, "U hi", "U other")
         assert {call.session_id for call in backend.calls} == {"s1"}
 
-    def test_tool_calls_decide_the_finish_reason(self) -> None:
-        s, _ = session(sampled("<tool_call>", stop_reason="length"))
+    @pytest.mark.parametrize(
+        ("stop_reason", "finish_reason"), [("stop", "tool_calls"), (None, "tool_calls"), ("length", "length")]
+    )
+    def test_tool_calls_decide_the_finish_reason_unless_it_was_cut(self, stop_reason, finish_reason) -> None:
+        s, _ = session(sampled("<tool_call>", stop_reason=stop_reason))
         (answer,) = talk(s, Turn(messages("U hi"), tools=[{"function": {"name": "search"}}]))
-        assert answer.finish_reason == "tool_calls"
+        assert (answer.finish_reason, "tool_calls" in answer.message) == (finish_reason, True)
 
     def test_routed_experts_are_the_latest(self) -> None:
         s, _ = session(sampled("A1", routed_experts=[[1]]), sampled("A2", routed_experts=[[1], [2]]))

@@ -134,7 +134,7 @@ def test_nothing_is_one_empty_text():
         (413, "request_too_large"),
         (429, "rate_limit_error"),
         (500, "api_error"),
-        (503, "api_error"),
+        (503, "overloaded_error"),
     ],
 )
 def test_error_has_the_type_of_its_status(status, kind):

@@ -12,7 +12,7 @@ from reference_gateway.tools.server_tools import FunctionTool
 from reference_gateway.types import Answer
 from reference_gateway.wire import openai_responses
 from reference_gateway.wire.base import Policy, RequestRefused
-from reference_gateway.wire.openai_responses import body_of
+from reference_gateway.wire.openai_responses import body_of, failure_of
 from reference_gateway.wire.responses_body import events, frames
 from reference_gateway.wire.responses_items import called, generated, lower
 
@@ -172,7 +172,7 @@ def test_status_says_whether_the_answer_is_whole():
     assert answered()["status"] == "completed"
     cut_short = answered("length")
     assert (cut_short["status"], cut_short["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
-    failed = body_of(parse(), "resp_1", 1, [], [], failure="boom")
+    failed = body_of(parse(), "resp_1", 1, [], [], failure=failure_of(503, "boom"))
     assert (failed["status"], failed["error"]) == ("failed", {"code": "server_error", "message": "boom"})
 
 
