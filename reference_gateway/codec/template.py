@@ -22,6 +22,7 @@ from typing import Any
 
 from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
 from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.ends import KNOWN_ENDS, place_ends
 from reference_gateway.codec.live import OPENINGS, LiveText
 from reference_gateway.codec.media import placed
 from reference_gateway.codec.parsers import PARSERS
@@ -71,10 +72,15 @@ class TemplateCodec:
         self._parse_control = parse_control
         self.vocabulary = Vocabulary(files.tokenizer)
         self._template = ChatTemplate(files.templates, files.special_tokens)
-        eos = files.special_tokens.get("eos_token")
-        ends = {self.vocabulary.token_id(eos)} if eos else set()
-        self._turn_ends = self.vocabulary.control_ids | {token for token in ends if token is not None}
-        self.seams: Seams = find_seams(self._render, self.vocabulary.encode, self._kwargs, keep_thoughts=self._thoughts)
+        ends = _end_tokens(files, self.vocabulary)
+        self._turn_ends = self.vocabulary.control_ids | ends.keys()
+        encode = self.vocabulary.encode
+        self.seams: Seams = find_seams(
+            self._render, encode, self._kwargs, keep_thoughts=self._thoughts, end_texts=tuple(ends.values())
+        )
+        self._ends = place_ends(
+            ends, self.vocabulary.control_ids, self.seams.turn_end, self.seams.fronts, encode, self.vocabulary.text_of
+        )
         self.mode = "incremental" if self.seams.proved else "full"
         self._thoughts_opened = opens_thoughts(self.seams.generation_prompt)
         self._thoughts_are_control = self._thoughts and self.vocabulary.has_control(OPEN + CLOSE)
@@ -108,16 +114,13 @@ class TemplateCodec:
             said.messages[2:],
             said.tools,
             {**self._kwargs, **said.kwargs},
-            turn_end=self.seams.turn_end,
+            turn_ends=self.seams.turn_ends,
             keep_thoughts=self._thoughts,
         )
         if delta is None:
             log.debug("not continued: the template rewrites this answer", extra={"new_messages": len(suffix)})
             return None
-        ids = self._encode(delta, said.cut)
-        if ids and ids[0] == last_id and last_id in self._turn_ends:
-            return ids[1:]
-        return ids
+        return self._ends.rest(self._encode(delta, said.cut), suffix[0]["role"], last_id)
 
     def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
         """See `types.Codec`. Control tokens are kept for the parsers only (contract UA-TC-06)."""
@@ -193,6 +196,13 @@ class TemplateCodec:
             {**self._mark(each, cut), "text": next(texts)} if _text(each) is not None else self._mark(each, cut)
             for each in value
         ]
+
+
+def _end_tokens(files: TokenizerFiles, vocabulary: Vocabulary) -> dict[int, str]:
+    """The tokens that a generation can end with, by id: the text of each."""
+    named = [files.special_tokens.get("eos_token"), *KNOWN_ENDS]
+    ids = {token for text in named if text and (token := vocabulary.token_id(text)) is not None} | files.end_ids
+    return {token: text for token in sorted(ids) if (text := vocabulary.text_of(token))}
 
 
 def _known(field: str, name: str, names: Collection[str]) -> str:
