@@ -2,10 +2,11 @@
 
 Knows the text that a template writes behind an answer, and token ids. Never knows a client's message.
 
-A template ends an answer with a text of its own, the *turn end*: here ` </s>`, there `\\n<|EOT|>\\n`. A model ends it with
-one token. Once that was sampled, what the template has up to its own end token is said, and must not be put behind the
-answer again: not the end token, whichever of several it is (`<|eom_id|>` for `<|eot_id|>`), and not the blank in front
-of it. Some templates have no end token at all: there the model ends its turn with the token that begins the next one.
+A template ends an answer with a text of its own, the *turn end*: ` </s>` in one, `\\n<|EOT|>\\n` in another. A model
+ends it with one token. Once that was sampled, what the template has up to its own end token is said, and must not be
+put behind the answer again: not the end token, whichever of several it is (`<|eom_id|>` for `<|eot_id|>`), and not the
+blank in front of it. Some templates have no end token at all: there the model ends its turn with the token that begins
+the next one.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _result(place: int) -> Message:
 
 
 _USER: Message = {"role": "user", "content": "And then?"}
-_TOOLS: list[Tool] = [
+TOOLS: list[Tool] = [
     {
         "type": "function",
         "function": {
@@ -85,8 +85,9 @@ class Seams:
 
     `turn_ends` are the texts behind an assistant's content (the end-of-turn token and the separator), the one that was
     seen first; `generation_prompt` is the text that asks for the next answer. `fronts` maps the role of a message to
-    what stands between an answer and its content, where that can be told. `proved` are the kinds of continuation that may be appended in a request
-    without tools, `proved_with_tools` in one with tools. `reason` says in a sentence why others may not be.
+    what stands between an answer and its content, where that can be told. `proved` are the kinds of continuation that
+    may be appended in a request without tools, `proved_with_tools` in one with tools. `reason` says in a sentence why
+    others may not be.
     """
 
     turn_ends: tuple[str, ...]
@@ -136,7 +137,7 @@ def find_seams(
         prompted = render([ANCHOR_USER], None, kwargs, True)
         answered = render([ANCHOR_USER, _PLAIN], None, kwargs, False)
     except TemplateRefused as error:
-        raise ValueError(f"the chat template is unusable: {error}") from error
+        raise ValueError(f"the chat template is unusable: {error.__cause__ or error}") from error
     if answered.count(_MARK) != 1:
         raise ValueError("the chat template is unusable: it does not write an assistant's content exactly once")
     turn_ends = turn_ends_of(answered.partition(_MARK)[2], end_texts)
@@ -145,9 +146,9 @@ def find_seams(
     if not prompted.startswith(question) or encode(prompted) != encode(question) + encode(generation_prompt):
         return Seams(turn_ends, "", {}, nothing, nothing, True, "Generation prompt is not a stable token suffix")
     proof = _Proof(render, encode, kwargs, turn_ends, keep_thoughts)
-    proved, proved_with_tools = proof.kinds(None), proof.kinds(_TOOLS)
+    proved, proved_with_tools = proof.kinds(None), proof.kinds(TOOLS)
     tools_matter = any(
-        proof.delta(anchor, suffix, None) != proof.delta(anchor, suffix, _TOOLS)
+        proof.delta(anchor, suffix, None) != proof.delta(anchor, suffix, TOOLS)
         for kind in proved_with_tools
         for anchor, suffix in CONTINUATIONS[kind]
     )

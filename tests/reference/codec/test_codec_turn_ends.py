@@ -19,7 +19,7 @@ LLAMA2 = """\
 {%- elif m.role == 'tool' -%}{{ bos_token + '[TOOL] ' + m.content | trim + ' [/TOOL]' }}
 {%- elif m.role == 'assistant' -%}
 {{- ' ' + m.content | trim }}
-{%- for call in m.tool_calls or [] %}{{ 'CALL ' + call.function.name }}{% endfor %}
+{%- for call in m.tool_calls or [] %}{{ 'CALL ' + call.function.name + (call.function.arguments | tojson) }}{% endfor %}
 {{- ' ' + eos_token }}
 {%- endif -%}
 {%- endfor -%}
@@ -27,7 +27,7 @@ LLAMA2 = """\
 CODER = """\
 {%- for m in messages -%}
 {{- '### ' + m.role + ':\\n' + m.content }}
-{%- for call in m.tool_calls or [] %}{{ 'CALL ' + call.function.name }}{% endfor %}
+{%- for call in m.tool_calls or [] %}{{ 'CALL ' + call.function.name + (call.function.arguments | tojson) }}{% endfor %}
 {{- '\\n<|EOT|>\\n' if m.role == 'assistant' else '\\n' }}
 {%- endfor -%}
 {%- if add_generation_prompt %}{{ '### assistant:\\n' }}{% endif -%}
