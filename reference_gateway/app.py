@@ -183,7 +183,8 @@ def build_codec(config: Config) -> TemplateCodec:
     )
     if codec.reason is not None:
         log.warning("chat template", extra={"mode": codec.mode, "reason": codec.reason})
-    log.info("roles of the chat template", extra={"roles": codec.roles})
+    if set(codec.roles.values()) != {"written"}:
+        log.info("roles of the chat template", extra={"roles": codec.roles})
     for name in codec.vocabulary.leaks:
         log.warning("the vocabulary makes a control token of plain text", extra={"token": name})
     return codec
