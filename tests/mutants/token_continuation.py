@@ -106,7 +106,7 @@ def arguments_are_compared_as_text(sabotage: Sabotage) -> None:
     @sabotage.wrap(openai_messages, "_arguments")
     def unparsed(original: Any, function: Any, where: str) -> Any:
         arguments = function.get("arguments")
-        return arguments if isinstance(arguments, str) else original(function, where)
+        return arguments if isinstance(arguments, str) and arguments else original(function, where)
 
     @sabotage.wrap(identity, "_arguments")
     def as_text(original: Any, arguments: Any) -> Any:
