@@ -28,6 +28,22 @@ from tokenizers.decoders import DecodeStream
 Message = Mapping[str, Any]
 
 
+KNOWN_ENDS = (
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|EOT|>",
+    "<|return|>",
+    "<|call|>",
+    "</s>",
+)
+"""Tokens that published models end a turn with, whether or not a directory lists them."""
+
+
 class TokenizerError(ValueError):
     """The directory holds no usable tokenizer, or its template refused a conversation. The text is one sentence."""
 
@@ -74,7 +90,14 @@ def _environment() -> jinja2.Environment:
 class Tokenizer:
     """A tokenizer and its chat template. Made by `Tokenizer.load(directory)`."""
 
-    def __init__(self, path: Path, engine: _Engine, template: str | None, special: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        engine: _Engine,
+        template: str | None,
+        special: Mapping[str, Any],
+        end_ids: frozenset[int] = frozenset(),
+    ) -> None:
         self.path = path
         self.name = path.name
         self._engine = engine
@@ -93,6 +116,10 @@ class Tokenizer:
         """The text of the token that ends a turn (`eos_token`)."""
         self.end_of_turn: int = end
         """The id of the token that ends a turn."""
+        known = {token for text in KNOWN_ENDS if (token := engine.token_to_id(text)) is not None}
+        self.end_tokens: frozenset[int] = frozenset({end, *end_ids, *known})
+        """All ids that a generation can end with: that one, those that the directory's files list, and those by whose
+        name published models are known to end."""
 
     @classmethod
     def load(cls, directory: str | Path) -> Tokenizer:
@@ -110,7 +137,7 @@ class Tokenizer:
         engine.no_truncation()
         config = _read_config(path)
         special = {k: _token_text(v) for k, v in config.items() if k.endswith("_token") and _token_text(v) is not None}
-        return cls(path.resolve(), engine, _read_template(path, config), special)
+        return cls(path.resolve(), engine, _read_template(path, config), special, _read_end_ids(path, config))
 
     @property
     def vocab_size(self) -> int:
@@ -230,6 +257,21 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise TokenizerError(f"{file} must hold a JSON object, not {type(config).__name__}")
     return config
+
+
+def _read_end_ids(path: Path, config: Mapping[str, Any]) -> frozenset[int]:
+    """What `eos_token_id` says wherever a directory can say it: an id, or a list of them."""
+    documents: list[Any] = [config]
+    for name in ("generation_config.json", "config.json"):
+        file = path / name
+        try:
+            documents.append(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+        except ValueError as error:
+            raise TokenizerError(f"{file} is not JSON: {error}") from error
+    documents += [one.get("text_config") for one in documents if isinstance(one, dict)]
+    listed = [one.get("eos_token_id") for one in documents if isinstance(one, dict)]
+    ids = [token for one in listed for token in (one if isinstance(one, list) else [one])]
+    return frozenset(token for token in ids if type(token) is int and token >= 0)
 
 
 def _read_template(path: Path, config: Mapping[str, Any]) -> str | None:

@@ -181,8 +181,10 @@ def build_codec(config: Config) -> TemplateCodec:
         template_kwargs=config.template_kwargs,
         parse_control=config.control_tokens_in_text == "parsed",
     )
-    if codec.seams.reason is not None:
-        log.warning("chat template", extra={"mode": codec.mode, "reason": codec.seams.reason})
+    if codec.reason is not None:
+        log.warning("chat template", extra={"mode": codec.mode, "reason": codec.reason})
+    if set(codec.roles.values()) != {"written"}:
+        log.info("roles of the chat template", extra={"roles": codec.roles})
     for name in codec.vocabulary.leaks:
         log.warning("the vocabulary makes a control token of plain text", extra={"token": name})
     return codec

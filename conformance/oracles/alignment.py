@@ -18,12 +18,17 @@ from conformance.oracles.evidence import Exported, mask_bytes
 from conformance.oracles.tokens import sequence
 from conformance.oracles.wording import brief, described
 
+ROUNDING = 1e-4
+"""By how much the logarithm of a probability of 1 may come out above 0."""
+
+POSITIVE_HINT = "probabilities, or logprobs whose sign was turned, in the place of logprobs"
+
 _GAP = re.compile(rb"\0[^\x01]*")
 
 
 def alignment(trajectories: Sequence[Exported]) -> list[Violation]:
     """Whether each trajectory is well formed by itself: ids are integers from 0, mask and logprobs have one entry for
-    each response id, the mask is 0 or 1, logprobs are finite and exactly 0.0 where the mask is 0."""
+    each response id, the mask is 0 or 1, logprobs are finite, not positive, and exactly 0.0 where the mask is 0."""
     return [
         one for number, item in enumerate(sequence(trajectories)) for one in _alignment(f"trajectory {number}", item)
     ]
@@ -76,6 +81,10 @@ def _logprob_values(where: str, logprobs: object, length: int, mask: bytes) -> I
         if odd:
             actual = f"{described(values[odd[0]])}{_more(len(odd), 'entry')}"
             yield Violation(f"{where}[{odd[0]}]", "a finite number", actual)
+    positive = [i for i, one in enumerate(values) if _is_finite(one) and one > ROUNDING]
+    if positive:
+        actual = f"{brief(values[positive[0]])}{_more(len(positive), 'entry')}"
+        yield Violation(f"{where}[{positive[0]}]", "a log-probability, 0.0 at most", actual, POSITIVE_HINT)
     wrong = [
         i for low, high in _gaps(mask) if any(values[low:high]) for i in range(low, high) if _is_non_zero(values, i)
     ]

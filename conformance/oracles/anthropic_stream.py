@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from conformance.oracles import Violation, envelope
 from conformance.oracles.arguments import arguments
+from conformance.oracles.halves import halves
 from conformance.oracles.schema import Finding, in_reading_order, mismatches, parts
 from conformance.oracles.sse import DONE, Event
 from conformance.oracles.wording import brief, described, parse_json, quoted
@@ -169,6 +170,7 @@ class _Grammar:
                 actual = f"{quoted(event.data)} ({wrong})" if wrong else quoted(event.data)
                 yield Violation(where, "an event as a JSON object", actual)
                 continue
+            yield from _worded(where, data, halves(event.data, data))
             yield from self._event(where, event.event, data)
         if not self.ended:
             hint = "a client cannot tell that the answer is complete"

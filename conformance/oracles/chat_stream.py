@@ -5,7 +5,8 @@ Knows events and chunks; never bytes (that is `sse.framing`). The grammar, for e
     chunk with delta.role -> chunks with delta.content, reasoning_content, tool_calls -> one chunk with finish_reason
 
 then optionally one chunk with `choices: []` and `usage`, then `[DONE]`; or, anywhere, one `{"error": ...}` and nothing
-after it. One `id`, `created` and `model` for all chunks.
+after it. One `id`, `created` and `model` for all chunks. The arguments of each call, put together, are JSON, unless the
+choice was cut short; no text ends, or begins, with half a character.
 
 Sources: wire_facts (OpenAI chat), contract UA-SSE-02..05, -08.
 """
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from conformance.oracles import Violation, envelope
+from conformance.oracles.arguments import arguments
+from conformance.oracles.halves import halves
 from conformance.oracles.schema import in_reading_order, mismatches
 from conformance.oracles.sse import DONE, Event
 from conformance.oracles.wording import brief, described, parse_json, quoted
@@ -75,6 +78,9 @@ def assemble(events: Sequence[Event]) -> dict[str, Any]:
         body["usage"] = usage
     return body
 
+
+CUT = ("length", "content_filter")
+"""Reasons of a choice that was cut short: a call in it may be cut as well."""
 
 _CHUNK = "chat.completion.chunk"
 
@@ -190,14 +196,15 @@ class _Grammar:
                 )
                 self.ended = self.ended or f"error of {where}"
             else:
-                yield from self._chunk(where, chunk)
+                yield from self._chunk(where, event.data, chunk)
         if not self.ended:
             hint = "a client takes a stream that just ends for a complete answer"
             yield Violation("end of stream", f"data: {DONE} as the last frame", "the end of the stream", hint)
             yield from self._at_end("end of stream")
 
-    def _chunk(self, where: str, chunk: object) -> Iterator[Violation]:
-        for one in in_reading_order(chunk, mismatches(chunk, "chat.completion.chunk"), "chunk"):
+    def _chunk(self, where: str, text: str, chunk: object) -> Iterator[Violation]:
+        found = [*mismatches(chunk, "chat.completion.chunk"), *halves(text, chunk)]
+        for one in in_reading_order(chunk, found, "chunk"):
             yield Violation(f"{where}, {one.where}", one.expected, one.actual, one.hint)
         if not isinstance(chunk, dict):
             return
@@ -268,6 +275,8 @@ class _Grammar:
         reason = piece.get("finish_reason")
         if reason is not None and not choice.finished:
             choice.finished = where
+            if reason not in CUT:
+                yield from self._arguments(where, choice)
             if choice.calls and reason in ("stop", "length"):
                 hint = "an answer with tool calls ends with `tool_calls`, whatever the backend's stop reason was"
                 yield Violation(f"{place}.finish_reason", '"tool_calls", as there are tool calls', brief(reason), hint)
@@ -291,10 +300,18 @@ class _Grammar:
                         yield Violation(f"{where}.{key}", expected, described(value))
                 if isinstance(call_id, str) and call_id in [known["id"] for known in choice.calls.values()]:
                     yield Violation(f"{where}.id", "an id of its own", f"{brief(call_id)}, as an earlier call")
-                choice.calls[index] = {"id": call_id if isinstance(call_id, str) else ""}
+                choice.calls[index] = {"id": call_id if isinstance(call_id, str) else "", "arguments": ""}
             elif isinstance(call_id, str) and call_id and call_id != choice.calls[index]["id"]:
                 expected = f"{brief(choice.calls[index]['id'])}, or no id"
                 yield Violation(f"{where}.id", expected, brief(call_id), "two calls share an index")
+            piece = function.get("arguments") if isinstance(function, dict) else None
+            choice.calls[index]["arguments"] += piece if isinstance(piece, str) else ""
+
+    def _arguments(self, where: str, choice: _Choice) -> Iterator[Violation]:
+        for index, call in sorted(choice.calls.items()):
+            for one in arguments((), call["arguments"]):
+                place = f"{where}, arguments of call {index}"
+                yield Violation(place, "fragments that are one JSON object when joined", one.actual, one.hint)
 
     def _at_end(self, where: str) -> Iterator[Violation]:
         if not self.choices:

@@ -9,6 +9,7 @@ Sources: contract UA-ENC-01, UA-ENC-04, UA-RB-04, UA-RB-07; design.md, "Tokens b
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from conformance.oracles import Violation
 from conformance.oracles.difference import Difference, kind_of_difference
@@ -59,21 +60,37 @@ def fidelity(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """The end of a turn as a template writes it.
+
+    `tokens` are the ids that a generation can end with, `written` says whether the template itself ends an answer with
+    one. `lead` is its text between an answer and that token, `separator` the ids behind the token. `headers` are texts
+    that it writes between the token and the content of the next message, for those roles of which that is known.
+    """
+
+    tokens: Collection[int] = ()
+    separator: Sequence[int] = ()
+    lead: str = ""
+    headers: Collection[str] = ()
+    written: bool = True
+
+
 def seams(
     trajectories: Sequence[Exported],
     decode: Decode,
     encode: Callable[[str], Sequence[int]] | None = None,
     generation_prompt: Sequence[int] = (),
-    separator: Sequence[int] = (),
-    end_of_turn: Collection[int] = (),
+    turn_end: TurnEnd | None = None,
 ) -> list[Violation]:
     """What can be said about the ids between generations when nobody knows the messages.
 
-    With `end_of_turn` (ids): each generation is ended exactly once, by itself or by what follows, and then comes
-    `separator`. With `generation_prompt`: each generation has it once before it. With `encode`: what the gateway added
-    has the canonical ids of its text.
+    With `turn_end`: each generation is ended exactly once, by itself or by what follows, and then comes the separator;
+    behind one that ended itself stands nothing of what the template has in front of its own end token. Behind the last
+    generation only what is there twice is wrong, as the rest may be cut off. With `generation_prompt`: each generation
+    has it once before it. With `encode`: what the gateway added has the canonical ids of its text.
     """
-    prompt, parting, ends = pack(generation_prompt), pack(separator), {pack([one]) for one in end_of_turn}
+    prompt = pack(generation_prompt)
     found: list[Violation] = []
     for number, item in enumerate(sequence(trajectories)):
         track = Track(number, item)
@@ -81,8 +98,9 @@ def seams(
             if sampled:
                 continue
             ids, where = part(track.full, low, high), track.place(low, high)
-            if low and ends:
-                found += _turn_end(where, part(track.full, low - 1, low), ids, ends, parting, decode)
+            if low and turn_end is not None and turn_end.tokens:
+                last = part(track.full, low - 1, low)
+                found += _Ends(turn_end, decode).judge(where, last, ids, whole=high < track.end)
             if high < track.end and prompt:
                 found += _generation_prompt(where, ids, prompt, decode)
             if encode is not None:
@@ -154,26 +172,61 @@ def _begins(ids: bytes, beginning: bytes, decode: Decode) -> bool:
     return bool(text and head and text.startswith(head))
 
 
-def _turn_end(
-    where: str, last: bytes, ids: bytes, ends: Collection[bytes], separator: bytes, decode: Decode
-) -> Iterator[Violation]:
-    head = part(ids, 0, 1)
-    if last in ends:
-        if head in ends:
+class _Ends:
+    def __init__(self, turn_end: TurnEnd, decode: Decode) -> None:
+        self.ends = {pack([one]) for one in turn_end.tokens}
+        self.separator = pack(turn_end.separator)
+        self.lead, self.headers, self.written = turn_end.lead, turn_end.headers, turn_end.written
+        self.decode = decode
+
+    def judge(self, where: str, last: bytes, ids: bytes, whole: bool) -> Iterator[Violation]:
+        """Judge what stands behind a generation that ended with `last`; where it is not `whole`, it may be cut off."""
+        behind = self._behind_end(ids)
+        if last not in self.ends:
+            if behind is not None and self.written:
+                yield from self._separator(where, behind, whole)
+            elif whole and self.written:
+                hint = "end-of-turn token missing: the generation did not end itself, so the gateway has to"
+                yield Violation(where, "an end-of-turn token behind the generation", window(ids, 0, self.decode), hint)
+            return
+        if behind is not None and (self.written or ids.startswith(last)):
             hint = "the generation ended itself already"
-            yield Violation(
-                where, "one end-of-turn token behind the generation", f"another, {window(ids, 0, decode)}", hint
-            )
-            ids = part(ids, 1, count(ids))
-    elif head in ends:
-        ids = part(ids, 1, count(ids))
-    else:
-        hint = "end-of-turn token missing: the generation did not end itself, so the gateway has to"
-        yield Violation(where, "an end-of-turn token behind the generation", window(ids, 0, decode), hint)
-        return
-    if not ids.startswith(separator):
-        hint = "the turn separator is missing"
-        yield Violation(where, f"the turn separator, {listed(separator, decode)}", window(ids, 0, decode), hint)
+            expected = "one end-of-turn token behind the generation"
+            yield Violation(where, expected, f"another, {window(ids, 0, self.decode)}", hint)
+            ids = behind
+        elif self._leads(ids):
+            hint = "the template has this text between an answer and its end token, and that was sampled"
+            expected = "nothing of the template's end of the turn behind a generation that ended itself"
+            yield Violation(where, expected, window(ids, 0, self.decode), hint)
+            return
+        yield from self._separator(where, ids, whole)
+
+    def _behind_end(self, ids: bytes) -> bytes | None:
+        """What is behind the end of the turn that `ids` begins with; None when it begins with none."""
+        if part(ids, 0, 1) in self.ends:
+            return part(ids, 1, count(ids))
+        for size in range(1, min(count(ids), _LEAD)) if self.lead else ():
+            if part(ids, size, size + 1) in self.ends:
+                return (
+                    part(ids, size + 1, count(ids)) if text_of(part(ids, 0, size), self.decode) == self.lead else None
+                )
+        return None
+
+    def _leads(self, ids: bytes) -> bool:
+        """Whether `ids` begins with the text in front of the template's end token, and not with that of a message."""
+        text = text_of(ids, self.decode) if self.lead else None
+        if not text or any(text.startswith(header) for header in self.headers):
+            return False
+        return any(text.startswith(self.lead + header) for header in self.headers)
+
+    def _separator(self, where: str, ids: bytes, whole: bool) -> Iterator[Violation]:
+        if self.written and whole and not ids.startswith(self.separator):
+            expected = f"the turn separator, {listed(self.separator, self.decode)}"
+            yield Violation(where, expected, window(ids, 0, self.decode), "the turn separator is missing")
+
+
+_LEAD = 32
+"""Ids in front of a template's end token, at most."""
 
 
 def _generation_prompt(where: str, ids: bytes, prompt: bytes, decode: Decode) -> Iterator[Violation]:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.oracles import Violation
+from conformance.oracles.halves import halves
 from conformance.oracles.responses_body import findings_of
 from conformance.oracles.responses_stream_items import Items
 from conformance.oracles.schema import Finding, in_reading_order, mismatches, parts
@@ -96,7 +97,8 @@ class _Grammar:
                 actual = f"{quoted(event.data)} ({wrong})" if wrong else quoted(event.data)
                 yield Violation(where, "an event as a JSON object", actual)
                 continue
-            for one in in_reading_order(data, self._event(where, event.event, data), ""):
+            found = [*self._event(where, event.event, data), *halves(event.data, data)]
+            for one in in_reading_order(data, found, ""):
                 place = f"{where}, {one.where}" if one.where else where
                 yield Violation(place, one.expected, one.actual, one.hint)
         if not self.ended:

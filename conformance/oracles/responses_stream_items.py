@@ -5,7 +5,8 @@ Knows what belongs to one `output_index`; never the response around it. For each
     output_item.added -> the events of its parts or of its arguments -> output_item.done
 
 and for each part of a message: content_part.added -> deltas -> the text's done -> content_part.done. What a `done` says
-is what its deltas say joined. Items may be open at the same time; they are added in the order of their index.
+is what its deltas say joined, and an item has the id, the type, the name and the call_id that it was added with. Items
+may be open at the same time; they are added in the order of their index.
 
 Sources: wire_facts (OpenAI Responses), contract LS-RAW-01..04.
 """
@@ -46,6 +47,11 @@ PIECES: Mapping[str, tuple[str, str]] = {
 
 DEPTH = 32
 
+_TEXT_OF = {kind: stem for stem, (name, _, kind, _) in TEXTS.items() if name == "content" and kind != "reasoning_text"}
+"""Type of a part -> the stem of the events of its text. Reasoning is streamed without a done of its text, too."""
+
+_NO_DONE = "clients that wait for the whole text or arguments wait for this event"
+
 TWICE = "clients put the deltas behind what is there already, so it counts twice"
 
 
@@ -67,6 +73,7 @@ class _Text:
 class _Part:
     kind: str
     text: _Text = field(default_factory=_Text)
+    text_done: bool = False
     done: bool = False
 
 
@@ -76,6 +83,7 @@ class _Item:
 
     item_id: object
     kind: str
+    added: dict[str, Any] = field(default_factory=dict)
     parts: dict[tuple[str, int], _Part] = field(default_factory=dict)
     pieces: _Text = field(default_factory=_Text)
     pieces_done: bool = False
@@ -161,7 +169,7 @@ class Items:
         ids = [one.item_id for one in self.items.values()]
         if isinstance(item_id, str) and item_id in ids:
             yield Finding(("item", "id"), "an id of its own", f"{brief(item_id)}, as an earlier item")
-        self.items[index] = _Item(item_id, kind if isinstance(kind, str) else "")
+        self.items[index] = _Item(item_id, kind if isinstance(kind, str) else "", value)
 
 
 def _part_event(known: _Item, name: str, position: str, step: str, data: dict[str, Any]) -> Iterator[Finding]:
@@ -186,6 +194,8 @@ def _part_event(known: _Item, name: str, position: str, step: str, data: dict[st
     else:
         if held.done:
             yield Finding((), "one done event for a part", "another one")
+        elif not held.text_done and held.kind in _TEXT_OF:
+            yield Finding((), f"{_TEXT_OF[held.kind]}.done before the part is done", "none", _NO_DONE)
         held.done = True
         yield from held.text.says(("part", text_of), text)
 
@@ -209,6 +219,7 @@ def _text_event(known: _Item, stem: str, step: str, data: dict[str, Any]) -> Ite
     if step == "delta" and isinstance(data.get("delta"), str):
         held.text.joined += data["delta"]
     elif step == "done":
+        held.text_done = True
         yield from held.text.says((text_of,), data.get(text_of))
 
 
@@ -231,9 +242,13 @@ def _item_done(known: _Item, data: dict[str, Any]) -> Iterator[Finding]:
         return
     yield from item(("item",), value)
     known.final = value
-    for name, wanted in (("id", known.item_id), ("type", known.kind)):
+    same = {"id": known.item_id, "type": known.kind, **{name: known.added.get(name) for name in ("name", "call_id")}}
+    for name, wanted in same.items():
         if isinstance(value.get(name), str) and isinstance(wanted, str) and value[name] != wanted:
             yield Finding(("item", name), f"{brief(wanted)}, as in output_item.added", brief(value[name]))
+    if known.kind == "function_call" and known.pieces.joined and not known.pieces_done:
+        stem = "response.function_call_arguments"
+        yield Finding((), f"{stem}.done before the item is done", "none", _NO_DONE)
     for kind, name in PIECES.values():
         # Only for functions does every server stream the arguments.
         if value.get("type") == kind and (known.pieces.joined or kind == "function_call"):

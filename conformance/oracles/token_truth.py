@@ -31,7 +31,7 @@ from conformance.oracles.evidence import (
     Segment,
     Track,
 )
-from conformance.oracles.fidelity import fidelity, seams
+from conformance.oracles.fidelity import TurnEnd, fidelity, seams
 from conformance.oracles.logprobs import false_logprobs, logprob_truth
 from conformance.oracles.tokens import (
     Decode,
@@ -52,6 +52,7 @@ __all__ = [
     "Exported",
     "Generation",
     "Recorded",
+    "TurnEnd",
     "alignment",
     "conservation",
     "context_truth",
@@ -61,6 +62,8 @@ __all__ = [
     "seams",
     "verbatim",
 ]
+
+NOTHING_BEHIND = "nothing behind the last generation"
 
 RETOKENISED = "the ids were made again from text: same text, other ids"
 
@@ -281,7 +284,7 @@ def _tail(evidence: Evidence, track: Track, decode: Decode | None) -> Iterator[V
     if last < track.end and not any(call.context == track.full for call in evidence.calls if not call.generation):
         yield Violation(
             track.place(last, track.end),
-            "nothing behind the last generation",
+            NOTHING_BEHIND,
             listed(part(track.full, last, track.end), decode),
             "a turn that was never generated, or was dropped, left its ids in the trajectory",
         )

@@ -1,9 +1,10 @@
 """What can be said about trajectories when nobody kept a record of what the upstream did.
 
 Knows trajectories only, and so suspects where `token_truth` proves: a finding here is what a trainer should look at
-before it learns from it. Three questions:
+before it learns from it. Four questions:
 
-    mask_runs     something is trainable, the response begins with it, and nothing stands behind the last of it
+    mask_runs     something is trainable, and the response begins with it
+    trailing      nothing stands behind the last of what is trainable: no harm, but rarely meant
     zero_filled   no whole generation has logprobs of 0.0
     duplicates    no generation is trainable twice: the same ids, behind the same context
 
@@ -17,13 +18,28 @@ from collections.abc import Iterator, Sequence
 
 from conformance.oracles import Violation
 from conformance.oracles.evidence import Exported, Track
+from conformance.oracles.token_truth import NOTHING_BEHIND
 from conformance.oracles.tokens import part, sequence
 from conformance.oracles.wording import counted
 
+TRAILING_HINT = (
+    "trainers stop in the middle of a turn at their length limit, behind a tool's result or the next prompt; else a "
+    "turn was dropped and left its ids, or the mask ends too early"
+)
+
 
 def mask_runs(trajectories: Sequence[Exported]) -> list[Violation]:
-    """Whether each mask has a 1, begins with one and ends with one."""
+    """Whether each mask has a 1 and begins with one."""
     return [one for track in _tracks(trajectories) for one in _edges(track)]
+
+
+def trailing(trajectories: Sequence[Exported]) -> list[Violation]:
+    """What stands behind the last generation: a trainer learns nothing from it, and nothing wrong either."""
+    return [
+        Violation(track.place(last, track.end, "response_mask"), NOTHING_BEHIND, "0 throughout", TRAILING_HINT)
+        for track in _tracks(trajectories)
+        if track.runs and (last := track.runs[-1][1]) < track.end
+    ]
 
 
 def zero_filled(trajectories: Sequence[Exported]) -> list[Violation]:
@@ -69,15 +85,11 @@ def _edges(track: Track) -> Iterator[Violation]:
         hint = "nothing to train on: was the mask lost on the way?"
         yield Violation(f"trajectory {track.number}, response_mask", "a 1 somewhere", "none", hint)
         return
-    first, last = track.runs[0][0], track.runs[-1][1]
+    first = track.runs[0][0]
     if first > track.prompt:
         where = track.place(track.prompt, first, "response_mask")
         hint = "what stands before the first generation is the prompt; or the mask begins too late"
         yield Violation(where, "a response that begins with what was sampled", "0 throughout", hint)
-    if last < track.end:
-        where = track.place(last, track.end, "response_mask")
-        hint = "a turn that was never generated, or was dropped, left its ids; or the mask ends too early"
-        yield Violation(where, "nothing behind the last generation", "0 throughout", hint)
 
 
 def _digests(track: Track) -> Iterator[tuple[int, int, bytes]]:

@@ -7,7 +7,7 @@ trajectory, or an object with a list of them under `trajectories`; a line of a l
 |---|---|
 | `prompt_ids` | `prompt_token_ids` |
 | `response_ids` | `response_token_ids`, `completion_ids`, `completion_token_ids`, `output_ids` |
-| `response_mask` | `loss_mask`, `completion_mask`, `action_mask` |
+| `response_mask`, of 0 and 1, true and false, 0.0 and 1.0 | `loss_mask`, `completion_mask`, `action_mask` |
 | `response_logprobs` | `rollout_log_probs`, `completion_logprobs`, `logprobs` |
 | prompt and response in one | `tokens`, `input_ids`; the response is the last `response_length`, or as the mask says |
 | `context` (ledger) | `prompt_ids`, `prompt_token_ids` |
@@ -112,7 +112,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _trajectory(where: str, line: int, document: Mapping[str, Any]) -> Read:
     prompt, response = _list(where, document, PROMPT), _list(where, document, RESPONSE)
-    mask, logprobs = _list(where, document, MASK), _list(where, document, LOGPROBS)
+    mask, logprobs = _bits(_list(where, document, MASK)), _list(where, document, LOGPROBS)
     if mask is None:
         raise Unreadable(f"{where}: expected what was sampled and what was not as {_or(MASK)}")
     if prompt is None or response is None:
@@ -125,6 +125,13 @@ def _trajectory(where: str, line: int, document: Mapping[str, Any]) -> Read:
     extra = document.get("extra_fields")
     given_up = extra.get("rollback_count", 0) if isinstance(extra, Mapping) else 0
     return Read(line, prompt, response, mask, logprobs, given_up if type(given_up) is int else 0)
+
+
+def _bits(mask: list[Any] | None) -> list[Any] | None:
+    """A mask with 1 and 0 for true and false, and for the numbers that tensors have."""
+    if mask is None:
+        return None
+    return [int(each) if isinstance(each, bool | float) and each in (0, 1) else each for each in mask]
 
 
 def _cut(where: str, document: Mapping[str, Any], whole: Sequence[Any], mask: Sequence[Any]) -> int:

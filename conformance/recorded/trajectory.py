@@ -11,12 +11,17 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from conformance.oracles import Violation, token_truth, unrecorded
+from conformance.oracles.fidelity import TurnEnd
 from conformance.oracles.tokens import Decode
 from conformance.oracles.wording import counted
 from conformance.recorded.file import Read, Recorded, read_ledger, read_trajectories
-from conformance.tokenizer import Message, Tokenizer
+from conformance.tokenizer import Message, Tokenizer, TokenizerError
+
+Placed: TypeAlias = tuple[Violation, Path, int]
+"""A violation, and the file and line that it is about."""
 
 _PLACE = re.compile(r"(trajectory|call) (\d+)")
 
@@ -34,11 +39,13 @@ def check_trajectory(
     known = None if tokenizer is None else Tokenizer.load(tokenizer)
     if superseded is None:
         superseded = sum(each.superseded for each in trajectories)
-    found = judge(trajectories, calls, known, superseded)
-    places = [_place(one, file, trajectories, ledger, calls or []) for one in found]
+    found, warned = judge(trajectories, calls, known, superseded), unrecorded.trailing(trajectories)
+    wrong, odd = (
+        [(one, *_place(one, file, trajectories, ledger, calls or [])) for one in several] for several in (found, warned)
+    )
     size = "1 trajectory" if len(trajectories) == 1 else f"{len(trajectories)} trajectories"
     summary = f"{size}, {counted(_tokens(trajectories), 'token')}"
-    print(_as_json(file, found, places) if format == "json" else _as_text(file, found, places, summary))
+    print(_as_json(file, wrong, odd) if format == "json" else _as_text(file, wrong, odd, summary))
     return 1 if found else 0
 
 
@@ -48,7 +55,8 @@ def judge(
     tokenizer: Tokenizer | None = None,
     superseded: int = 0,
 ) -> list[Violation]:
-    """All that can be said with what is known."""
+    """All that is wrong, as far as it can be told with what is known. What merely stands behind the last generation is
+    not: see `unrecorded.trailing`."""
     decode: Decode | None = None if tokenizer is None else tokenizer.decode
     found = token_truth.alignment(trajectories) + unrecorded.mask_runs(trajectories)
     if calls is None:
@@ -58,26 +66,75 @@ def judge(
         found += [one for one in token_truth.judge(trajectories, calls, superseded, decode) if one not in aligned]
     if tokenizer is not None:
         found += _seams(trajectories, tokenizer)
-    return found
+    return [one for one in found if one.expected != token_truth.NOTHING_BEHIND]
 
 
 def _seams(trajectories: Sequence[Read], tokenizer: Tokenizer) -> list[Violation]:
-    prompt, separator, ends = template_parts(tokenizer) if tokenizer.has_template else ([], [], [])
-    return token_truth.seams(trajectories, tokenizer.decode, tokenizer.encode, prompt, separator, ends)
+    prompt, turn_end = template_parts(tokenizer) if tokenizer.has_template else ([], None)
+    return token_truth.seams(trajectories, tokenizer.decode, tokenizer.encode, prompt, turn_end)
 
 
-def template_parts(tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int]]:
-    """The ids of the generation prompt, of what stands between two turns, and of the end of a turn (none where the
-    template does not end an assistant's turn with that token). Found by rendering; `TokenizerError` if it cannot."""
+def template_parts(tokenizer: Tokenizer) -> tuple[list[int], TurnEnd]:
+    """The ids of the generation prompt (none where it depends on what stands before it), and the end of a turn. Found
+    by rendering; `TokenizerError` if the template can't render a question and an answer."""
     asked: list[Message] = [{"role": "user", "content": "a"}]
-    answered = [*asked, {"role": "assistant", "content": "b"}]
-    before = tokenizer.render(asked, add_generation_prompt=False)
-    after = tokenizer.render(asked, add_generation_prompt=True)
-    prompt = after[len(before) :] if after.startswith(before) else ""
-    _, end, separator = tokenizer.render(answered, add_generation_prompt=False).rpartition(tokenizer.end_of_turn_text)
-    if not end:
-        return tokenizer.encode(prompt), [], []
-    return tokenizer.encode(prompt), tokenizer.encode(separator), [tokenizer.end_of_turn]
+    answered = [*asked, {"role": "assistant", "content": _MARK}]
+    prompts = [
+        _prompt(tokenizer, asked),
+        *(_prompt(tokenizer, each) for each in (_CALLED,) if _renders(tokenizer, each)),
+    ]
+    prompt = prompts[0] if len(set(prompts)) == 1 else ""
+    behind = tokenizer.render(answered, add_generation_prompt=False).rpartition(_MARK)[2]
+    ends = {tokenizer.token(token): token for token in tokenizer.end_tokens}
+    own = min((text for text in ends if text and text in behind), key=behind.index, default=None)
+    lead, _, separator = behind.partition(own) if own else ("", "", "")
+    headers = [
+        text for role in ("user", "tool", "system") if (text := _header(tokenizer, answered, role, lead + (own or "")))
+    ]
+    return tokenizer.encode(prompt), TurnEnd(
+        tokens=tokenizer.end_tokens,
+        separator=tokenizer.encode(separator),
+        lead=lead,
+        headers=headers,
+        written=own is not None,
+    )
+
+
+_MARK = "4815162342"
+_CALLED: list[Message] = [
+    {"role": "user", "content": "a"},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "call00000", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "call00000", "name": "f", "content": "b"},
+]
+
+
+def _prompt(tokenizer: Tokenizer, messages: list[Message]) -> str:
+    before = tokenizer.render(messages, add_generation_prompt=False)
+    after = tokenizer.render(messages, add_generation_prompt=True)
+    return after[len(before) :] if after.startswith(before) else ""
+
+
+def _renders(tokenizer: Tokenizer, messages: list[Message]) -> bool:
+    try:
+        tokenizer.render(messages)
+    except TokenizerError:
+        return False
+    return True
+
+
+def _header(tokenizer: Tokenizer, answered: list[Message], role: str, end: str) -> str | None:
+    """What the template writes between the end of an answer and the content of a message of `role`."""
+    said = {**_CALLED[-1], "role": role, "content": _MARK[::-1]}
+    try:
+        text = tokenizer.render([*answered, said], add_generation_prompt=False)
+    except TokenizerError:
+        return None
+    header, there, _ = text.partition(_MARK)[2].partition(_MARK[::-1])
+    return header[len(end) :] if there and header.startswith(end) else None
 
 
 def _place(
@@ -95,28 +152,34 @@ def _tokens(trajectories: Sequence[Read]) -> int:
     return sum(len(each.prompt_ids) + len(each.response_ids) for each in trajectories)
 
 
-def _as_text(file: Path, found: list[Violation], places: list[tuple[Path, int]], summary: str) -> str:
-    """One line for each violation, as compilers write them: `FILE:LINE: ...`, and the hint below it."""
+def _as_text(file: Path, found: list[Placed], warned: list[Placed], summary: str) -> str:
+    """One line for each violation and warning, as compilers write them: `FILE:LINE: ...`, and the hint below it."""
     lines = []
-    for one, (name, line) in zip(found, places, strict=True):
-        lines.append(f"{name}:{line}: {one}")
-        if one.hint:
-            lines.append(f"    hint: {one.hint}")
+    for label, placed in (("", found), ("warning: ", warned)):
+        for one, name, line in placed:
+            lines.append(f"{name}:{line}: {label}{one}")
+            if one.hint:
+                lines.append(f"    hint: {one.hint}")
     verdict = counted(len(found), "violation") if found else "no violation"
+    if warned:
+        verdict += f", {counted(len(warned), 'warning')}"
     return "\n".join([*lines, f"{file}: {summary}: {verdict}"])
 
 
-def _as_json(file: Path, found: list[Violation], places: list[tuple[Path, int]]) -> str:
-    """One document: `file`, and `violations` with file, line, where, expected, actual, hint."""
-    violations = [
-        {
-            "file": str(name),
-            "line": line,
-            "where": one.where,
-            "expected": one.expected,
-            "actual": one.actual,
-            "hint": one.hint,
-        }
-        for one, (name, line) in zip(found, places, strict=True)
-    ]
-    return json.dumps({"file": str(file), "violations": violations}, indent=2, ensure_ascii=False)
+def _as_json(file: Path, found: list[Placed], warned: list[Placed]) -> str:
+    """One document: `file`, and `violations` and `warnings` with file, line, where, expected, actual, hint."""
+    told = {
+        kind: [
+            {
+                "file": str(name),
+                "line": line,
+                "where": one.where,
+                "expected": one.expected,
+                "actual": one.actual,
+                "hint": one.hint,
+            }
+            for one, name, line in placed
+        ]
+        for kind, placed in (("violations", found), ("warnings", warned))
+    }
+    return json.dumps({"file": str(file), **told}, indent=2, ensure_ascii=False)

@@ -6,7 +6,7 @@ import pytest
 
 from conformance.gateway import Capability
 from conformance.tokenizer import TokenizerError
-from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.expect import REFUSED, calls_made, expect, expect_seen, last_call
 from conformance.vocabulary.session import ABSENT, assistant, function, system, tool, tool_call, user
 from conformance.vocabulary.target import require_capability
 
@@ -236,3 +236,40 @@ def test_default_value_is_accepted(session, upstream, target, fields):
     reply = session.chat("Hi", **fields)
 
     expect(reply).is_answered()
+
+
+@pytest.mark.requirement(id="CHAT-080")
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param([], id="in front"),
+        pytest.param([system("Help.")], id="behind a system message"),
+        pytest.param([user("Hi"), assistant("Hello")], id="behind an answer"),
+        pytest.param([system("Help."), user("Hi"), assistant("Hello")], id="late"),
+    ],
+)
+def test_developer_message_is_seen(session, upstream, before):
+    """The text of a `developer` message is in the context, in front, behind a system message and behind an answer; or
+    the request is refused and the refusal names the role."""
+    upstream.says("Fine")
+
+    reply = session.chat(*before, {"role": "developer", "content": "Say papaya."}, user("How are you?"))
+
+    expect_seen(upstream, reply, "developer", "Say papaya.", *("Help." for one in before if one["role"] == "system"))
+
+
+@pytest.mark.requirement(id="CHAT-081")
+@pytest.mark.parametrize("arguments", ["", None], ids=["empty", "null"])
+def test_no_arguments_are_an_empty_object(sessions, upstream, arguments):
+    """A call in the history whose `arguments` are an empty text, or null, makes the same context as one with `{}`; or
+    the request is refused and the refusal names the field."""
+    contexts = []
+    for spelled in ("{}", arguments):
+        upstream.says("Fine")
+        called = assistant(None, tool_calls=[tool_call("search", spelled)])
+        reply = sessions.open().chat(user("Hi"), called, tool("Nothing."))
+        if reply.status in REFUSED and spelled != "{}":
+            expect_seen(upstream, reply, "arguments")
+            return
+        contexts.append(last_call(upstream).text)
+    expect(contexts[1]).equals(contexts[0], "the context")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.client.responses import call, flat, item, output
-from conformance.vocabulary.expect import calls_made, expect
+from conformance.vocabulary.expect import calls_made, expect, expect_seen
 from conformance.vocabulary.exported import context
 from conformance.vocabulary.session import assistant, function, system, tool, tool_call, user
 
@@ -179,3 +179,15 @@ def test_temperature_reaches_the_upstream(session, upstream):
     [made] = calls_made(upstream)
     found = [made.sampling.get(name) for name in ("temperature", "top_p")]
     expect(found).equals([0.25, 0.5], "temperature and top_p of the upstream call")
+
+
+@pytest.mark.requirement(id="RESP-090")
+def test_instructions_and_a_developer_are_both_seen(session, upstream):
+    """With `instructions` and a message of the `developer`, the texts of both are in the context; or the request is
+    refused and the refusal names the role."""
+    upstream.says("Hello")
+
+    items = [item("developer", [{"type": "input_text", "text": "Say papaya."}]), item("user", "Hi")]
+    reply = session.respond(items, instructions="Be brief.")
+
+    expect_seen(upstream, reply, "developer", "Be brief.", "Say papaya.")

@@ -93,6 +93,35 @@ def test_argument_deltas_amount_to_the_arguments(stream):
     expect(len(joined)).equals(2, "calls with streamed arguments")
 
 
+@pytest.mark.requirement(id="RESP-110")
+def test_streamed_call_keeps_its_id_and_name(stream):
+    """A streamed function call has the same `call_id` and `name` from `response.output_item.added` to
+    `response.output_item.done`."""
+    added, done = (
+        [(at(event, "item", "call_id"), at(event, "item", "name")) for event in events if _is_call(event)]
+        for events in (stream.of_type("response.output_item.added"), stream.of_type("response.output_item.done"))
+    )
+    expect(added).equals(done, "ids and names of the calls that are added")
+    expect(len(done)).equals(2, "calls that are done")
+
+
+@pytest.mark.requirement(id="RESP-111")
+def test_streamed_text_and_arguments_are_done_before_their_item(stream):
+    """The text of each streamed part ends with `response.output_text.done`, and the arguments of each streamed call
+    with `response.function_call_arguments.done`, before the item is done."""
+    open_items, ended = [], []
+    for event in stream.raw:
+        if event.get("type") in ("response.output_text.done", "response.function_call_arguments.done"):
+            ended.append(at(event, "output_index"))
+        elif event.get("type") == "response.output_item.done" and at(event, "output_index") not in ended:
+            open_items.append(at(event, "output_index"))
+    expect(open_items).equals([], "items that were done before what is in them")
+
+
+def _is_call(event):
+    return at(event, "item", "type") == "function_call"
+
+
 @pytest.mark.requirement(id="RESP-034")
 def test_last_event_has_the_whole_output(stream):
     """The `output` of `response.completed` has every item that was streamed, in the same order, with the same ids and

@@ -265,6 +265,17 @@ def test_argument_fragments_are_the_arguments_once(session, upstream):
     expect(parsed).equals([call["arguments"] for call in CALLS], "the arguments, put together")
 
 
+@pytest.mark.requirement(id="STREAM-040")
+def test_call_without_arguments_streams_an_empty_object(session, upstream):
+    """The argument fragments of a streamed call without arguments, put together, are `{}`."""
+    upstream.says(tool_calls=[*CALLS, {"name": "search", "arguments": {}}])
+
+    stream = session.chat("Hi", stream=True, tools=[SEARCH])
+
+    *_, last = [call.get("function", {}).get("arguments", "") for call in stream.tool_calls] or [""]
+    expect(parse_json(last)[0]).equals({}, f"the JSON of the arguments, put together to {last!r}")
+
+
 @pytest.mark.requirement(id="STREAM-015")
 def test_usage_of_a_stream_is_that_of_the_plain_answer(sessions, upstream):
     """With `stream_options.include_usage` the stream carries the usage of the plain answer, once, before `[DONE]`."""

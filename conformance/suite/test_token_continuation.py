@@ -89,6 +89,20 @@ def test_respelled_arguments_continue_the_trajectory(session, upstream, spelling
     expect(session.trajectories()).count(1)
 
 
+@pytest.mark.requirement(id="TOKEN-050")
+@pytest.mark.parametrize("spelling", ["", None], ids=["empty", "null"])
+def test_no_arguments_in_another_spelling_continue_the_trajectory(session, upstream, spelling):
+    """An echo whose tool call had no arguments, spelled as an empty text or as null in place of `{}`, continues the
+    trajectory."""
+    upstream.says(tool_calls=[{"name": "fetch", "arguments": {}}])
+    upstream.says("Sunny")
+    called = session.chat("Look it up", tools=[FETCH]).message
+    calls = [{**call, "function": {"name": "fetch", "arguments": spelling}} for call in called.get("tool_calls") or []]
+    session.chat("Look it up", {**called, "tool_calls": calls}, *results(called, "It is sunny."), tools=[FETCH])
+
+    expect(session.trajectories()).count(1)
+
+
 @pytest.mark.requirement(id="TOKEN-020")
 def test_content_as_text_part_continues_the_trajectory(session, upstream):
     """An echo whose content is one text part in place of a string continues the trajectory."""

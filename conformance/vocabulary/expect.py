@@ -79,6 +79,18 @@ def calls_made(upstream: Upstream, count: int = 1) -> list[Call]:
     return calls
 
 
+def expect_seen(upstream: Upstream, reply: Reply, name: str, *texts: str) -> None:
+    """The texts are in the context; or the request was refused, in words in which `name` stands."""
+    __tracebackhide__ = True
+    if reply.status in REFUSED:
+        said = str((reply.error or {}).get("message"))
+        expect(said).contains(name, "the message of the refusal")
+        return
+    seen = last_call(upstream).text
+    for text in texts:
+        expect(seen).contains(text, "the context")
+
+
 def last_call(upstream: Upstream) -> Call:
     """The last call that the upstream received; a failure when it received none."""
     calls = upstream.calls

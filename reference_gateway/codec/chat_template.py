@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 
 class TemplateRefused(ValueError):
-    """The template can't render these messages, by its own word or because they lack what it reads."""
+    """The template can't render these messages, by its own word, which is in the text, or because they are not what it
+    reads: then the text says no more, and the cause is the template's error."""
+
+
+class MessageRefused(TemplateRefused):
+    """The template can't render one of the messages: the text names it, and the field at fault."""
+
+
+class _Raised(TemplateError):
+    """What a template said by `raise_exception`."""
 
 
 class ChatTemplate:
@@ -71,8 +80,10 @@ class ChatTemplate:
             return template.render(variables)
         except RecursionError:
             raise TemplateRefused("the request is nested too deeply for the chat template") from None
+        except _Raised as error:
+            raise TemplateRefused(f"the chat template refused the messages: {str(error)[:200]}") from error
         except Exception as error:  # a template is a program: whatever it does with odd messages is the messages' fault
-            raise TemplateRefused(f"the chat template refused the messages: {error}") from error
+            raise TemplateRefused("the chat template can't render the messages") from error
 
 
 class _Generation(Extension):
@@ -97,7 +108,7 @@ def _tojson(
 
 
 def _raise_exception(message: str) -> NoReturn:
-    raise TemplateError(message)
+    raise _Raised(message)
 
 
 def _strftime_now(form: str) -> str:

@@ -7,7 +7,7 @@ template is Jinja in a sandbox). Every complaint names the file and what was exp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import orjson
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
     """What a tokenizer directory holds. `templates` maps a name (`default`, `tool_use` ...) to Jinja source;
-    `special_tokens` maps a variable of the template (`eos_token` ...) to the token's text."""
+    `special_tokens` maps a variable of the template (`eos_token` ...) to the token's text. `end_ids` are the ids that
+    its files say a generation ends with."""
 
     tokenizer: bytes
     templates: Mapping[str, str]
     special_tokens: Mapping[str, str]
+    end_ids: frozenset[int] = field(default=frozenset())
 
 
 def read_directory(path: str | Path) -> TokenizerFiles:
@@ -35,7 +37,17 @@ def read_directory(path: str | Path) -> TokenizerFiles:
     config = _json(directory / "tokenizer_config.json")
     named = {**_json(directory / "special_tokens_map.json"), **config}
     special_tokens = {key: text for key, value in named.items() if key.endswith("_token") and (text := _token(value))}
-    return TokenizerFiles(file.read_bytes(), _templates(directory, config), special_tokens)
+    return TokenizerFiles(file.read_bytes(), _templates(directory, config), special_tokens, _end_ids(directory, config))
+
+
+def _end_ids(directory: Path, config: Mapping[str, Any]) -> frozenset[int]:
+    """Models of several kinds of input keep those of their text beside it; what is no id is no end."""
+    model = _json(directory / "config.json")
+    nested = model.get("text_config")
+    places = (_json(directory / "generation_config.json"), model, nested if isinstance(nested, dict) else {}, config)
+    listed = [place.get("eos_token_id") for place in places]
+    ids = [token for each in listed for token in (each if isinstance(each, list) else [each])]
+    return frozenset(token for token in ids if type(token) is int and token >= 0)
 
 
 def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -14,12 +14,13 @@ writes there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from reference_gateway.codec.chat_template import TemplateRefused
+from reference_gateway.codec.ends import turn_ends_of
 from reference_gateway.codec.reasoning import without_thoughts
 from reference_gateway.codec.vocabulary import new_cut
 from reference_gateway.types import Message, Tool
@@ -46,7 +47,7 @@ def _result(place: int) -> Message:
 
 
 _USER: Message = {"role": "user", "content": "And then?"}
-_TOOLS: list[Tool] = [
+TOOLS: list[Tool] = [
     {
         "type": "function",
         "function": {
@@ -82,17 +83,25 @@ _HISTORIES: tuple[tuple[Message, ...], ...] = (
 class Seams:
     """What holds a rendered conversation together.
 
-    `turn_end` is the text behind an assistant's content (the end-of-turn token and the separator), `generation_prompt`
-    the text that asks for the next answer. `proved` are the kinds of continuation that may be appended in a request
-    without tools, `proved_with_tools` in one with tools. `reason` says in a sentence why others may not be.
+    `turn_ends` are the texts behind an assistant's content (the end-of-turn token and the separator), the one that was
+    seen first; `generation_prompt` is the text that asks for the next answer. `fronts` maps the role of a message to
+    what stands between an answer and its content, where that can be told. `proved` are the kinds of continuation that
+    may be appended in a request without tools, `proved_with_tools` in one with tools. `reason` says in a sentence why
+    others may not be.
     """
 
-    turn_end: str
+    turn_ends: tuple[str, ...]
     generation_prompt: str
+    fronts: Mapping[str, str]
     proved: frozenset[str]
     proved_with_tools: frozenset[str]
     tools_matter: bool
     reason: str | None
+
+    @property
+    def turn_end(self) -> str:
+        """The text that was seen behind an answer."""
+        return self.turn_ends[0]
 
     def proved_for(self, tools: Sequence[Tool] | None) -> frozenset[str]:
         """The kinds of continuation that may be appended in a request with these tools."""
@@ -113,32 +122,40 @@ def kinds_of(suffix: Sequence[Message]) -> frozenset[str]:
     return frozenset(kinds)
 
 
-def find_seams(render: Render, encode: Encode, kwargs: Mapping[str, Any], *, keep_thoughts: bool = False) -> Seams:
-    """Examine a template. Raises ValueError when it can't render even a question and an answer."""
+def find_seams(
+    render: Render,
+    encode: Encode,
+    kwargs: Mapping[str, Any],
+    *,
+    keep_thoughts: bool = False,
+    end_texts: Collection[str] = (),
+) -> Seams:
+    """Examine a template. `end_texts` are those of the tokens that a generation can end with. Raises ValueError when it
+    can't render even a question and an answer."""
     try:
         question = render([ANCHOR_USER], None, kwargs, False)
         prompted = render([ANCHOR_USER], None, kwargs, True)
         answered = render([ANCHOR_USER, _PLAIN], None, kwargs, False)
     except TemplateRefused as error:
-        raise ValueError(f"the chat template is unusable: {error}") from error
+        raise ValueError(f"the chat template is unusable: {error.__cause__ or error}") from error
     if answered.count(_MARK) != 1:
         raise ValueError("the chat template is unusable: it does not write an assistant's content exactly once")
-    turn_end = answered.partition(_MARK)[2]
+    turn_ends = turn_ends_of(answered.partition(_MARK)[2], end_texts)
     nothing = frozenset[str]()
     generation_prompt = prompted[len(question) :]
     if not prompted.startswith(question) or encode(prompted) != encode(question) + encode(generation_prompt):
-        return Seams(turn_end, "", nothing, nothing, True, "Generation prompt is not a stable token suffix")
-    proof = _Proof(render, encode, kwargs, turn_end, keep_thoughts)
-    proved, proved_with_tools = proof.kinds(None), proof.kinds(_TOOLS)
+        return Seams(turn_ends, "", {}, nothing, nothing, True, "Generation prompt is not a stable token suffix")
+    proof = _Proof(render, encode, kwargs, turn_ends, keep_thoughts)
+    proved, proved_with_tools = proof.kinds(None), proof.kinds(TOOLS)
     tools_matter = any(
-        proof.delta(anchor, suffix, None) != proof.delta(anchor, suffix, _TOOLS)
+        proof.delta(anchor, suffix, None) != proof.delta(anchor, suffix, TOOLS)
         for kind in proved_with_tools
         for anchor, suffix in CONTINUATIONS[kind]
     )
     reason = _reason(proved, proved_with_tools)
-    if not keep_thoughts and (reason is None or _Proof(render, encode, kwargs, turn_end, True).kinds(None) > proved):
+    if not keep_thoughts and (reason is None or _Proof(render, encode, kwargs, turn_ends, True).kinds(None) > proved):
         reason = f"{reason}; {_THOUGHTS}" if reason else (None if proof.keeps_thoughts() else _THOUGHTS)
-    return Seams(turn_end, generation_prompt, proved, proved_with_tools, tools_matter, reason)
+    return Seams(turn_ends, generation_prompt, proof.fronts(), proved, proved_with_tools, tools_matter, reason)
 
 
 _THOUGHTS = "the template drops what was thought before earlier answers (a reasoning parser keeps it)"
@@ -160,7 +177,7 @@ def behind(
     tools: Sequence[Tool] | None,
     kwargs: Mapping[str, Any],
     *,
-    turn_end: str,
+    turn_ends: Sequence[str],
     keep_thoughts: bool = False,
 ) -> str | None:
     """What the template writes behind the answer that `history` ends with, from the end of its turn to the generation
@@ -181,7 +198,8 @@ def behind(
             continue
         new_front, _, rest = whole.partition(_HERE)
         same = front == new_front or (keep_thoughts and without_thoughts(front) == without_thoughts(new_front))
-        if not same or not seam.endswith(turn_end) or not rest.startswith(seam):
+        turn_end = next((each for each in turn_ends if seam.endswith(each)), None)
+        if not same or turn_end is None or not rest.startswith(seam):
             return None
         return rest[len(seam) - len(turn_end) :].replace(_HERE, "")
     return None
@@ -208,7 +226,7 @@ class _Proof:
     render: Render
     encode: Encode
     kwargs: Mapping[str, Any]
-    turn_end: str
+    turn_ends: tuple[str, ...]
     keep_thoughts: bool
 
     def kinds(self, tools: list[Tool] | None) -> frozenset[str]:
@@ -225,13 +243,24 @@ class _Proof:
         """Whether an answer with reasoning may be continued by a user."""
         return self.delta({**_PLAIN, "reasoning_content": "Hm."}, (_USER,), None) is not None
 
+    def fronts(self) -> dict[str, str]:
+        """What stands between an answer and the content of the message behind it, by that message's role."""
+        anchors = {"user": _PLAIN, "system": _PLAIN, "tool": _CALL}
+        messages = {role: {**_result(0), "role": role, "content": _MARK[::-1]} for role in anchors}
+        deltas = {role: self.delta(anchor, [messages[role]], None) for role, anchor in anchors.items()}
+        return {
+            role: front
+            for role, delta in deltas.items()
+            if delta and (front := delta.partition(_MARK[::-1])[0]) != delta
+        }
+
     def delta(self, anchor: Message, suffix: Sequence[Message], tools: list[Tool] | None) -> str | None:
         """What stands behind the anchor's content, rendered behind the short anchor."""
         return self._behind([ANCHOR_USER, anchor], suffix, tools)
 
     def _behind(self, history: Sequence[Message], suffix: Sequence[Message], tools: list[Tool] | None) -> str | None:
-        keep, end = self.keep_thoughts, self.turn_end
-        return behind(self.render, history, suffix, tools, self.kwargs, turn_end=end, keep_thoughts=keep)
+        keep, ends = self.keep_thoughts, self.turn_ends
+        return behind(self.render, history, suffix, tools, self.kwargs, turn_ends=ends, keep_thoughts=keep)
 
     def _same(
         self, history: Sequence[Message], anchor: Message, suffix: Sequence[Message], tools: list[Tool] | None

@@ -20,13 +20,16 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
+from reference_gateway.codec.calls import find_calls
+from reference_gateway.codec.chat_template import ChatTemplate, MessageRefused, TemplateRefused
 from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.ends import KNOWN_ENDS, place_ends
 from reference_gateway.codec.live import OPENINGS, LiveText
 from reference_gateway.codec.media import placed
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
-from reference_gateway.codec.seams import ANCHOR_USER, Seams, behind, find_seams, kinds_of
+from reference_gateway.codec.roles import find_roles
+from reference_gateway.codec.seams import ANCHOR_USER, TOOLS, Seams, behind, find_seams, kinds_of
 from reference_gateway.codec.stops import first_stop
 from reference_gateway.codec.tools import Parser, parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
@@ -72,18 +75,40 @@ class TemplateCodec:
         self._parse_control = parse_control
         self.vocabulary = Vocabulary(files.tokenizer)
         self._template = ChatTemplate(files.templates, files.special_tokens)
-        eos = files.special_tokens.get("eos_token")
-        ends = {self.vocabulary.token_id(eos)} if eos else set()
-        self._turn_ends = self.vocabulary.control_ids | {token for token in ends if token is not None}
-        self.seams: Seams = find_seams(self._render, self.vocabulary.encode, self._kwargs, keep_thoughts=self._thoughts)
+        ends = _end_tokens(files, self.vocabulary)
+        self._turn_ends = self.vocabulary.control_ids | ends.keys()
+        encode = self.vocabulary.encode
+        self.seams: Seams = find_seams(
+            self._render, encode, self._kwargs, keep_thoughts=self._thoughts, end_texts=tuple(ends.values())
+        )
+        self._ends = place_ends(
+            ends, self.vocabulary.control_ids, self.seams.turn_end, self.seams.fronts, encode, self.vocabulary.text_of
+        )
         self.mode = "incremental" if self.seams.proved else "full"
+        self._roles = {with_tools: find_roles(self._ask, TOOLS if with_tools else None) for with_tools in (False, True)}
+        self._calls = find_calls(self._ask, TOOLS)
         self._thoughts_opened = opens_thoughts(self.seams.generation_prompt)
         self._thoughts_are_control = self._thoughts and self.vocabulary.has_control(OPEN + CLOSE)
 
+    @property
+    def reason(self) -> str | None:
+        """In a sentence, why some conversations are rendered again as a whole and not continued; None when none is."""
+        unplaced = ", ".join(self.vocabulary.text_of(token) for token in sorted(self._ends.unplaced))
+        ends = f"the template does not write {unplaced} as a token" if unplaced else None
+        return "; ".join(filter(None, (self.seams.reason, ends))) or None
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """What becomes of each role in a request without tools, for a person."""
+        return self._roles[False].summary()
+
     def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
-        """See `types.Codec`. Raises `TemplateRefused` when the template can't render the messages."""
-        said = self._guard(_Said(placed(messages), tools, kwargs))
-        text = self._render(said.messages, said.tools, {**self._kwargs, **said.kwargs}, True)
+        """See `types.Codec`. Raises `TemplateRefused`, which names the message, when the template can't render them."""
+        said = self._guard(_Said(self._fit(messages, tools), tools, kwargs))
+        try:
+            text = self._render(said.messages, said.tools, {**self._kwargs, **said.kwargs}, True)
+        except TemplateRefused as refused:
+            raise self._blamed(refused, messages, tools, kwargs) from refused
         return self._encode(text, said.cut)
 
     def encode_suffix(
@@ -100,25 +125,30 @@ class TemplateCodec:
         if not kinds_of(suffix) <= self.seams.proved_for(tools):
             log.debug("not continued: the template rewrites its history", extra={"new_messages": len(suffix)})
             return None
+        later = self._roles[bool(tools)].fit_later(suffix) if self._calls.writes(suffix) else None
+        if later is None:
+            log.debug(
+                "not continued: the template has an instruction in front only", extra={"new_messages": len(suffix)}
+            )
+            return None
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
-        said = self._guard(_Said(placed([ANCHOR_USER, history[-1], *suffix]), tools, kwargs))
+        said = self._guard(
+            _Said(placed(self._calls.fit([ANCHOR_USER, history[-1], *self._calls.spread(later)])), tools, kwargs)
+        )
         delta = behind(
             self._render,
             said.messages[:2],
             said.messages[2:],
             said.tools,
             {**self._kwargs, **said.kwargs},
-            turn_end=self.seams.turn_end,
+            turn_ends=self.seams.turn_ends,
             keep_thoughts=self._thoughts,
         )
         if delta is None:
             log.debug("not continued: the template rewrites this answer", extra={"new_messages": len(suffix)})
             return None
-        ids = self._encode(delta, said.cut)
-        if ids and ids[0] == last_id and last_id in self._turn_ends:
-            return ids[1:]
-        return ids
+        return self._ends.rest(self._encode(delta, said.cut), suffix[0]["role"], last_id)
 
     def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None, until: int | None = None) -> Message:
         """See `types.Codec`. Control tokens are kept for the parsers only (contract UA-TC-06)."""
@@ -177,6 +207,41 @@ class TemplateCodec:
             return text
         return text[: self.vocabulary.place_among_control(text, until) if keep_control else until]
 
+    def _fit(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> Sequence[Message]:
+        """The messages as the template can write them, none of them lost. Raises `MessageRefused`."""
+        self._calls.require(messages)
+        return placed(self._calls.fit(self._calls.spread(self._roles[bool(tools)].fit(messages))))
+
+    def _blamed(
+        self,
+        refused: TemplateRefused,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] | None,
+        kwargs: Mapping[str, Any],
+    ) -> TemplateRefused:
+        """The same refusal with the name of the first message that the template does not take behind those before it.
+        A conversation is taken, or not, in its beginnings: the longest that is taken ends before that message."""
+
+        def taken(count: int) -> bool:
+            try:
+                self._render(self._fit(messages[:count], tools), tools, {**self._kwargs, **kwargs}, False)
+            except TemplateRefused:
+                return False
+            return True
+
+        # Many templates want a user's message before anything else.
+        asked = next((place + 1 for place, message in enumerate(messages) if message["role"] == "user"), 0)
+        low, high = (asked if taken(asked) else 0), len(messages) + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if taken(middle) else (low, middle)
+        if high > len(messages):
+            return refused
+        return MessageRefused(f"messages[{low}].role {messages[low]['role']!r} can't stand in this place: {refused}")
+
+    def _ask(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> str:
+        return self._render(messages, tools, self._kwargs, True)
+
     def _split(self, text: str, ended: bool) -> tuple[str, str]:
         return split_thoughts(text, opened=self._thoughts_opened, ended=ended) if self._thoughts else ("", text)
 
@@ -217,6 +282,13 @@ class TemplateCodec:
             {**self._mark(each, cut), "text": next(texts)} if _text(each) is not None else self._mark(each, cut)
             for each in value
         ]
+
+
+def _end_tokens(files: TokenizerFiles, vocabulary: Vocabulary) -> dict[int, str]:
+    """The tokens that a generation can end with, by id: the text of each."""
+    named = [files.special_tokens.get("eos_token"), *KNOWN_ENDS]
+    ids = {token for text in named if text and (token := vocabulary.token_id(text)) is not None} | files.end_ids
+    return {token: text for token in sorted(ids) if (text := vocabulary.text_of(token))}
 
 
 def _known(field: str, name: str, names: Collection[str]) -> str:

@@ -58,6 +58,10 @@ class Vocabulary:
         found: int | None = self._open.token_to_id(text)
         return found
 
+    def text_of(self, token: int) -> str:
+        """The text that one id is written as; "" for one outside the vocabulary."""
+        return self.decode([token], keep_control=True)
+
     def encode(self, text: str) -> list[int]:
         """Ids of template text: control strings become control tokens. Adds no token of its own."""
         return _ids(self._open, text)

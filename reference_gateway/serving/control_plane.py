@@ -166,9 +166,8 @@ class ControlPlane:
 
     async def readiness(self, request: Request) -> Response:
         """Whether turns are taken, and how the chat template is continued."""
-        codec = {"mode": self.codec.mode}
-        reason = getattr(getattr(self.codec, "seams", None), "reason", None)
-        return _json({"status": "ok", "backend": self.backend, "codec": {**codec, "reason": reason}})
+        codec = {"mode": self.codec.mode, **{name: getattr(self.codec, name, None) for name in ("reason", "roles")}}
+        return _json({"status": "ok", "backend": self.backend, "codec": codec})
 
     async def capabilities(self, request: Request) -> Response:
         """What this gateway declares that it has."""

@@ -6,7 +6,8 @@ the way: what it may respell is left out of the identity here, once, so that mat
 - A message is never changed, only read.
 - Always out: unknown fields, `tool_calls: []`, `content: null`, the list around a single text part, `cache_control`.
 - Out unless compared: tool-call ids, `reasoning_content`, white space around an assistant's text.
-- Tool arguments are compared as JSON, whichever way they are spelled; text that is no JSON is compared as it is.
+- Tool arguments are compared as JSON, whichever way they are spelled; text that is no JSON is compared as it is, and
+  none at all (null, an empty text) is an empty object.
 - Prefixes are hashed by rolling: the key of a history is the key of the history before, extended by one message, so a
   request of n messages costs n digests whatever it is compared with.
 """
@@ -122,9 +123,10 @@ def _calls(message: Message, rules: IdentityRules, objects_only: bool = False) -
 
 def _arguments(arguments: Any) -> tuple[str, Any]:
     if not isinstance(arguments, str):
-        return "json", arguments
+        return "json", {} if arguments is None else arguments
     try:
-        return "json", json.loads(arguments)
+        value = json.loads(arguments) if arguments.strip() else {}
+        return "json", {} if value is None else value
     except (ValueError, RecursionError):
         return "text", arguments
 

@@ -116,9 +116,7 @@ def _call(call: Any, where: str) -> dict[str, Any]:
 
 def _arguments(function: Mapping[str, Any], where: str) -> dict[str, Any] | str:
     arguments = function.get("arguments")
-    if arguments is None:
-        return {}
-    if isinstance(arguments, str):
+    if isinstance(arguments, str | None):
         return parse_arguments(arguments)
     if not isinstance(arguments, dict):
         raise RequestRefused(f"{where}.function.arguments must be a string or an object")

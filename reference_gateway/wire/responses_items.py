@@ -98,9 +98,10 @@ def _call(item: Item, where: str, _: bool) -> Item:
     for name in ("call_id", "name"):
         if not isinstance(item.get(name), str) or not item[name]:
             raise RequestRefused(f"{where}.{name} must be a non-empty string")
-    if not isinstance(item.get("arguments"), str):
+    arguments = item.get("arguments")
+    if not isinstance(arguments, str | None):
         raise RequestRefused(f"{where}.arguments must be a string of JSON")
-    fields = {name: item[name] for name in ("call_id", "name", "arguments")}
+    fields = {"call_id": item["call_id"], "name": item["name"], "arguments": arguments or "{}"}
     return {"type": "function_call", "status": "completed", **fields}
 
 

@@ -30,7 +30,8 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture
 def rollout(tokenizer: Tokenizer) -> Document:
     """Two turns of a conversation as they should be exported, and the calls behind them."""
-    prompt, separator, (end,) = template_parts(tokenizer)
+    prompt, turn_end = template_parts(tokenizer)
+    separator, end = list(turn_end.separator), tokenizer.end_of_turn
     first = tokenizer.encode("<|im_start|>user\nHi<|im_end|>\n") + prompt
     hello, fine = [*tokenizer.encode("Hello"), end], [*tokenizer.encode("Fine, thanks"), end]
     gap = separator + tokenizer.encode("<|im_start|>user\nHow are you?<|im_end|>\n") + prompt
@@ -143,7 +144,6 @@ def gap_logprob(one: Document) -> None:
         (cut_mask, "response_mask: expected ", ""),
         (no_mask, "response_mask: expected a 1 somewhere", "nothing to train on"),
         (late_mask, "response_mask[0:1]: expected a response that begins with", "the mask begins too late"),
-        (early_end, "expected nothing behind the last generation", "or the mask ends too early"),
         (filled_in, "response_logprobs[0:", "zeros were filled in"),
         (gap_logprob, "expected 0.0, as the mask is 0", ""),
     ],
@@ -228,7 +228,8 @@ def test_what_only_a_tokenizer_shows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     one, (start, end) = rollout["trajectory"], rollout["gap"]
-    prompt, separator, _ = template_parts(tokenizer)
+    prompt, turn_end = template_parts(tokenizer)
+    separator = turn_end.separator
     gap = one["response_ids"][start:end]
     if fault == "separator":
         gap = gap[len(separator) :]
@@ -338,10 +339,161 @@ def test_the_upstream_writes_a_ledger(tmp_path: Path, capsys: pytest.CaptureFixt
     choice = answer.json()["choices"][0]
     assert answered["context"] == choice["prompt_token_ids"]
     assert answered["generations"] == [choice["token_ids"]]
-    assert (answered["outcome"], stray["outcome"]) == ("answered", "unscripted")
+    assert (answered["outcome"], stray["outcome"]) == ("answered", "unclaimed")
     assert "sk-secret" not in ledger.read_text()
 
     ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
     trajectory = {"prompt_ids": choice["prompt_token_ids"], "response_ids": ids, "response_mask": [1] * len(ids)}
     file = written(tmp_path / "rollout.jsonl", [{**trajectory, "response_logprobs": logprobs}])
     assert run(capsys, file, "--ledger", ledger)[0] == 0
+
+
+# the end of a turn, as templates write it -----------------------------------------------------------------------------
+
+LLAMA2 = (
+    "{%- for m in messages -%}{%- if m.role == 'user' -%}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
+    "{%- elif m.role == 'assistant' -%}{{ ' ' + m.content + ' ' + eos_token }}{%- endif -%}{%- endfor -%}"
+)
+CODER = (
+    "{%- for m in messages -%}{{ '### ' + m.role + ':\n' + m.content }}"
+    "{{ '\n<|EOT|>\n' if m.role == 'assistant' else '\n' }}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '### assistant:\n' }}{%- endif -%}"
+)
+HEADERS = (
+    "{%- for m in messages -%}{{ '<|head|>' + m.role + '\n' + m.content + '<|eot_id|>' }}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|head|>assistant\n' }}{%- endif -%}"
+)
+ROLES = (
+    "{%- for m in messages -%}{{ '<|' + m.role + '|>\n' + m.content }}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|assistant|>\n' }}{%- endif -%}"
+)
+MANNERS = {
+    "llama2": (LLAMA2, ["<s>", "</s>"], "</s>", "<s>[INST] Hi [/INST]", "<s>[INST] More [/INST]"),
+    "coder": (CODER, ["<|EOT|>"], "<|EOT|>", "### user:\nHi\n### assistant:\n", "### user:\nMore\n### assistant:\n"),
+    "headers": (
+        HEADERS,
+        ["<|head|>", "<|eot_id|>", "<|eom_id|>"],
+        "<|eot_id|>",
+        "<|head|>user\nHi<|eot_id|><|head|>assistant\n",
+        "<|head|>user\nMore<|eot_id|><|head|>assistant\n",
+    ),
+    "roles": (
+        ROLES,
+        ["<|user|>", "<|assistant|>", "<|tool|>"],
+        "<|user|>",
+        "<|user|>\nHi<|assistant|>\n",
+        "<|user|>\nMore<|assistant|>\n",
+    ),
+}
+DOUBLED = "one end-of-turn token behind the generation"
+LEADING = "nothing of the template's end of the turn behind a generation that ended itself"
+
+
+def written_tokenizer(folder: Path, template: str, control: list[str], end: str) -> Path:
+    folder.mkdir()
+    engine = json.loads((CHATML / "tokenizer.json").read_text())
+    first = 1 + max(token["id"] for token in engine["added_tokens"])
+    first = max(first, 1 + max(engine["model"]["vocab"].values()))
+    pattern = {**engine["added_tokens"][0], "special": True}
+    engine["added_tokens"] += [{**pattern, "id": first + n, "content": text} for n, text in enumerate(control)]
+    (folder / "tokenizer.json").write_text(json.dumps(engine))
+    config = {"eos_token": end, "bos_token": control[0]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("manner", "answer", "gap", "wrong"),
+    [
+        ("llama2", " First.</s>", "", None),
+        ("llama2", " First.", " </s>", None),
+        ("llama2", " First.", "</s>", None),
+        ("llama2", " First.</s>", " </s>", DOUBLED),
+        ("llama2", " First.</s>", "</s>", DOUBLED),
+        ("llama2", " First.</s>", " ", LEADING),
+        ("llama2", " First.", "", "an end-of-turn token behind the generation"),
+        ("coder", "First.<|EOT|>", "\n", None),
+        ("coder", "First.", "\n<|EOT|>\n", None),
+        ("coder", "First.<|EOT|>", "\n<|EOT|>\n", DOUBLED),
+        ("coder", "First.<|EOT|>", "\n\n", LEADING),
+        ("coder", "First.<|EOT|>", "", "the turn separator"),
+        ("headers", "First.<|eom_id|>", "", None),
+        ("headers", "First.<|eot_id|>", "", None),
+        ("headers", "First.<|eom_id|>", "<|eot_id|>", DOUBLED),
+        ("headers", "First.", "<|eot_id|>", None),
+        ("roles", "First.<|user|>", None, None),
+        ("roles", "First.", "", None),
+        ("roles", "First.<|user|>", "", DOUBLED),
+    ],
+)
+def test_end_of_a_turn_as_the_template_writes_it(
+    manner: str, answer: str, gap: str | None, wrong: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template, control, end, asked, more = MANNERS[manner]
+    folder = written_tokenizer(tmp_path / "tokenizer", template, control, end)
+    encode = Tokenizer.load(folder).encode
+    behind = more.removeprefix("<|user|>") if gap is None else gap + more
+    said, put, last = encode(answer), encode(behind), encode("Second." + end)
+    ids, mask = said + put + last, [1] * len(said) + [0] * len(put) + [1] * len(last)
+    document = {"prompt_ids": encode(asked), "response_ids": ids, "response_mask": mask}
+
+    code, out = run(capsys, written(tmp_path / "rollout.jsonl", [document]), "--tokenizer", folder)
+
+    assert code == (0 if wrong is None else 1), out
+    assert wrong is None or f"expected {wrong}" in out
+    assert out.endswith("no violation\n" if wrong is None else ": 1 violation\n")
+
+
+@pytest.mark.parametrize("spelled", [bool, float])
+def test_masks_of_other_types_are_read(
+    spelled: type, rollout: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {**rollout["trajectory"], "response_mask": [spelled(each) for each in rollout["trajectory"]["response_mask"]]}
+    ledger = written(tmp_path / "calls.jsonl", rollout["calls"])
+
+    for form in (one, slime(one), {**whole(one), "loss_mask": [spelled(each) for each in whole(one)["loss_mask"]]}):
+        file = written(tmp_path / "rollout.jsonl", [form])
+        assert run(capsys, file, "--ledger", ledger, "--tokenizer", CHATML)[0] == 0
+
+    odd = {**one, "response_mask": [0.5, *one["response_mask"][1:]]}
+    code, out = run(capsys, written(tmp_path / "rollout.jsonl", [odd]))
+    assert code == 1
+    assert "response_mask[0]: expected 0 or 1, got number 0.5" in out
+
+
+@pytest.mark.parametrize("known", ["nothing", "tokenizer", "ledger"])
+def test_what_stands_behind_the_last_generation_is_a_warning(
+    known: str, rollout: Document, tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = rollout["trajectory"]
+    cut = tokenizer.encode("\n<|im_start|>user\nA result that is cut off he")
+    for name, values in (
+        ("response_ids", cut),
+        ("response_mask", [0] * len(cut)),
+        ("response_logprobs", [0.0] * len(cut)),
+    ):
+        one[name] = one[name] + values
+    file, ledger = written(tmp_path / "rollout.jsonl", [one]), written(tmp_path / "calls.jsonl", rollout["calls"])
+    more = {"nothing": [], "tokenizer": ["--tokenizer", CHATML], "ledger": ["--ledger", ledger]}[known]
+
+    code, out = run(capsys, file, *more)
+
+    assert code == 0
+    assert f"{file}:1: warning: trajectory 0, response_mask[" in out
+    assert "at their length limit" in out
+    assert out.endswith(": no violation, 1 warning\n")
+    told = json.loads(run(capsys, file, *more, "--format", "json")[1])
+    assert (told["violations"], len(told["warnings"])) == ([], 1)
+
+
+@pytest.mark.parametrize("value", [0.25, 3.0, float("nan"), float("inf"), None])
+def test_logprobs_that_are_none(
+    value: Any, rollout: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rollout["trajectory"]["response_logprobs"][1] = value
+
+    code, out = run(capsys, written(tmp_path / "rollout.jsonl", [rollout["trajectory"]]))
+
+    assert code == 1
+    assert "response_logprobs[1]: expected " in out

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from reference_gateway.wire import openai_messages
+from reference_gateway.wire import openai_chat, openai_messages
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.chat_wire import Body, on_body
 from tests.mutants.registry import mutant
@@ -175,3 +175,22 @@ def tool_choice_needs_tools(gateway: Sabotage) -> None:
         return body
 
     on_body(gateway, change)
+
+
+@mutant("CHAT-080")
+def late_developer_is_dropped(gateway: Sabotage) -> None:
+    """The template knows the roles of a conversation, and a developer who speaks in the middle is none of them."""
+
+    @gateway.wrap(openai_chat, "read_messages")
+    def read(original: Any, *given: Any) -> Any:
+        messages = original(*given)
+        return [one for at, one in enumerate(messages) if one["role"] != "developer" or at < 2]
+
+
+@mutant("CHAT-081")
+def empty_arguments_reach_the_template(gateway: Sabotage) -> None:
+    """Arguments that are an empty text are handed to the template as they are."""
+
+    @gateway.wrap(openai_messages, "_arguments")
+    def unread(original: Any, function: Any, where: str) -> Any:
+        return "" if function.get("arguments") == "" else original(function, where)

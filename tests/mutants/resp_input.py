@@ -145,3 +145,15 @@ def max_output_tokens_is_dropped(gateway: Sabotage) -> None:
 def sampling_is_the_sessions(gateway: Sabotage) -> None:
     """Sampling parameters of a request for a response are ignored."""
     on_turn(gateway, lambda request, turn: replace(turn, sampling={}))
+
+
+@mutant("RESP-090")
+def developer_beside_instructions_is_dropped(gateway: Sabotage) -> None:
+    """The template takes one message in front of the user's, and the instructions are that."""
+
+    def change(request: ResponseRequest, turn: Any) -> Any:
+        if request.instructions is None:
+            return turn
+        return replace(turn, messages=[one for one in turn.messages if one["role"] != "developer"])
+
+    on_turn(gateway, change)

@@ -194,3 +194,24 @@ def failed_follow_up_repeats_the_text(gateway: Sabotage) -> None:
 def stream_is_tested_for_truth(gateway: Sabotage) -> None:
     """Whatever is true in the language of the gateway streams."""
     on_request(gateway, lambda body, request: replace(request, stream=bool(body.get("stream"))))
+
+
+@mutant("RESP-110")
+def call_is_added_under_another_id(gateway: Sabotage) -> None:
+    """The id of a second call is made when it is added, and made again when it is done."""
+
+    def change(body: Body, events: list[Event]) -> list[Event]:
+        return [
+            {**one, "item": {**one["item"], "call_id": f"{one['item']['call_id']}0"}}
+            if _is_of_another_call("response.output_item.added", one)
+            else one
+            for one in events
+        ]
+
+    on_events(gateway, change)
+
+
+@mutant("RESP-111")
+def end_of_the_arguments_of_a_second_call_is_not_told(gateway: Sabotage) -> None:
+    """A second call is done without a word of its arguments' end."""
+    on_events(gateway, lambda _, events: [one for one in events if not _is_of_another_call(f"{ARGUMENTS}.done", one)])

@@ -172,3 +172,15 @@ def usage_is_sent_unasked(gateway: Sabotage) -> None:
     @gateway.wrap(openai_chat, "stream")
     def stream(original: Any, answer: Any, request: Any) -> Any:
         return original(answer, replace(request, include_usage=True))
+
+
+@mutant("STREAM-040")
+def call_without_arguments_streams_none(gateway: Sabotage) -> None:
+    """A fragment is sent for the arguments that there are."""
+
+    def change(chunks: list[Chunk]) -> None:
+        for delta in tool_deltas(chunks):
+            if delta.get("function", {}).get("arguments") == "{}":
+                del delta["function"]["arguments"]
+
+    change_chunks(gateway, change)

@@ -106,11 +106,28 @@ def arguments_are_compared_as_text(sabotage: Sabotage) -> None:
     @sabotage.wrap(openai_messages, "_arguments")
     def unparsed(original: Any, function: Any, where: str) -> Any:
         arguments = function.get("arguments")
-        return arguments if isinstance(arguments, str) else original(function, where)
+        return arguments if isinstance(arguments, str) and arguments else original(function, where)
 
     @sabotage.wrap(identity, "_arguments")
     def as_text(original: Any, arguments: Any) -> Any:
         return "text", arguments if isinstance(arguments, str) else openai_chat.dump_arguments(arguments)
+
+
+class _Nothing(dict[str, Any]):
+    """The arguments of a call that has none, where a client wrote so by no JSON."""
+
+
+@mutant("TOKEN-050")
+def no_arguments_are_compared_as_text(sabotage: Sabotage) -> None:
+    """An empty text is no JSON, and so is not the same as an empty object."""
+
+    @sabotage.wrap(openai_messages, "_arguments")
+    def unread(original: Any, function: Any, where: str) -> Any:
+        return original(function, where) if function.get("arguments") else _Nothing()
+
+    @sabotage.wrap(identity, "_arguments")
+    def as_text(original: Any, arguments: Any) -> Any:
+        return ("text", "") if isinstance(arguments, _Nothing) else original(arguments)
 
 
 @mutant("TOKEN-020")

@@ -283,3 +283,48 @@ def test_whatever_is_recorded_every_place_is_in_the_recording(body, wire):
         assert 1 <= one.line <= last
         assert one.column >= 1
         assert str(one.violation).encode()
+
+
+def frames(*documents: object, named: bool = False) -> bytes:
+    lines = [f"event: {one.get('type')}\n" * named + f"data: {json.dumps(one)}\n\n" for one in documents]
+    return "".join(lines).encode() + b"data: [DONE]\n\n" * (not named)
+
+
+def chunk(delta: dict, finish: str | None = None) -> dict:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finish", "wrong"),
+    [
+        (["{}"], "tool_calls", None),
+        (['{"a": ', "1}"], "tool_calls", None),
+        ([], "tool_calls", 'a call without arguments has "{}"'),
+        (["{"], "tool_calls", ""),
+        (["{"], "length", None),
+        (["{}", "{}"], "tool_calls", "the arguments were sent twice"),
+    ],
+)
+def test_joined_arguments_of_a_chat_stream_are_json(arguments, finish, wrong):
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f"}}
+    pieces = [chunk({"tool_calls": [{"index": 0, "function": {"arguments": one}}]}) for one in arguments]
+    body = frames(chunk({"role": "assistant"}), chunk({"tool_calls": [call]}), *pieces, chunk({}, finish))
+    found = [one for one in check(body, "openai") if "arguments" in one.violation.where]
+    assert [one.violation.hint for one in found] == ([] if wrong is None else [wrong])
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic", "responses"])
+def test_half_a_character_is_found_on_each_wire(wire):
+    half, whole = "\ud83d", "\U0001f600 \\ud83d"
+    says = {
+        "openai": lambda text: frames(chunk({"role": "assistant", "content": text})),
+        "anthropic": lambda text: frames(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}, named=True
+        ),
+        "responses": lambda text: frames(
+            {"type": "response.output_text.delta", "sequence_number": 1, "delta": text}, named=True
+        ),
+    }[wire]
+    assert [one for one in check(says(half), wire) if one.violation.expected == "whole characters"]
+    assert not [one for one in check(says(whole), wire) if one.violation.expected == "whole characters"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conformance.gateway import Trajectory
 from conformance.oracles import Violation
-from conformance.oracles.token_truth import fidelity, seams
+from conformance.oracles.token_truth import TurnEnd, fidelity, seams
 
 WORD = 5000
 PROMPT = "user:hi\nassistant:"
@@ -151,7 +151,11 @@ ONCE = 'the generation prompt once before the generation, 10 ids 97 115 115 105 
 
 # seams ----------------------------------------------------------------------------------------------------------------
 
-RULES = {"encode": ids, "generation_prompt": GENERATION_PROMPT, "separator": ids("\n"), "end_of_turn": [ord(".")]}
+RULES = {
+    "encode": ids,
+    "generation_prompt": GENERATION_PROMPT,
+    "turn_end": TurnEnd(tokens=[ord(".")], separator=ids("\n")),
+}
 
 
 def test_seams_that_are_right():
@@ -230,6 +234,6 @@ TRAJECTORIES = st.lists(st.builds(Trajectory, LISTS, LISTS, LISTS, st.none() | L
 @given(TRAJECTORIES | VALUES, st.lists(LISTS, max_size=4) | VALUES, st.lists(st.integers(0, 2), max_size=2))
 def test_no_trajectory_makes_a_fidelity_oracle_raise(trajectories, renders, few):
     found = fidelity(trajectories, decode, renders)
-    found += seams(trajectories, decode, ids, few, few, few)
+    found += seams(trajectories, decode, ids, few, TurnEnd(few, few, "a", ["a"]))
     for one in found:
         assert str(one).encode()

@@ -392,7 +392,9 @@ def alone(found: Any) -> list[Any]:
 
 def between(found: Any) -> list[Any]:
     trajectories, _, _ = exported(found)
-    return fidelity.seams(trajectories, texts, lambda text: [ord(one) - 96 for one in text], [9], [8], [4])
+    return fidelity.seams(
+        trajectories, texts, lambda text: [ord(one) - 96 for one in text], [9], fidelity.TurnEnd([4], [8])
+    )
 
 
 def as_events(found: Any) -> list[Event]:

@@ -166,7 +166,9 @@ def test_trajectories_as_json_lines():
 def test_readiness_and_capabilities():
     with gateway(Told()) as client:
         ready = client.http.get(f"{client.url}/readiness").json()
-        assert ready == {"status": "ok", "backend": "told", "codec": {"mode": "incremental", "reason": None}}
+        roles = dict.fromkeys(("system", "developer", "tool"), "written")
+        codec = {"mode": "incremental", "reason": None, "roles": roles}
+        assert ready == {"status": "ok", "backend": "told", "codec": codec}
         said = client.http.get(f"{client.url}/capabilities").json()
         assert said["name"] == "reference-gateway"
         assert {"sessions", "streaming", "tools", "token-upstream"} <= set(said["capabilities"])

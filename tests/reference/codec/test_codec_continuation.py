@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from codec_templates import coder, deepseek, glm, llama, mistral, no_suffix, pythonic, qwen3
 
@@ -129,9 +131,16 @@ def test_tools_beside_the_last_question_are_not_continued(codecs):
     assert "for requests with tools: user, tool+user, assistant" in str(codec.seams.reason)
 
 
-def test_calls_with_ids_that_the_template_refuses_start_a_new_chain(codecs):
-    odd = {**C, "tool_calls": [{**CALL, "id": "call_1a2b3c4d"}]}
-    assert codecs["mistral"].encode_suffix([U, odd], [T], TOOLS, {}, None) is None
+def test_calls_with_ids_that_the_template_refuses_get_others(codecs):
+    """Nine letters and digits, the same ones wherever the id stands."""
+    codec, history = codecs["mistral"], [{**C, "tool_calls": [{**CALL, "id": "call_1a2b3c4d"}]}]
+    new = [{**T, "tool_call_id": "call_1a2b3c4d"}]
+    delta = codec.encode_suffix([U, *history], new, TOOLS, {}, None)
+    full = codec.encode([U, *history, *new], TOOLS, {})
+    assert full[-len(delta) :] == delta
+    text = codec.vocabulary.decode(full, keep_control=True)
+    [named] = re.findall(r'"call_id": "(\w{9})"', text)
+    assert f'"id": "{named}"' in text
 
 
 def test_generation_prompt_that_is_not_appended_means_full():
