@@ -94,7 +94,8 @@ class DataPlane:
         self._live = live
 
     async def serve(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens, in the envelope of the path that it was sent to."""
+        """Answer one request, whatever happens, in the envelope of the path that it was sent to, which a slash may end."""
+        place = Place(place.session_id, place.path.removesuffix("/"))
         wire, of_responses = envelope_of(place.path), method_of(place.path) is not None
         headers: RawHeaders = JSON
         try:
