@@ -22,10 +22,11 @@ from typing import Any
 from reference_gateway.serving.errors import problem_of
 from reference_gateway.serving.live_responses import LiveResponse
 from reference_gateway.session import Phase, Session, SessionClosed
-from reference_gateway.session.conversations import Conversation, Kept, item_id, messages, new_id
+from reference_gateway.session.conversations import Conversation, Entry, Item, Kept, item_id, messages, new_id
+from reference_gateway.session.repeats import repeated
 from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
-from reference_gateway.wire.base import Policy
+from reference_gateway.wire.base import Policy, RequestRefused
 from reference_gateway.wire.openai_responses import ResponseRequest, body_of, parse, read_conversation, shown
 from reference_gateway.wire.responses_items import called, generated, in_issue_order, lower
 
@@ -96,6 +97,7 @@ class Responses:
             else:
                 parent = None if request.previous is None else kept.entry(request.previous)
             given = lower(request.items, kept.known)
+            _refuse_repeated(session, parent, request.items, given)
             created_at = int(self._clock())
             made = _Made(new_id("resp"), live)
             if live is not None:
@@ -201,6 +203,14 @@ def _repeat(session: Session, request: ResponseRequest) -> tuple[str, bytes] | N
         return None
     asked = json.dumps([request.items, dict(request.echo)], sort_keys=True).encode()
     return request.retry.idempotency_key or "", hashlib.sha256(asked).digest()
+
+
+def _refuse_repeated(
+    session: Session, tip: Entry | None, given: Sequence[Item], told: Sequence[Message], field: str = "input"
+) -> None:
+    what = repeated(tip, given, told, session.conversations.known)
+    if what is not None:
+        raise RequestRefused(f"{what}. Give only what is new as {field}")
 
 
 def _once_more(body: dict[str, Any], live: LiveResponse | None) -> dict[str, Any]:
