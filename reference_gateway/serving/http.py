@@ -27,7 +27,9 @@ def headers_of(scope: Scope) -> dict[str, str]:
     """Header names are lower case; of a repeated header the last counts, of the content codings each."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     if HEADER in headers:
-        headers[HEADER] = ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == HEADER.encode())
+        headers[HEADER] = ",".join(
+            value.decode("latin-1") for name, value in scope["headers"] if name == HEADER.encode()
+        )
     return headers
 
 

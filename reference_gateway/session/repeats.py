@@ -15,8 +15,8 @@ from reference_gateway.types import Message
 
 
 def repeated(tip: Entry | None, given: Sequence[Item], told: Sequence[Message], known: Known) -> str | None:
-    """Says which of the `given` items stand in the history up to `tip`, or twice among themselves; None where none does.
-    `told` are the messages that the items are."""
+    """Says which of the `given` items stand in the history up to `tip`, or twice among themselves; None where none
+    does. `told` are the messages that the items are."""
     kept = {item["id"]: item for item in items(tip)}
     calls = {(item["type"], item["call_id"]) for item in kept.values() if "call_id" in item}
     seen: set[str] = set()
@@ -35,8 +35,8 @@ def repeated(tip: Entry | None, given: Sequence[Item], told: Sequence[Message], 
 
 
 def _overlap(history: Sequence[Message], told: Sequence[Message]) -> bool:
-    """Whether `told` begins with the whole history, or with its end from the last answer or the message before it on.
-    A user may say the same thing twice: there is an answer of the assistant in what is repeated."""
+    """Whether `told` begins with the whole history, or with an end of it in which its last answer is the first. Users
+    may say a thing twice, so what repeats nothing of the assistant is new."""
     answers = [place for place, message in enumerate(history) if message["role"] == "assistant"]
     first = next((place for place, message in enumerate(told) if message["role"] == "assistant"), None)
     if not answers or first is None:

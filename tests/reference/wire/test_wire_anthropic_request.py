@@ -313,9 +313,10 @@ def test_a_document_is_read(block, read):
 
 def test_redacted_thinking_is_as_thinking_is(caplog):
     thought = {"type": "redacted_thinking", "data": "b3BhcXVl"}
-    assert turn(messages=[*HI, assistant(thought, text("yo"))]).messages == turn(
-        messages=[*HI, assistant(text("yo"))]
-    ).messages
+    assert (
+        turn(messages=[*HI, assistant(thought, text("yo"))]).messages
+        == turn(messages=[*HI, assistant(text("yo"))]).messages
+    )
     assert "thinking blocks dropped" in caplog.text
 
 
@@ -324,7 +325,9 @@ def test_redacted_thinking_is_as_thinking_is(caplog):
 )
 def test_a_tool_that_the_provider_runs_is_not_offered(kind):
     assert turn(tools=[{"type": kind, "name": "it"}]).tools is None
-    assert [tool["function"]["name"] for tool in turn(tools=[{"name": "f"}, {"type": kind, "name": "it"}]).tools] == ["f"]
+    assert [tool["function"]["name"] for tool in turn(tools=[{"name": "f"}, {"type": kind, "name": "it"}]).tools] == [
+        "f"
+    ]
 
 
 def test_tools_are_functions():
