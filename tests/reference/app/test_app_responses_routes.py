@@ -8,7 +8,11 @@ import pytest
 
 from tests.reference.app.test_app_responses import OWN, WEATHER, Agent, agent, calls
 
-openresponses = pytest.importorskip("openresponses_types.types", reason="of the extra `dev`")
+
+@pytest.fixture
+def openresponses() -> Any:
+    """The types of the specification, of the extra `dev`."""
+    return pytest.importorskip("openresponses_types.types")
 
 
 def message(role: str, text: str, **fields: Any) -> dict[str, Any]:
@@ -28,7 +32,7 @@ def delete(one: Agent, path: str) -> Any:
     return one.http.delete(f"{one.base}{path}")
 
 
-def test_a_response_is_that_of_the_specification():
+def test_a_response_is_that_of_the_specification(openresponses):
     with agent("One", calls(("weather", {}))) as one:
         asked = {"max_tool_calls": 3, "safety_identifier": "s", "prompt_cache_key": "k", "reasoning": {"effort": "low"}}
         plain, called = one.ask("Hi", tools=[WEATHER], temperature=0.5, **asked), one.ask("Go", tools=[WEATHER])
@@ -40,7 +44,7 @@ def test_a_response_is_that_of_the_specification():
     assert [body[name] for name in ("temperature", "top_p", "presence_penalty")] == [0.5, 1.0, 0.0]
 
 
-def test_the_events_of_a_stream_carry_it():
+def test_the_events_of_a_stream_carry_it(openresponses):
     with agent("One") as one:
         stream = one.ask("Hi", stream=True).text
     for kind, form in (
@@ -52,7 +56,7 @@ def test_the_events_of_a_stream_carry_it():
         assert (event.response.completed_at is None) == (kind == "created")
 
 
-def test_a_response_that_was_cut_or_failed_has_not_completed():
+def test_a_response_that_was_cut_or_failed_has_not_completed(openresponses):
     with agent("abcdef") as one:
         cut = one.ask("Hi", max_output_tokens=2)
     if cut.json()["status"] == "incomplete":
