@@ -17,7 +17,7 @@ try:
     from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
 except ImportError:
     try:
-        from backports import zstd
+        from backports import zstd  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # without the extra `gateway`: such bodies are refused with 415
         zstd = None
 
