@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["assemble", "conversation", "conversation_items", "response", "stream"]
 
 
-def response(body: object, conversation: str | None = None) -> list[Violation]:
-    """Judge a response. `conversation` is the id that the request gave; it must be echoed."""
-    return in_reading_order(body, findings_of(body, conversation))
+def response(body: object, conversation: str | None = None, strict: bool = False) -> list[Violation]:
+    """Judge a response. `conversation` is the id that the request gave; it must be echoed. `strict` adds what the
+    OpenResponses specification marks required and engines omit."""
+    findings = findings_of(body, conversation)
+    if strict:
+        findings += mismatches(body, "responses.strict")
+    return in_reading_order(body, findings)
 
 
 def conversation(body: object) -> list[Violation]:

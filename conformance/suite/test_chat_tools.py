@@ -184,6 +184,37 @@ def test_history_with_malformed_arguments_is_accepted(session, upstream, argumen
     expect(reply).is_answered()
 
 
+@pytest.mark.requirement(id="CHAT-140")
+@pytest.mark.parametrize(
+    "nulls",
+    [
+        pytest.param({"function": ("description",)}, id="description"),
+        pytest.param({"function": ("strict",)}, id="strict"),
+        pytest.param(
+            {"message": ("name", "tool_calls", "function_call", "refusal", "audio", "annotations")}, id="echo"
+        ),
+        pytest.param({"result": ("name",)}, id="result"),
+    ],
+)
+def test_null_in_a_message_or_a_tool_is_absent(sessions, upstream, nulls):
+    """null for an optional field of a message or a tool of a chat request is the same as leaving it out."""
+
+    def request(fields):
+        bare = {"name": "search_the_web", "parameters": {"type": "object"}, **fields.get("function", {})}
+        echo = {"role": "assistant", "content": "Good day", **fields.get("message", {})}
+        called = assistant("", tool_calls=[tool_call("search_the_web")])
+        result = {**tool("sunny"), **fields.get("result", {})}
+        upstream.says("Hello")
+        offered = [{"type": "function", "function": bare}]
+        sessions.open().chat("Hi", echo, user("Look it up"), called, result, tools=offered)
+
+    request({})
+    request({part: dict.fromkeys(names) for part, names in nulls.items()})
+
+    absent, null = calls_made(upstream, 2)
+    expect(null.text).equals(absent.text, "the context with null")
+
+
 def _respelled(text: str) -> str:
     """JSON in one spelling; what is no JSON stays as it is."""
     try:

@@ -312,10 +312,10 @@ class ReplyExpectation:
         _hold(envelope.openai_error(self.reply.chunks[last]))
         return self
 
-    def is_response(self, conversation: str | None = None) -> Self:
+    def is_response(self, conversation: str | None = None, *, strict: bool = False) -> Self:
         """A whole response: plain, or what the events of a stream amount to. `conversation` must be echoed."""
         __tracebackhide__ = True
-        _hold(responses.response(self.reply.completion, conversation))
+        _hold(responses.response(self.reply.completion, conversation, strict))
         return self
 
     def has_output(self) -> Self:

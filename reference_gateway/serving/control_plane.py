@@ -18,7 +18,7 @@ from reference_gateway import __version__
 from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.config import Config, url_host
 from reference_gateway.serving.access import Access
-from reference_gateway.serving.http import read_body
+from reference_gateway.serving.http import headers_of, read_body
 from reference_gateway.serving.metrics import MEDIA_TYPE, Metrics
 from reference_gateway.session import Session, Sessions, Trajectory
 from reference_gateway.session.options import resolve_options
@@ -211,8 +211,9 @@ class ControlPlane:
         return self.sessions.get(_session_id(request))
 
     async def _body(self, request: Request, form: type[Body]) -> Body:
-        require_json(request.headers.get("content-type"))
-        content = await read_body(request.receive, request.headers, self.config.max_body)
+        headers = headers_of(request.scope)
+        require_json(headers.get("content-type"))
+        content = await read_body(request.receive, headers, self.config.max_body)
         if not content and not any(field.is_required() for field in form.model_fields.values()):
             return form()
         try:

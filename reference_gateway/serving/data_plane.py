@@ -31,7 +31,7 @@ from reference_gateway.serving.http import (
 from reference_gateway.serving.live import Relay, Text
 from reference_gateway.serving.live_responses import LiveTexts
 from reference_gateway.serving.metrics import Metrics
-from reference_gateway.serving.responses_plane import ResponsesPlane, method_of
+from reference_gateway.serving.responses_plane import ResponsesPlane, methods_of
 from reference_gateway.session import Session, Sessions
 from reference_gateway.wire import anthropic_messages, models, openai_chat, openai_responses, sse
 from reference_gateway.wire.base import Policy, RequestRefused, Wire, WireRequest
@@ -44,8 +44,8 @@ ANTHROPIC: Wire = anthropic_messages
 WIRES: Mapping[str, Wire] = {"/chat/completions": OPENAI, "/messages": ANTHROPIC}
 """Path below `/sessions/{session_id}/v1` -> the wire whose turns are taken there."""
 COUNT_TOKENS, MODELS = "/messages/count_tokens", "/models"
-METHODS: Mapping[str, str] = {**dict.fromkeys((*WIRES, COUNT_TOKENS), "POST"), MODELS: "GET"}
-"""Path -> the method that it takes."""
+METHODS: Mapping[str, tuple[str, ...]] = {**dict.fromkeys((*WIRES, COUNT_TOKENS), ("POST",)), MODELS: ("GET",)}
+"""Path -> the methods that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,9 @@ class DataPlane:
         self._live = live
 
     async def serve(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens, in the envelope of the path that it was sent to."""
-        wire, of_responses = envelope_of(place.path), method_of(place.path) is not None
+        """Answer one request, whatever happens, in the envelope of the path that it was sent to. A slash may end it."""
+        place = Place(place.session_id, place.path.removesuffix("/"))
+        wire, of_responses = envelope_of(place.path), methods_of(place.path) is not None
         headers: RawHeaders = JSON
         try:
             _require_route(place.path, scope)
@@ -179,6 +180,8 @@ class DataPlane:
         self._access.require_session(headers, place.session_id)
         if scope["method"] == "GET":
             return self._responses.read(self._sessions.get(place.session_id), place.path, scope["query_string"])
+        if scope["method"] == "DELETE":
+            return await self._responses.delete(self._sessions.get(place.session_id), place.path)
         require_json(headers.get("content-type"))
         body = read_object(await read_body(receive, headers, self._max_body))
         session = self._sessions.get(place.session_id)
@@ -194,9 +197,9 @@ class DataPlane:
 
 def _require_route(path: str, scope: Scope) -> None:
     method = scope["method"]
-    expected = METHODS.get(path) or method_of(path)
-    if expected is None or method == "HEAD":  # agents probe with HEAD, and nothing is here for it (contract UA-RT-07)
+    allowed = METHODS.get(path) or methods_of(path)
+    if not allowed or method == "HEAD":  # agents probe with HEAD, and nothing is here for it (contract UA-RT-07)
         raise RequestRefused(f"no such route: {method} {scope['path']}", status=404)
-    if method != expected:
-        message = f"method {method} is not allowed here: expected {expected}"
-        raise RequestRefused(message, status=405, headers={"allow": expected})
+    if method not in allowed:
+        message = f"method {method} is not allowed here: expected {' or '.join(allowed)}"
+        raise RequestRefused(message, status=405, headers={"allow": ", ".join(allowed)})

@@ -15,7 +15,7 @@ from reference_gateway.channel.request import InvocationFailed, SessionRequired
 from reference_gateway.codec.chat_template import TemplateRefused
 from reference_gateway.serving.http import HungUp
 from reference_gateway.session import InvalidField, SessionClosed, SessionExists, UnknownSession
-from reference_gateway.session.errors import UnknownConversation, UnknownResponse
+from reference_gateway.session.errors import UnknownConversation, UnknownItem, UnknownResponse
 from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, MediaRefused
 from reference_gateway.wire.base import RequestRefused
 
@@ -48,7 +48,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(error.status, str(error), after)
         case HungUp():
             return Problem(400, "the body was cut short")
-        case UnknownSession() | UnknownConversation() | UnknownResponse():
+        case UnknownSession() | UnknownConversation() | UnknownResponse() | UnknownItem():
             return Problem(404, str(error))
         case SessionRequired():
             return Problem(409, str(error), NO_RETRY)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from reference_gateway.wire.base import RequestRefused
+from reference_gateway.serving.content_coding import HEADER, codings_of, decoded, too_large
 
 T = TypeVar("T")
 
@@ -24,20 +24,34 @@ class HungUp(Exception):
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Header names are lower case; of a repeated header the last counts."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    """Header names are lower case; of a repeated header the last counts, of the content codings each."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if HEADER in headers:
+        headers[HEADER] = ",".join(
+            value.decode("latin-1") for name, value in scope["headers"] if name == HEADER.encode()
+        )
+    return headers
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """The whole body. Raises `RequestRefused` with 413 above `limit` bytes, `HungUp` when it never becomes whole."""
+    """The whole body, decoded. Raises `RequestRefused`: 413 above `limit` bytes, as it comes or decoded, and 415 or 400
+    for a coding that is not known here or not that of the body; `HungUp` when it never becomes whole."""
+    coding = headers.get(HEADER)
+    if coding is None:
+        return await _read(receive, headers, limit)
+    codings = codings_of(coding)
+    return decoded(await _read(receive, headers, limit), codings, limit)
+
+
+async def _read(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdigit() and (len(declared) > 15 or int(declared) > limit):
-        raise _too_large(limit)
+        raise too_large(limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         return body
     chunks: list[bytes] = []
     size = 0
@@ -47,7 +61,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body", False):
             return b"".join(chunks)
         message = await receive()
@@ -89,7 +103,3 @@ async def while_connected(turn: Coroutine[Any, Any, T], receive: Receive) -> T:
 def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI has them."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-
-
-def _too_large(limit: int) -> RequestRefused:
-    return RequestRefused(f"the body is larger than {limit} bytes", status=413)

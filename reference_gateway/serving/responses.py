@@ -22,10 +22,12 @@ from typing import Any
 from reference_gateway.serving.errors import problem_of
 from reference_gateway.serving.live_responses import LiveResponse
 from reference_gateway.session import Phase, Session, SessionClosed
-from reference_gateway.session.conversations import Conversation, Kept, item_id, messages, new_id
+from reference_gateway.session.conversations import Conversation, Entry, Item, Kept, item_id, messages, new_id, without
+from reference_gateway.session.errors import UnknownItem
+from reference_gateway.session.repeats import repeated
 from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
-from reference_gateway.wire.base import Policy
+from reference_gateway.wire.base import Policy, RequestRefused
 from reference_gateway.wire.openai_responses import (
     ResponseRequest,
     body_of,
@@ -33,6 +35,7 @@ from reference_gateway.wire.openai_responses import (
     failure_of,
     parse,
     read_conversation,
+    read_items,
     shown,
 )
 from reference_gateway.wire.responses_items import called, generated, in_issue_order, lower
@@ -75,18 +78,60 @@ class Responses:
 
     def parse(self, session: Session, body: Mapping[str, Any], headers: Mapping[str, str]) -> ResponseRequest:
         """Raises `RequestRefused`."""
-        return parse(body, headers, self._policy, self._tools, session.conversations.known)
+        known, defaults = session.conversations.known, session.sampling_params
+        return parse(body, headers, self._policy, self._tools, known, defaults)
 
     def create_conversation(self, session: Session, body: Mapping[str, Any]) -> Conversation:
         """A conversation with the items that the request gives it. Raises `RequestRefused` and `SessionClosed`."""
-        if session.phase is not Phase.ACTIVE:
-            raise SessionClosed(session.session_id, session.phase.value)
+        _require_active(session)
         kept = session.conversations
         items, metadata = read_conversation(body, kept.known, self._policy.media)
         conversation = kept.create(int(self._clock()), metadata)
         if items:
             kept.append(None, kept.identified(items), (), lower(items, kept.known), conversation=conversation)
         return conversation
+
+    async def add(self, session: Session, conversation: Conversation, body: Mapping[str, Any]) -> tuple[Item, ...]:
+        """Put the items that the request gives behind those of the conversation. Returns them with their ids. Raises
+        `RequestRefused` and `SessionClosed`."""
+        kept = session.conversations
+        given = read_items(body, kept.known, self._policy.media)
+        async with conversation.turn:
+            _require_active(session)
+            told = lower(given, kept.known)
+            _refuse_repeated(session, conversation.tip, given, told, "items")
+            named = kept.identified(given)
+            kept.append(conversation.tip, named, (), told, conversation=conversation)
+        return named
+
+    async def remove(self, session: Session, conversation: Conversation, item_id: str) -> None:
+        """Take an item out of the conversation. Raises `UnknownItem` and `SessionClosed`."""
+        known = session.conversations.known
+        async with conversation.turn:
+            _require_active(session)
+            conversation.tip, had = without(conversation.tip, item_id, lambda items: lower(items, known))
+        if not had:
+            raise UnknownItem(item_id)
+
+    def count(self, session: Session, request: ResponseRequest) -> int:
+        """The tokens that the model would be given for this request now; nothing changes. Raises what `respond` raises
+        before it generates."""
+        parent, given = self._history(session, request)
+        turn = self._turn(session, request, [*messages(parent), *given], _Made(""))
+        assert turn is not None  # a limit is at least 1
+        return session.count(turn)
+
+    def _history(self, session: Session, request: ResponseRequest) -> tuple[Entry | None, list[Message]]:
+        """What the request continues, and the messages that it adds. Raises `RequestRefused`, `UnknownConversation`
+        and `UnknownResponse`."""
+        kept = session.conversations
+        if request.conversation is not None:
+            parent = kept.conversation(request.conversation).tip
+        else:
+            parent = None if request.previous is None else kept.entry(request.previous)
+        given = lower(request.items, kept.known)
+        _refuse_repeated(session, parent, request.items, given)
+        return parent, given
 
     async def respond(
         self, session: Session, request: ResponseRequest, live: LiveResponse | None = None
@@ -99,11 +144,7 @@ class Responses:
             repeat = _repeat(session, request)
             if repeat is not None and request.retry.repeats and (again := kept.repeatable.get(repeat)) is not None:
                 return _once_more(again, live)
-            if conversation is not None:
-                parent = conversation.tip
-            else:
-                parent = None if request.previous is None else kept.entry(request.previous)
-            given = lower(request.items, kept.known)
+            parent, given = self._history(session, request)
             created_at = int(self._clock())
             made = _Made(new_id("resp"), live)
             if live is not None:
@@ -117,13 +158,15 @@ class Responses:
                 made.answers,
                 failure=made.failure,
                 exhausted=made.exhausted,
+                completed_at=int(self._clock()),
             )
+            named = kept.identified(request.items)
             if request.store:
-                kept.keep(made.id, body)
+                kept.keep(made.id, body, named)
             if made.failure is None:
                 kept.append(
                     parent,
-                    kept.identified(request.items),
+                    named,
                     made.items,
                     [*given, *made.messages],
                     response_id=made.id if request.store else None,
@@ -213,6 +256,19 @@ def _repeat(session: Session, request: ResponseRequest) -> tuple[str, bytes] | N
         return None
     asked = json.dumps([request.items, dict(request.echo)], sort_keys=True).encode()
     return request.retry.idempotency_key or "", hashlib.sha256(asked).digest()
+
+
+def _require_active(session: Session) -> None:
+    if session.phase is not Phase.ACTIVE:
+        raise SessionClosed(session.session_id, session.phase.value)
+
+
+def _refuse_repeated(
+    session: Session, tip: Entry | None, given: Sequence[Item], told: Sequence[Message], field: str = "input"
+) -> None:
+    what = repeated(tip, given, told, session.conversations.known)
+    if what is not None:
+        raise RequestRefused(f"{what}. Give only what is new as {field}")
 
 
 def _once_more(body: dict[str, Any], live: LiveResponse | None) -> dict[str, Any]:

@@ -3,17 +3,23 @@
 | route | does |
 |---|---|
 | `POST /responses` | makes a response, streamed or not |
-| `GET /responses/{id}` | a response that was made, unless its request said `store: false` |
+| `POST /responses/input_tokens` | how many tokens the model would be given |
+| `GET`, `DELETE /responses/{id}` | a response that was made, unless its request said `store: false` |
+| `GET /responses/{id}/input_items` | what it was asked for with |
+| `POST /responses/{id}/cancel` | refused: responses are not made in the background |
 | `POST /conversations` | an empty conversation, or one with the items that the request gives |
-| `GET /conversations/{id}` | the conversation |
-| `GET /conversations/{id}/items` | its items; `order` (desc unless asked), `limit` (20) and `after` |
+| `GET`, `POST`, `DELETE /conversations/{id}` | the conversation; gives it other metadata |
+| `GET`, `POST /conversations/{id}/items` | its items, and more of them |
+| `GET`, `DELETE /conversations/{id}/items/{id}` | one of them |
 
-Knows paths, methods and query strings; what a response is made of is in `responses`.
+Lists take `order` (desc unless asked), `limit` (20) and `after`. There is no `POST /responses/compact`: what it would
+put in the place of a history is a text that no model has sampled. Knows paths, methods and query strings; what a
+response is made of is in `responses`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,30 +31,39 @@ from reference_gateway.serving.http import JSON, RawHeaders
 from reference_gateway.serving.live_responses import LiveResponse, LiveTexts
 from reference_gateway.serving.responses import Responses
 from reference_gateway.session import Session
-from reference_gateway.session.conversations import Conversation, items
+from reference_gateway.session.conversations import Conversation, Item, items
+from reference_gateway.session.errors import UnknownItem
 from reference_gateway.wire import sse
 from reference_gateway.wire.base import RequestRefused
-from reference_gateway.wire.openai_responses import failure_of
+from reference_gateway.wire.openai_responses import failure_of, read_metadata
 from reference_gateway.wire.responses_body import frames
 
 Answered = tuple[bytes, RawHeaders]
 
-METHODS: Mapping[tuple[str, ...], str] = {
-    ("responses",): "POST",
-    ("responses", "*"): "GET",
-    ("conversations",): "POST",
-    ("conversations", "*"): "GET",
-    ("conversations", "*", "items"): "GET",
+METHODS: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("responses",): ("POST",),
+    ("responses", "input_tokens"): ("POST",),
+    ("responses", "compact"): (),
+    ("responses", "*"): ("GET", "DELETE"),
+    ("responses", "*", "input_items"): ("GET",),
+    ("responses", "*", "cancel"): ("POST",),
+    ("conversations",): ("POST",),
+    ("conversations", "*"): ("GET", "POST", "DELETE"),
+    ("conversations", "*", "items"): ("GET", "POST"),
+    ("conversations", "*", "items", "*"): ("GET", "DELETE"),
 }
-"""Path below `/v1`, `*` being an id -> the method that it takes."""
+"""Path below `/v1`, `*` being an id -> the methods that it takes."""
 
 PAGE = 20
 LARGEST_PAGE = 100
 
 
-def method_of(path: str) -> str | None:
-    """The method that a path takes; None for one that is not of this wire."""
-    return METHODS.get(tuple("*" if place == 1 else part for place, part in enumerate(path.split("/")[1:])))
+def methods_of(path: str) -> tuple[str, ...] | None:
+    """The methods that a path takes; None for one that is not of this wire."""
+    parts = tuple(path.split("/")[1:])
+    if parts in METHODS:
+        return METHODS[parts]
+    return METHODS.get(tuple("*" if place % 2 else part for place, part in enumerate(parts)))
 
 
 class ResponsesPlane:
@@ -59,19 +74,68 @@ class ResponsesPlane:
         self._texts = texts
 
     def read(self, session: Session, path: str, query: bytes) -> Answered:
-        """Answer a GET. Raises `RequestRefused`, `UnknownResponse` and `UnknownConversation`."""
-        _, kind, one, *rest = path.split("/")
-        if kind == "responses":
-            return orjson.dumps(session.conversations.body(one)), JSON
-        conversation = session.conversations.conversation(one)
-        return orjson.dumps(_items(conversation, query) if rest else _conversation(conversation)), JSON
+        """Answer a GET. Raises `RequestRefused`, `UnknownResponse`, `UnknownConversation` and `UnknownItem`."""
+        kept = session.conversations
+        match path.split("/")[1:]:
+            case ["responses", response_id]:
+                return _json(kept.body(response_id))
+            case ["responses", response_id, _]:
+                return _json(_page(kept.inputs(response_id), query))
+            case [_, conversation_id]:
+                return _json(_conversation(kept.conversation(conversation_id)))
+            case [_, conversation_id, _]:
+                return _json(_page(items(kept.conversation(conversation_id).tip), query))
+            case [_, conversation_id, _, item_id]:
+                for item in items(kept.conversation(conversation_id).tip):
+                    if item["id"] == item_id:
+                        return _json(item)
+                raise UnknownItem(item_id)
+        raise AssertionError(path)
+
+    async def delete(self, session: Session, path: str) -> Answered:
+        """Answer a DELETE. Raises as `read`."""
+        kept = session.conversations
+        match path.split("/")[1:]:
+            case ["responses", response_id]:
+                kept.forget(response_id)
+                return _json({"id": response_id, "object": "response", "deleted": True})
+            case [_, conversation_id]:
+                kept.close(conversation_id)
+                return _json({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+            case [_, conversation_id, _, item_id]:
+                conversation = kept.conversation(conversation_id)
+                await self._responses.remove(session, conversation, item_id)
+                return _json(_conversation(conversation))
+        raise AssertionError(path)
 
     async def write(
         self, session: Session, path: str, body: Mapping[str, Any], headers: Mapping[str, str], send: Send
     ) -> Answered | None:
         """Answer a POST; None when the answer left as it was made. Raises `RequestRefused` and what a turn raises."""
-        if path == "/conversations":
-            return orjson.dumps(_conversation(self._responses.create_conversation(session, body))), JSON
+        kept = session.conversations
+        match path.split("/")[1:]:
+            case ["responses"]:
+                return await self._respond(session, body, headers, send)
+            case ["responses", "input_tokens"]:
+                tokens = self._responses.count(session, self._responses.parse(session, body, headers))
+                return _json({"object": "response.input_tokens", "input_tokens": tokens})
+            case ["responses", response_id, "cancel"]:
+                kept.body(response_id)
+                raise RequestRefused("only a response that is made in the background can be cancelled")
+            case ["conversations"]:
+                return _json(_conversation(self._responses.create_conversation(session, body)))
+            case ["conversations", conversation_id]:
+                conversation = kept.conversation(conversation_id)
+                conversation.metadata = read_metadata(body)
+                return _json(_conversation(conversation))
+            case ["conversations", conversation_id, "items"]:
+                conversation = kept.conversation(conversation_id)
+                return _json(_list(await self._responses.add(session, conversation, body)))
+        raise AssertionError(path)
+
+    async def _respond(
+        self, session: Session, body: Mapping[str, Any], headers: Mapping[str, str], send: Send
+    ) -> Answered | None:
         request = self._responses.parse(session, body, headers)
         if request.stream and self._texts is not None:
             live = LiveResponse(self._texts)
@@ -81,7 +145,11 @@ class ResponsesPlane:
         response = await self._responses.respond(session, request)
         if request.stream:
             return b"".join(frames(response)), sse.HEADERS
-        return orjson.dumps(response), JSON
+        return _json(response)
+
+
+def _json(document: Any) -> Answered:
+    return orjson.dumps(document), JSON
 
 
 def _failure(error: Exception) -> dict[str, str]:
@@ -98,7 +166,8 @@ def _conversation(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def _items(conversation: Conversation, query: bytes) -> dict[str, Any]:
+def _page(listed: Iterable[Item], query: bytes) -> dict[str, Any]:
+    """The items that the query asks for."""
     asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     order = asked.get("order", "desc")
     if order not in ("asc", "desc"):
@@ -106,19 +175,23 @@ def _items(conversation: Conversation, query: bytes) -> dict[str, Any]:
     limit = asked.get("limit", str(PAGE))
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= LARGEST_PAGE:
         raise RequestRefused(f"limit must be a number from 1 to {LARGEST_PAGE}")
-    found = list(items(conversation.tip))
+    found = list(listed)
     if order == "desc":
         found.reverse()
     if "after" in asked:
         places = [place for place, item in enumerate(found) if item["id"] == asked["after"]]
         if not places:
-            raise RequestRefused("after must be the id of an item of the conversation")
+            raise RequestRefused("after must be the id of an item of the list")
         found = found[places[0] + 1 :]
     page = found[: int(limit)]
+    return _list(page, has_more=len(found) > len(page))
+
+
+def _list(page: Sequence[Item], *, has_more: bool = False) -> dict[str, Any]:
     return {
         "object": "list",
         "data": page,
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
-        "has_more": len(found) > len(page),
+        "has_more": has_more,
     }

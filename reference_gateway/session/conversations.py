@@ -85,6 +85,7 @@ class Conversations:
         self._conversations: dict[str, Conversation] = {}
         self._entries: dict[str, Entry] = {}
         self._bodies: dict[str, dict[str, Any]] = {}
+        self._inputs: dict[str, tuple[Item, ...]] = {}
         self._items: dict[str, Kept] = {}
         self.repeatable: dict[tuple[str, bytes], dict[str, Any]] = {}
         """The responses that a retry is answered with, by idempotency key and request (option `idempotent_retry`)."""
@@ -118,6 +119,23 @@ class Conversations:
         except KeyError:
             raise UnknownResponse(response_id) from None
 
+    def inputs(self, response_id: str) -> tuple[Item, ...]:
+        """The items that a response was asked for with. Raises `UnknownResponse`."""
+        self.body(response_id)
+        return self._inputs[response_id]
+
+    def forget(self, response_id: str) -> None:
+        """A response cannot be read or continued any more; what continued it already keeps its history. Raises
+        `UnknownResponse`."""
+        self.body(response_id)
+        del self._bodies[response_id], self._inputs[response_id]
+        self._entries.pop(response_id, None)
+
+    def close(self, conversation_id: str) -> None:
+        """A conversation is there no more. Raises `UnknownConversation`."""
+        self.conversation(conversation_id)
+        del self._conversations[conversation_id]
+
     def known(self, item_id: Any) -> Kept | None:
         """The item of that id, if the gateway has one."""
         return self._items.get(item_id) if isinstance(item_id, str) else None
@@ -134,9 +152,10 @@ class Conversations:
             named.append({"id": given, **{name: value for name, value in item.items() if name != "id"}})
         return tuple(named)
 
-    def keep(self, response_id: str, body: dict[str, Any]) -> None:
-        """A response can be read again."""
+    def keep(self, response_id: str, body: dict[str, Any], inputs: Sequence[Item] = ()) -> None:
+        """A response can be read again, and the items that it was asked for with."""
         self._bodies[response_id] = body
+        self._inputs[response_id] = tuple(inputs)
 
     def append(
         self,
@@ -160,6 +179,22 @@ class Conversations:
         if conversation is not None:
             conversation.tip = entry
         return entry
+
+
+def without(
+    tip: Entry | None, item_id: str, lowered: Callable[[Sequence[Item]], Sequence[Message]]
+) -> tuple[Entry | None, bool]:
+    """A history without the item of that id, and whether it had one. `lowered` gives the messages that items are."""
+    entries = path(tip)
+    place = next((n for n, entry in enumerate(entries) if any(item["id"] == item_id for item in entry.items)), None)
+    if place is None:
+        return tip, False
+    left = tuple(item for item in entries[place].items if item["id"] != item_id)
+    rest = [Entry(None, left, tuple(lowered(left))), *entries[place + 1 :]]
+    behind = entries[place].parent
+    for entry in rest:
+        behind = Entry(behind, entry.items, entry.messages)
+    return behind, True
 
 
 def path(tip: Entry | None) -> list[Entry]:

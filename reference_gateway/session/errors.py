@@ -2,7 +2,7 @@
 
 | exception | the caller hears |
 |---|---|
-| `UnknownSession`, `UnknownConversation`, `UnknownResponse` | 404 |
+| `UnknownSession`, `UnknownConversation`, `UnknownResponse`, `UnknownItem` | 404 |
 | `SessionExists`, `SessionClosed` | 409 |
 | `InvalidField` | 400 |
 """
@@ -28,6 +28,11 @@ class UnknownConversation(SessionError):
 class UnknownResponse(SessionError):
     def __init__(self, response_id: str) -> None:
         super().__init__(f"unknown response: {response_id}")
+
+
+class UnknownItem(SessionError):
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"unknown item: {item_id}")
 
 
 class SessionExists(SessionError):

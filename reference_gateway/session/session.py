@@ -129,6 +129,11 @@ class Session:
         finally:
             self.in_flight -= 1
 
+    @property
+    def sampling_params(self) -> Mapping[str, Any]:
+        """What its turns are sampled with where a request does not say otherwise."""
+        return self._sampling
+
     def count(self, turn: Turn) -> int:
         """Tokens of the context that this turn would be sent with now. Nothing changes; raises as `run` does."""
         self._require_active()

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from reference_gateway.wire.base import RequestRefused
-from reference_gateway.wire.json_body import refuse_hostile
+from reference_gateway.wire.json_body import refuse_hostile, without_mark
 
 name = "invocations"
 
@@ -49,7 +49,7 @@ class Invocation:
 def parse(content: bytes, stream_flag: str = STREAM_FLAG[0]) -> Invocation:
     """Validate the bytes of a request, in the order of AF-ENV-07. Raises `RequestRefused`."""
     try:
-        body = orjson.loads(content)
+        body = orjson.loads(without_mark(content))
     except orjson.JSONDecodeError:
         raise RequestRefused("invalid json") from None
     if not isinstance(body, dict):

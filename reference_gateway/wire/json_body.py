@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,7 @@ MANY_FIELDS = 100
 
 def read_object(body: bytes) -> dict[str, Any]:
     """The object that `body` spells. Raises `RequestRefused` (contract UA-ERR-06, -07)."""
+    body = without_mark(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -30,6 +32,11 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise RequestRefused("Invalid JSON body: expected an object")
     refuse_hostile(body, document)
     return document
+
+
+def without_mark(body: bytes) -> bytes:
+    """The body without a byte order mark of UTF-8, which some clients put before it (RFC 8259 8.1)."""
+    return body.removeprefix(BOM_UTF8)
 
 
 def refuse_hostile(body: bytes, document: dict[str, Any]) -> None:

@@ -158,6 +158,7 @@ def _tools(body: Mapping[str, Any]) -> list[Tool] | None:
             raise RequestRefused(f"tools[{place}] must be an object with a function that has a name")
         if function.get("parameters") is not None and not isinstance(function["parameters"], dict):
             raise RequestRefused(f"tools[{place}].function.parameters must be an object")
+    tools = [_without_nulls(tool) for tool in tools or ()]
     if choice is None:
         return tools or None
     if isinstance(choice, dict):
@@ -167,6 +168,15 @@ def _tools(body: Mapping[str, Any]) -> list[Tool] | None:
     if choice.lower() not in ("auto", "none"):
         raise RequestRefused(f'tool_choice={_shown(choice)} is not supported: expected "auto" or "none"')
     return (tools or None) if choice.lower() == "auto" else None
+
+
+def _without_nulls(tool: Tool) -> Tool:
+    """The tool as a template prints it: null is absent."""
+    function = tool["function"]
+    if None not in function.values() and None not in tool.values():  # nearly every tool
+        return tool
+    kept = {name: value for name, value in function.items() if value is not None}
+    return {**{name: value for name, value in tool.items() if value is not None}, "function": kept}
 
 
 def _head(answer: Answer) -> dict[str, Any]:

@@ -65,8 +65,10 @@ def parse(
     policy: Policy,
     served: Sequence[ServerTool],
     known: Known,
+    defaults: Mapping[str, Any] | None = None,
 ) -> ResponseRequest:
-    """Validate and translate. Raises `RequestRefused` naming the field."""
+    """Validate and translate. `defaults` are the session's sampling parameters. Raises `RequestRefused` naming the
+    field."""
     _refuse_unsupported(body)
     conversation, previous = _conversation(body), _text(body, "previous_response_id")
     if conversation is not None and previous is not None:
@@ -92,12 +94,14 @@ def parse(
         "previous_response_id": previous,
         "conversation": None if conversation is None else {"id": conversation},
         "store": store,
-        "temperature": _number(body, "temperature"),
-        "text": {"format": {"type": "text"}},
+        "text": _text_form(body),
         "tool_choice": _choice(body),
         "tools": list(tools.echo),
-        "top_p": _number(body, "top_p"),
         "truncation": "disabled",
+        **_sampled_with(body, defaults or {}),
+        **{name: body.get(name) for name in _REPEATED},
+        "reasoning": _reasoning(body),
+        **_CONSTANT,
     }
     return ResponseRequest(
         items=items,
@@ -115,6 +119,14 @@ def parse(
     )
 
 
+_SAMPLING: Mapping[str, float] = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""Parameter -> what the API says where nobody said anything."""
+_REPEATED = ("max_tool_calls", "safety_identifier", "prompt_cache_key")
+"""Fields that a response repeats, and that change nothing here."""
+_CONSTANT: Mapping[str, Any] = {"background": False, "service_tier": "default", "top_logprobs": 0}
+"""Fields whose value is the same in every response."""
+
+
 def body_of(
     request: ResponseRequest,
     response_id: str,
@@ -124,14 +136,17 @@ def body_of(
     *,
     failure: Mapping[str, str] | None = None,
     exhausted: bool = False,
+    completed_at: int | None = None,
 ) -> dict[str, Any]:
     """The response to `request`: its output, and the `answers` that it was made of, each a generation. `failure` is the
     error by which there are no more of them; `exhausted` says that no token was left for more."""
     cut = None if failure is not None else "max_output_tokens" if exhausted else cut_short(answers[-1])
+    completed = failure is None and cut is None
     return {
         "id": response_id,
         "object": "response",
         "created_at": created_at,
+        "completed_at": completed_at if completed else None,
         "status": "failed" if failure is not None else "completed" if cut is None else "incomplete",
         "error": failure,
         "incomplete_details": None if cut is None else {"reason": cut},
@@ -157,6 +172,21 @@ def read_conversation(body: Mapping[str, Any], known: Known, media: bool = False
     if not isinstance(items, list | None):
         raise RequestRefused("items must be a list")
     return read_input(items or [], known, media, "items"), _metadata(body)
+
+
+def read_items(body: Mapping[str, Any], known: Known, media: bool = False) -> list[Item]:
+    """The items that a conversation is to have, too: at least one. Raises `RequestRefused`."""
+    items, _ = read_conversation({"items": body.get("items")}, known, media)
+    if not items:
+        raise RequestRefused("items must be a non-empty list")
+    return items
+
+
+def read_metadata(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata that a conversation is to have from now on. Raises `RequestRefused`."""
+    if "metadata" not in body:
+        raise RequestRefused("metadata must be given")
+    return _metadata(body)
 
 
 def error(status: int, message: str) -> bytes:
@@ -212,7 +242,7 @@ def _tools(body: Mapping[str, Any], served: Sequence[ServerTool]) -> Tools:
             raise RequestRefused(f"tools[{place}] must be an object with a type")
         if entry["type"] == "function":
             functions.append(_function(entry, f"tools[{place}]"))
-            echo.append({"strict": None, **entry})
+            echo.append({"description": None, "parameters": None, "strict": None, **entry})
             continue
         offered = [tool for tool in served if tool.offered(entry)]
         asked |= {tool.name: (tool, entry) for tool in offered}
@@ -257,9 +287,23 @@ def _flag(body: Mapping[str, Any], field: str, default: bool) -> bool:
     return default if value is None else value
 
 
-def _number(body: Mapping[str, Any], field: str) -> float | None:
-    value = body.get(field)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _sampled_with(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, float]:
+    """The parameters as numbers: those of the request, else of the session, else of the API."""
+    found: dict[str, float] = {}
+    for name, default in _SAMPLING.items():
+        values = (body.get(name), defaults.get(name), default)
+        found[name] = next(value for value in values if isinstance(value, int | float) and not isinstance(value, bool))
+    return found
+
+
+def _reasoning(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    asked = body.get("reasoning")
+    return {"effort": None, "summary": None, **asked} if isinstance(asked, dict) else None
+
+
+def _text_form(body: Mapping[str, Any]) -> dict[str, Any]:
+    verbosity = (body.get("text") or {}).get("verbosity")
+    return {"format": {"type": "text"}, **({} if verbosity is None else {"verbosity": verbosity})}
 
 
 def shown(item: Item, request: ResponseRequest) -> Item:

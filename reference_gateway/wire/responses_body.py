@@ -46,7 +46,8 @@ def events(body: dict[str, Any]) -> Iterator[Event]:
 
 def opening(body: dict[str, Any]) -> Iterator[Event]:
     """What stands before the first item."""
-    begun = {**body, "status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
+    unknown = dict.fromkeys(("usage", "error", "incomplete_details", "completed_at"))
+    begun = {**body, **unknown, "status": "in_progress", "output": []}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
 

@@ -40,7 +40,9 @@ def read_input(given: Any, known: Known, media: bool = False, field: str = "inpu
 def _item(item: Any, where: str, known: Known, media: bool) -> Item:
     if not isinstance(item, dict):
         raise RequestRefused(f"{where} must be an object")
-    kind = item.get("type", "message" if "role" in item else None)
+    kind = item.get("type")
+    if kind is None:  # which may be left out of what is told by its fields
+        kind = "message" if "role" in item else "item_reference" if item.keys() - {"type"} == {"id"} else None
     if kind == "item_reference":
         kept = known(item.get("id"))
         if kept is None:

@@ -11,7 +11,7 @@ from reference_gateway.codec import template
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.session import session as session_module
 from reference_gateway.types import Turn
-from reference_gateway.wire import openai_messages
+from reference_gateway.wire import openai_chat, openai_messages
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.chat_wire import Body, on_answer, on_this_wire, on_turn, saying
 from tests.mutants.registry import mutant
@@ -222,3 +222,9 @@ def malformed_arguments_are_refused(gateway: Sabotage) -> None:
         if isinstance(arguments, str):
             raise RequestRefused("tool call arguments are not valid JSON")
         return arguments
+
+
+@mutant("CHAT-140")
+def tools_are_printed_as_they_came(gateway: Sabotage) -> None:
+    """A description that is null is printed as null."""
+    gateway.patch(openai_chat, "_without_nulls", lambda tool: tool)

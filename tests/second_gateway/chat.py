@@ -49,7 +49,7 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
         demand(number, f"{name} must be a finite number")
     return {
         "messages": [read_message(place, message) for place, message in enumerate(messages)],
-        "tools": [] if choice == "none" else tools,
+        "tools": [] if choice == "none" else [without_nulls(tool) for tool in tools],
         "settings": settings,
         "sampling": sampling,
     }
@@ -72,6 +72,14 @@ def read_message(place: int, message: Any) -> dict[str, Any]:
     for name in ("name", "reasoning_content"):
         demand(isinstance(message.get(name), str | None), f"{where}.{name} must be a string")
     return message
+
+
+def without_nulls(value: Any) -> Any:
+    return (
+        {name: without_nulls(each) for name, each in value.items() if each is not None}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def demand(holds: object, message: str) -> None:

@@ -11,6 +11,7 @@ from tests.second_gateway import chat
 from tests.second_gateway.chat import demand
 
 BILLING = re.compile(r"^x-anthropic-billing-header:.*$", re.IGNORECASE)
+HOSTED = re.compile(r"web_search|web_fetch|code_execution")
 STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 Message = dict[str, Any]
@@ -115,6 +116,7 @@ def text_of(where: str, block: Any) -> str:
 
 def function(tool: Any) -> dict[str, Any]:
     demand(isinstance(tool, dict) and isinstance(tool.get("name"), str) and tool["name"], "tools: a tool has a name")
+    demand(not HOSTED.match(tool.get("type") or ""), f"tools: {tool.get('type')} is not run here")
     told = {name: tool[name] for name in ("name", "description") if tool.get(name) is not None}
     return {"type": "function", "function": {**told, "parameters": tool.get("input_schema") or {}}}
 

@@ -66,6 +66,9 @@ class Gateway:
             return as_json(wire.error(500, "Internal server error"), 500)
 
     def _serve(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        coding = headers.get("content-encoding") or "identity"
+        if coding != "identity":
+            raise Problem(415, f"content-encoding {coding} is not supported: send the body as it is")
         if (method, path) == ("GET", "/capabilities"):
             return as_json({**DECLARED, "options": {**DECLARED["options"], **self.declared}})
         if (method, path) == ("GET", "/readiness"):

@@ -65,6 +65,43 @@ def body(*output, status="completed", **changes):
     return {key: value for key, value in whole.items() if value is not ...}
 
 
+def test_strict_asks_for_the_fields_of_the_specification():
+    tool = {"type": "function", "name": "search"}
+    whole = body(
+        said(),
+        tools=[{**tool, "description": None, "parameters": {}, "strict": None}, {"type": "file_search"}],
+        completed_at=1_700_000_001,
+        previous_response_id=None,
+        text={"format": {"type": "text"}},
+        truncation="disabled",
+        presence_penalty=0.0,
+        frequency_penalty=0,
+        top_logprobs=0,
+        reasoning={"effort": "low", "summary": None},
+        max_output_tokens=None,
+        max_tool_calls=None,
+        store=True,
+        background=False,
+        service_tier="default",
+        safety_identifier=None,
+        prompt_cache_key=None,
+    )
+    assert responses.response(whole, strict=True) == []
+    assert responses.response(body(said())) == []
+    spoiled = {**whole, "temperature": None, "tools": [tool], "reasoning": {}}
+    del spoiled["background"]
+    assert responses.response(spoiled) == []
+    assert [one.where for one in responses.response(spoiled, strict=True)] == [
+        "tools[0].description",
+        "tools[0].parameters",
+        "tools[0].strict",
+        "temperature",
+        "reasoning.effort",
+        "reasoning.summary",
+        "background",
+    ]
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -190,7 +190,7 @@ def test_an_id_that_is_taken_is_given_anew() -> None:
         ("GET", "/conversations/conv_0", None, 404),
         ("GET", "/conversations/conv_0/items", None, 404),
         ("GET", "/responses", None, 405),
-        ("DELETE", "/conversations/conv_0", None, 405),
+        ("PUT", "/conversations/conv_0", None, 405),
         ("GET", "/conversations/conv_0/other", None, 404),
         ("POST", "/conversations", {"items": 7}, 400),
         ("POST", "/conversations", {"metadata": 7}, 400),

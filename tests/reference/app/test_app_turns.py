@@ -174,7 +174,8 @@ def test_wrong_paths_and_methods_answer_in_the_envelope():
             ("POST", "/v1/nothing", 404),
             ("POST", "/v1/", 404),
             ("POST", "/v1", 404),
-            ("POST", "/v1/chat/completions/", 404),
+            ("GET", "/v1/chat/completions/", 405),
+            ("POST", "/v1/chat/completions//", 404),
             ("GET", "/nothing", 404),
             ("DELETE", "", 405),
         ]:
