@@ -24,6 +24,7 @@ from reference_gateway.codec.chat_template import ChatTemplate, TemplateRefused
 from reference_gateway.codec.directory import TokenizerFiles
 from reference_gateway.codec.live import OPENINGS, LiveText
 from reference_gateway.codec.media import placed
+from reference_gateway.codec.opened import opened, until_opening
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
 from reference_gateway.codec.seams import ANCHOR_USER, Seams, behind, find_seams, kinds_of
@@ -79,11 +80,18 @@ class TemplateCodec:
         self._thoughts_opened = opens_thoughts(self.seams.generation_prompt)
         self._thoughts_are_control = self._thoughts and self.vocabulary.has_control(OPEN + CLOSE)
 
-    def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
+    def encode(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] | None,
+        kwargs: Mapping[str, Any],
+        *,
+        continues_last: bool = False,
+    ) -> list[int]:
         """See `types.Codec`. Raises `TemplateRefused` when the template can't render the messages."""
-        said = self._guard(_Said(placed(messages), tools, kwargs))
+        said = self._guard(_Said(placed(opened(messages) if continues_last else messages), tools, kwargs))
         text = self._render(said.messages, said.tools, {**self._kwargs, **said.kwargs}, True)
-        return self._encode(text, said.cut)
+        return self._encode(until_opening(text) if continues_last else text, said.cut)
 
     def encode_suffix(
         self,
@@ -92,6 +100,8 @@ class TemplateCodec:
         tools: Sequence[Tool] | None,
         kwargs: Mapping[str, Any],
         last_id: int | None,
+        *,
+        continues_last: bool = False,
     ) -> list[int] | None:
         """See `types.Codec`. An empty suffix continues the generation itself: nothing stands between (UA-CHN-08)."""
         if not suffix:
@@ -101,6 +111,7 @@ class TemplateCodec:
             return None
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
+        suffix = opened(suffix) if continues_last else suffix
         said = self._guard(_Said(placed([ANCHOR_USER, history[-1], *suffix]), tools, kwargs))
         delta = behind(
             self._render,
@@ -114,25 +125,34 @@ class TemplateCodec:
         if delta is None:
             log.debug("not continued: the template rewrites this answer", extra={"new_messages": len(suffix)})
             return None
-        ids = self._encode(delta, said.cut)
+        ids = self._encode(until_opening(delta) if continues_last else delta, said.cut)
         if ids and ids[0] == last_id and last_id in self._turn_ends:
             return ids[1:]
         return ids
 
-    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
+    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None, *, continues_last: bool = False) -> Message:
         """See `types.Codec`. Control tokens are kept for the parsers only (contract UA-TC-06)."""
+        thinking = self._thoughts_opened and not continues_last
         ended = bool(ids) and ids[-1] in self._turn_ends
         if ended:
             ids = ids[:-1]
         shown = self.vocabulary.without_control
         if self._parser is not None and tools:
-            reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=True), ended)
+            reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=True), thinking, ended)
             content, calls = parse_calls(self._parser, text, tools)
             if calls:
                 return {**_answer(shown(reasoning), shown(content)), "tool_calls": calls}
         keep = self._thoughts_are_control
-        reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=keep), ended)
+        reasoning, text = self._split(self.vocabulary.decode(ids, keep_control=keep), thinking, ended)
         return _answer(shown(reasoning), shown(text)) if keep else _answer(reasoning, text)
+
+    def ends_turn(self, token: int) -> bool:
+        """See `types.Codec`."""
+        return token in self._turn_ends
+
+    def token_bytes(self, token: int) -> bytes:
+        """See `types.Codec`."""
+        return self.vocabulary.token_bytes(token)
 
     def live(self, tools: Sequence[Tool] | None) -> LiveText | None:
         """Makes the text of one generation while it is sampled; None where it can be told only from the whole."""
@@ -153,8 +173,8 @@ class TemplateCodec:
             return False
         return len(one) < len(two) and "'type'" not in two
 
-    def _split(self, text: str, ended: bool) -> tuple[str, str]:
-        return split_thoughts(text, opened=self._thoughts_opened, ended=ended) if self._thoughts else ("", text)
+    def _split(self, text: str, opened: bool, ended: bool) -> tuple[str, str]:
+        return split_thoughts(text, opened=opened, ended=ended) if self._thoughts else ("", text)
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any], prompt: bool

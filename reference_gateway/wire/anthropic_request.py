@@ -1,8 +1,8 @@
 """Anthropic request bodies -> canonical messages and tools (`types.Message`, `types.Tool`).
 
 Knows the forms in which clients write a message of that wire, and refuses the rest by name of field (contract UA-ANR).
-What only guides the provider (`cache_control`, `citations`, the type of a server tool) is left out, so that it is never
-part of a message's identity.
+What only guides the provider (`cache_control`, `citations`) is left out, so that it is never part of a message's
+identity, and so are the tools that only the provider can run.
 
 Invariant: what stands before an assistant message is lowered without regard to what stands behind it. A client sends
 its whole history with each request, and what it sent before an answer was committed with that answer: if something that
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reference_gateway.types import Message, Tool
-from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.base import RequestRefused, flag_of
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,16 @@ def read_tools(tools: Any, choice: Any) -> list[Tool] | None:
     `RequestRefused`."""
     if tools is not None and not isinstance(tools, list):
         raise RequestRefused("tools must be a list")
-    read = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(tools or ())]
+    read = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(tools or ()) if not _is_servers(tool)]
     kind = choice.get("type") if isinstance(choice, dict) else choice
     if choice is not None and kind not in ("auto", "none"):
         raise RequestRefused('tool_choice is not supported with this type: expected "auto" or "none"')
     return None if kind == "none" else read or None
+
+
+def read_one_call(choice: Any) -> bool:
+    """Whether a `tool_choice` asks for one call at most. Raises `RequestRefused`."""
+    return isinstance(choice, dict) and flag_of(choice, "disable_parallel_tool_use", False, "tool_choice.")
 
 
 def read_stop(sequences: Any) -> list[str] | None:
@@ -205,6 +210,11 @@ def _tool_use(block: Mapping[str, Any], where: str) -> dict[str, Any]:
         "type": "function",
         "function": {"name": name, "arguments": arguments or {}},
     }
+
+
+def _is_servers(tool: Any) -> bool:
+    """Whether the provider runs this tool, or knows its schema: as nobody does here, the model is not offered it."""
+    return isinstance(tool, dict) and tool.get("type") not in (None, "custom") and "input_schema" not in tool
 
 
 def _tool(tool: Any, where: str) -> Tool:

@@ -38,7 +38,19 @@ def refusal(**body) -> str:
         ("n", 0, "n=0 is not supported"),
         ("n", "1", "not supported"),
         ("n", True, "not supported"),
-        ("response_format", {"type": "text"}, "response_format is not supported"),
+        ("response_format", "text", 'response_format="text" is not supported'),
+        ("top_logprobs", 2, "top_logprobs=2 is not supported"),
+        ("logprobs", 1, "logprobs must be true, false or null"),
+        ("parallel_tool_calls", "no", "parallel_tool_calls must be true, false or null"),
+        ("modalities", ["text", "audio"], "modalities is not supported"),
+        ("web_search_options", {}, "web_search_options is not supported"),
+        ("logit_bias", {"5": "x"}, "logit_bias must be an object of numbers"),
+        (
+            "continue_final_message",
+            True,
+            "continue_final_message=true is not supported with add_generation_prompt=true",
+        ),
+        ("add_generation_prompt", False, "with add_generation_prompt=false"),
         ("response_format", {"type": "json_object"}, "response_format is not supported"),
         ("functions", [{"name": "f"}], "functions is not supported"),
         ("tool_choice", "required", 'tool_choice="required" is not supported: expected "auto" or "none"'),
@@ -93,14 +105,37 @@ def test_null_means_the_default(field):
     assert parse(**{field: None}) == parse()
 
 
+def test_defaults_mean_nothing():
+    plain = parse()
+    assert parse(n=1, response_format={"type": "text"}, top_logprobs=0, functions=[], modalities=["text"]) == plain
+    assert parse(parallel_tool_calls=True, logprobs=False, add_generation_prompt=True, function_call="auto") == plain
+
+
+def test_an_answer_at_the_end_is_gone_on_with_where_that_is_asked():
+    prefilled = [*HI, {"role": "assistant", "content": "1, 2,"}]
+    goes_on = {"continue_final_message": True, "add_generation_prompt": False}
+    assert not turn(messages=prefilled).continues_last
+    assert turn(messages=prefilled, **goes_on).continues_last
+    assert "not an assistant's" in refusal(messages=HI, **goes_on)
+    called = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
+    assert "not just text" in refusal(messages=[*HI, called], **goes_on)
+
+
 def test_unknown_fields_mean_nothing():
     assert parse(store=True, context_management={}, thinking={"a": 1}, prompt_cache_key="k", include=["x"]) == parse()
 
 
 def test_only_the_allowlist_reaches_the_backend():
-    found = turn(temperature=0.25, top_k=5, stop=["x"], presence_penalty=1.5, logprobs=True, seed=1, max_tokens=128)
-    assert found.sampling == {"temperature": 0.25, "top_k": 5, "stop": ["x"]}
+    penalties = {"presence_penalty": 1.5, "frequency_penalty": 0.5, "repetition_penalty": 1.1, "min_p": 0.1}
+    sampling = {"temperature": 0.25, "top_k": 5, "stop": ["x"], "seed": 1, "logit_bias": {"5": -1}, **penalties}
+    found = turn(**sampling, max_tokens=128, length_penalty=2)
+    assert found.sampling == sampling
     assert found.max_tokens == 128
+
+
+def test_log_probabilities_are_no_sampling_parameter():
+    found = turn(logprobs=True, top_logprobs=0)
+    assert (found.logprobs, found.sampling) == (True, {})
 
 
 def test_the_configured_allowlist_replaces_the_default():

@@ -117,7 +117,10 @@ def test_only_true_streams(value):
 
 
 def test_fields_of_real_agents_are_ignored():
-    parse(prompt_cache_key="k", client_metadata={}, reasoning={"effort": "low"}, truncation="auto", service_tier="auto")
+    parse(
+        prompt_cache_key="k", client_metadata={}, reasoning={"effort": "low"}, include=["reasoning.encrypted_content"]
+    )
+    parse(service_tier="auto", text={"verbosity": "low"}, truncation="disabled", top_logprobs=0, max_tool_calls=None)
 
 
 @pytest.mark.parametrize(
