@@ -101,6 +101,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "logprobs": ("strict", "opportunistic"),
     "tool_id_identity": ("ignored", "compared"),
     "reasoning_identity": ("ignored", "compared"),
+    "name_identity": ("ignored", "compared"),
     "whitespace_identity": ("ignored", "compared"),
     "template_kwargs": ("config", "request"),
     "control_tokens": ("plain", "parsed"),

@@ -98,7 +98,7 @@ _EVERYWHERE: Mapping[str, Field] = {
     "service_tier": _TIER,
     "chat_template_kwargs": _honoured("where the gateway lets requests set it; its own settings stand otherwise"),
     **{
-        name: _refused(_ENGINES_OWN)
+        name: _refused(_ENGINES_OWN, [])
         for name in (
             *("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "json_schema"),
             *("regex", "ebnf", "structural_tag", "bad_words", "allowed_token_ids", "stop_token_ids", "chat_template"),
