@@ -105,7 +105,7 @@ def _two_choices(reply: Reply, call: Call) -> bool:
 
 def _alternatives(reply: Reply, call: Call) -> bool:
     told = at(reply.completion, "choices", 0, "logprobs")
-    entries = told.get("content") if isinstance(told, dict) else None
+    entries = (told.get("content") if isinstance(told, dict) else None) or []
     return bool(entries) and all(entry.get("top_logprobs") for entry in entries)
 
 

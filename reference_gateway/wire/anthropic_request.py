@@ -2,7 +2,7 @@
 
 Knows the forms in which clients write a message of that wire, and refuses the rest by name of field (contract UA-ANR).
 What only guides the provider (`cache_control`, `citations`) is left out, so that it is never part of a message's
-identity, and so are the tools that only the provider can run.
+identity; so are the tools that the provider runs itself, which nobody would run here.
 
 Invariant: what stands before an assistant message is lowered without regard to what stands behind it. A client sends
 its whole history with each request, and what it sent before an answer was committed with that answer: if something that
@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 Part = dict[str, Any]
 
+_THOUGHTS = ("thinking", "redacted_thinking")
+"""Blocks that only the model that made them can read again."""
+_SERVED = re.compile(r"(?:web_search|web_fetch|code_execution|tool_search_tool\w*)_\d{8}|mcp_toolset")
+"""Types of the tools that the provider runs itself. It defines others that the client runs: those are functions."""
 _BILLING = re.compile(r"\s*x-anthropic-billing-header:", re.IGNORECASE)
 """A line that Claude Code puts into its system prompt, another with each request (UA-ANR-02)."""
 
@@ -61,11 +65,11 @@ def read_messages(system: Any, messages: Any, media: bool = False) -> list[Messa
 
 
 def read_tools(tools: Any, choice: Any) -> list[Tool] | None:
-    """The tools that the template sees: none where there are none, and under a `tool_choice` of `none`. Raises
-    `RequestRefused`."""
+    """The tools that the template sees: none where there are none, none that the provider would run, and none under a
+    `tool_choice` of `none`. Raises `RequestRefused`."""
     if tools is not None and not isinstance(tools, list):
         raise RequestRefused("tools must be a list")
-    read = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(tools or ()) if not _is_servers(tool)]
+    read = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(tools or ()) if not _is_served(tool)]
     kind = choice.get("type") if isinstance(choice, dict) else choice
     if choice is not None and kind not in ("auto", "none"):
         raise RequestRefused('tool_choice is not supported with this type: expected "auto" or "none"')
@@ -190,7 +194,7 @@ def _assistant(content: Any, where: str) -> tuple[Message, int]:
             texts.append(_text(block, at))
         elif kind == "tool_use":
             calls.append(_tool_use(block, at))
-        elif kind == "thinking":
+        elif kind in _THOUGHTS:
             thinking += 1
         else:
             raise _unsupported(kind, at, "text, tool_use or thinking")
@@ -212,9 +216,9 @@ def _tool_use(block: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
 
 
-def _is_servers(tool: Any) -> bool:
-    """Whether the provider runs this tool, or knows its schema: as nobody does here, the model is not offered it."""
-    return isinstance(tool, dict) and tool.get("type") not in (None, "custom") and "input_schema" not in tool
+def _is_served(tool: Any) -> bool:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return isinstance(kind, str) and _SERVED.fullmatch(kind) is not None
 
 
 def _tool(tool: Any, where: str) -> Tool:
@@ -237,17 +241,29 @@ def _texts(blocks: Any, where: str) -> list[str]:
     """The texts of a list of nothing but text blocks."""
     if not isinstance(blocks, list):
         raise RequestRefused(f"{where} must be a string or a list of text blocks")
-    parts = [_part(block, f"{where}[{place}]", media=False) for place, block in enumerate(blocks)]
-    return [part for part in parts if isinstance(part, str)]
+    texts = []
+    for place, block in enumerate(blocks):
+        kind = _kind(block, f"{where}[{place}]")
+        if kind != "text":
+            raise _unsupported(kind, f"{where}[{place}]", "text")
+        texts.append(_text(block, f"{where}[{place}]"))
+    return texts
 
 
 def _part(block: Any, where: str, media: bool, *expected: str) -> str | Part:
-    """A text, or an image where there may be media. `expected` are other types that a refusal names."""
+    """A text, also that of a document, or an image where there may be media. `expected` are other types that a refusal
+    names."""
     kind = _kind(block, where)
     if kind == "text":
         return _text(block, where)
+    if kind == "document":
+        return _document(block, where)
+    if kind == "search_result":
+        head = [_name(block.get(name), f"{where}.{name}") for name in ("title", "source")]
+        return "\n".join([*head, *_texts(block.get("content"), f"{where}.content")])
     if kind != "image" or not media:
-        raise _unsupported(kind, where, " or ".join(("text", *(["image"] if media else []), *expected)))
+        takes = ("text", "document", "search_result", *(["image"] if media else []), *expected)
+        raise _unsupported(kind, where, " or ".join(takes))
     source = block.get("source")
     form = source.get("type") if isinstance(source, dict) else None
     if form == "base64":
@@ -261,6 +277,25 @@ def _part(block: Any, where: str, media: bool, *expected: str) -> str | Part:
     else:
         raise RequestRefused(f"{where}.source must be an object with the type base64 or url")
     return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _document(block: Mapping[str, Any], where: str) -> str:
+    """What there is to read of a document: its title, what it is about, and its text."""
+    head = [block.get(name) for name in ("title", "context")]
+    for name, value in zip(("title", "context"), head, strict=True):
+        if not isinstance(value, str | None):
+            raise RequestRefused(f"{where}.{name} must be a string or null")
+    source = block.get("source")
+    if not isinstance(source, dict):
+        raise RequestRefused(f"{where}.source must be an object with a type")
+    if source.get("type") == "text":
+        texts = [_name(source.get("data"), f"{where}.source.data")]
+    elif source.get("type") == "content":
+        content = source.get("content")
+        texts = [content] if isinstance(content, str) else _texts(content, f"{where}.source.content")
+    else:
+        raise RequestRefused(f"{where}.source.type is not supported: this gateway takes documents of text or content")
+    return "\n".join([*filter(None, head), *texts])
 
 
 def _says(parts: Sequence[str | Part]) -> Message:

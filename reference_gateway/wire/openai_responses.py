@@ -82,6 +82,8 @@ def parse(
     if not items and instructions is None and conversation is None and previous is None:
         raise RequestRefused("input must not be empty where there is neither conversation nor previous_response_id")
     tools = _tools(body, served)
+    if tools.served and body.get("max_tool_calls") is not None:
+        raise RequestRefused("max_tool_calls is not supported beside a tool that this gateway runs")
     include = body.get("include")
     if not isinstance(include, list | None):
         raise RequestRefused("include must be a list")

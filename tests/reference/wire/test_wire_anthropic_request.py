@@ -72,6 +72,13 @@ def tool_message(content: str, call_id: str = "toolu_1") -> dict:
     return {"role": "tool", "content": content, "tool_call_id": call_id}
 
 
+NOTE = {"type": "text", "media_type": "text/plain", "data": "low at six"}
+
+
+def document(source, **fields):
+    return {"type": "document", "source": source, **fields}
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -88,14 +95,20 @@ def tool_message(content: str, call_id: str = "toolu_1") -> dict:
         ({"messages": [user(7)]}, "messages[0].content[0] must be an object with a type"),
         ({"messages": [user({"text": "hi"})]}, "messages[0].content[0] must be an object with a type"),
         ({"messages": [user({"type": "text"})]}, "messages[0].content[0].text must be a string"),
-        ({"messages": [user({"type": "document"})]}, "messages[0].content[0].type 'document' is not supported"),
-        ({"messages": [user(PIXEL)]}, "'image' is not supported: expected text or tool_result"),
+        ({"messages": [user({"type": "audio"})]}, "messages[0].content[0].type 'audio' is not supported"),
+        ({"messages": [user({"type": "document"})]}, "messages[0].content[0].source must be an object with a type"),
+        ({"messages": [user(document({"type": "file", "file_id": "f"}))]}, "content[0].source.type is not supported"),
+        ({"messages": [user(document({"type": "text"}))]}, "content[0].source.data must be a non-empty string"),
+        ({"messages": [user(document(NOTE, title=7))]}, "content[0].title must be a string or null"),
+        ({"messages": [user({"type": "search_result", "source": "s"})]}, "content[0].title must be a non-empty string"),
+        ({"system": [document(NOTE)]}, "system[0].type 'document' is not supported: expected text"),
+        ({"messages": [user(PIXEL)]}, "'image' is not supported: expected text or document or search_result"),
         ({"messages": [user({"type": "tool_result"})]}, "content[0].tool_use_id must be a non-empty string"),
         ({"messages": [user(result("x", ""))]}, "tool_use_id must be a non-empty string"),
         ({"messages": [user(result(7))]}, "messages[0].content[0].content must be a string or a list"),
         ({"messages": [user(result([7]))]}, "messages[0].content[0].content[0] must be an object with a type"),
         ({"messages": [*HI, {"role": "assistant"}]}, "messages[1].content must be a string or a list"),
-        ({"messages": [*HI, assistant({"type": "redacted_thinking", "data": "x"})]}, "'redacted_thinking'"),
+        ({"messages": [*HI, assistant({"type": "server_tool_use", "id": "x"})]}, "'server_tool_use'"),
         ({"messages": [*HI, assistant({"type": "tool_use", "name": "f"})]}, "content[0].id must be a non-empty"),
         ({"messages": [*HI, assistant({"type": "tool_use", "id": "a"})]}, "content[0].name must be a non-empty"),
         ({"messages": [*HI, assistant({**use(), "input": "x"})]}, "content[0].input must be an object"),
@@ -283,24 +296,51 @@ def test_thinking_is_dropped_with_a_warning(caplog):
     assert "thinking blocks dropped" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("block", "read"),
+    [
+        (document(NOTE), "low at six"),
+        (document(NOTE, title="Tides", context=None, citations={"enabled": True}), "Tides\nlow at six"),
+        (document({"type": "content", "content": "low"}, title="Tides", context="Of May"), "Tides\nOf May\nlow"),
+        (document({"type": "content", "content": [text("low"), text("high")]}), "low\nhigh"),
+        ({"type": "search_result", "title": "T", "source": "s", "content": [text("low")]}, "T\ns\nlow"),
+    ],
+)
+def test_a_document_is_read(block, read):
+    assert turn(messages=[user(block, text("When?"))]).messages[0]["content"] == f"{read}\nWhen?"
+    assert turn(messages=[user(result([block]))]).messages[0]["content"] == read
+
+
+def test_redacted_thinking_is_as_thinking_is(caplog):
+    thought = {"type": "redacted_thinking", "data": "b3BhcXVl"}
+    assert (
+        turn(messages=[*HI, assistant(thought, text("yo"))]).messages
+        == turn(messages=[*HI, assistant(text("yo"))]).messages
+    )
+    assert "thinking blocks dropped" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "kind", ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825", "tool_search_tool_bm25_20251119"]
+)
+def test_a_tool_that_the_provider_runs_is_not_offered(kind):
+    assert turn(tools=[{"type": kind, "name": "it"}]).tools is None
+    assert [tool["function"]["name"] for tool in turn(tools=[{"name": "f"}, {"type": kind, "name": "it"}]).tools] == [
+        "f"
+    ]
+
+
 def test_tools_are_functions():
     schema = {"type": "object", "properties": {"q": {"anyOf": [{"type": "string"}, {}]}}}
     given_tools = [
         {"name": "f", "description": "F.", "input_schema": schema, "cache_control": {"type": "ephemeral"}},
-        {"type": "custom", "name": "g", "input_schema": {}},
+        {"type": "bash_20250124", "name": "bash"},
     ]
     assert turn(tools=given_tools).tools == [
         {"type": "function", "function": {"name": "f", "description": "F.", "parameters": schema}},
-        {"type": "function", "function": {"name": "g", "parameters": {}}},
+        {"type": "function", "function": {"name": "bash", "parameters": {}}},
     ]
     assert list(turn(tools=given_tools).tools[0]["function"]) == ["name", "description", "parameters"]
-
-
-@pytest.mark.parametrize("kind", ["web_search_20250305", "code_execution_20250825", "bash_20250124", "mcp_toolset"])
-def test_a_tool_that_only_the_provider_knows_is_not_offered(kind):
-    hosted = {"type": kind, "name": "hosted", "max_uses": 5}
-    assert turn(tools=[hosted]).tools is None
-    assert [tool["function"]["name"] for tool in turn(tools=[hosted, {"name": "f"}, hosted]).tools] == ["f"]
 
 
 @pytest.mark.parametrize("choice", ["none", {"type": "none"}])
