@@ -268,3 +268,51 @@ def test_any_json_is_parsed_or_refused(fields, messages):
     body = {"messages": [*HI, *messages], **fields}
     with suppress(RequestRefused):
         assert isinstance(openai_chat.parse(body, {}, Policy(template_kwargs=True)), WireRequest)
+
+
+def test_calls_from_before_there_were_tools_are_calls_and_results():
+    old = [
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"q": 1}'}},
+        {"role": "function", "name": "f", "content": "r"},
+    ]
+    called, told = turn(messages=[*HI, *old]).messages[1:]
+    [call] = called["tool_calls"]
+    assert call["function"] == {"name": "f", "arguments": {"q": 1}}
+    assert told == {"role": "tool", "content": "r", "name": "f", "tool_call_id": call["id"]}
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        ({"role": "assistant", "content": None, "refusal": "No."}, {"content": "No."}),
+        ({"role": "assistant", "content": "So: ", "refusal": "no."}, {"content": "So: no."}),
+        ({"role": "assistant", "content": "a", "refusal": None, "annotations": [1], "audio": None}, {"content": "a"}),
+        ({"role": "assistant", "content": "a", "reasoning": "hm"}, {"content": "a", "reasoning_content": "hm"}),
+        ({"role": "assistant", "content": "a", "function_call": None, "tool_calls": []}, {"content": "a"}),
+    ],
+)
+def test_what_an_answer_says_is_kept(message, read):
+    assert turn(messages=[*HI, message, *HI]).messages[1] == {"role": "assistant", **read}
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ({"role": "narrator", "content": "x"}, "messages[1].role"),
+        ({"role": "function", "content": "x"}, "message.name must be a string (messages[1])"),
+        ({"role": "assistant", "audio": {"id": "audio_1"}}, "messages[1].audio is not supported"),
+        ({"role": "assistant", "refusal": 7}, "messages[1].refusal must be a string or null"),
+        ({"role": "assistant", "reasoning": {}}, "messages[1].reasoning must be a string or null"),
+        ({"role": "assistant", "function_call": "f"}, "messages[1].function_call must be an object"),
+        ({"role": "assistant", "function_call": {}}, "messages[1].function_call.name must be a string"),
+        ({"role": "user", "content": [{"type": "input_audio"}]}, "messages[1].content[0].type 'input_audio'"),
+    ],
+)
+def test_what_nobody_can_read_is_refused(message, says):
+    assert says in refusal(messages=[*HI, message])
+
+
+def test_one_message_has_calls_of_one_form():
+    call = {"id": "1", "function": {"name": "f", "arguments": "{}"}}
+    both = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}, "tool_calls": [call]}
+    assert "function_call must be null beside tool_calls" in refusal(messages=[*HI, both])
