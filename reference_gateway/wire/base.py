@@ -151,7 +151,8 @@ def sampling_of(
 ) -> Sampling:
     """What passes the allowlist; null is the same as absent. `max_tokens` is the value of the wire's own `field`. The
     JSON type of a parameter is looked at, its range is the engine's to judge. Raises `RequestRefused`."""
-    parameters = {name: value for name in allowed if name != "max_tokens" and (value := body.get(name)) is not None}
+    given = body.keys() & allowed
+    parameters = {name: body[name] for name in given if name != "max_tokens" and body[name] is not None}
     for name, value in parameters.items():
         if name in _FORMS and not _FORMS[name][0](value):
             raise RequestRefused(f"{name} must be {_FORMS[name][1]}")

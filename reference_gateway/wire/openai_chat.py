@@ -152,6 +152,8 @@ _GATE = Gate(CHAT)
 
 def _continues_last(body: Mapping[str, Any], messages: Sequence[Message]) -> bool:
     """Whether the model goes on with the last message: engines take two fields for it that have to agree."""
+    if "continue_final_message" not in body and "add_generation_prompt" not in body:
+        return False
     goes_on, new_turn = flag_of(body, "continue_final_message", False), flag_of(body, "add_generation_prompt", True)
     if goes_on == new_turn:
         raise RequestRefused(
