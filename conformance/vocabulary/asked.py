@@ -162,7 +162,12 @@ CHAT: tuple[Asked, ...] = (
         True,
     ),
     Asked(("functions",), {"functions": [SEARCH["function"]]}, _told_of_search, "the function in the context"),
-    Asked(("top_logprobs",), {"logprobs": True, "top_logprobs": 2}, _alternatives, "alternatives for each token"),
+    Asked(
+        ("top_logprobs", "logprobs"),
+        {"logprobs": True, "top_logprobs": 2},
+        _alternatives,
+        "alternatives for each token",
+    ),
     Asked(
         ("modalities", "audio"),
         {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}},
