@@ -21,8 +21,10 @@ class Turn:
     """One client request, stripped of its wire. `sampling` holds only what passed the allowlist of the gateway.
 
     `tools` is what the template sees: None when the request has none, an empty list or `tool_choice: "none"`.
-    `max_tokens` is not in `sampling`. `idempotency_key` and `retry_count` come from the request's headers. `progress`
-    hears of the turn while it runs.
+    `max_tokens` is not in `sampling`. `continues_last`: the last message is an assistant's that the model goes on with,
+    and not one that it answers. `one_call`: of several calls the client is shown the first one only. `logprobs`: the
+    client is told how likely each token was. `idempotency_key` and `retry_count` come from the request's headers.
+    `progress` hears of the turn while it runs.
     """
 
     messages: Sequence[Message]
@@ -30,6 +32,9 @@ class Turn:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     max_tokens: int | None = None
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    continues_last: bool = False
+    one_call: bool = False
+    logprobs: bool = False
     idempotency_key: str | None = None
     retry_count: int = 0
     progress: Progress | None = field(default=None, compare=False, repr=False)
@@ -50,16 +55,26 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """One sampled token as a client is told of it: its bytes, which need not be whole characters, and the logarithm of
+    its probability."""
+
+    bytes: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a turn gives to the wire: the assistant message as it is shown, why it ended (`stop`, `length`, `tool_calls`
     or `content_filter`), the stop string that ended it, if one did, and the token counts that the upstream really
-    had."""
+    had. `tokens` are those that were sampled, where the turn asks for them."""
 
     message: Message
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     stop_sequence: str | None = None
+    tokens: Sequence[Token] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +103,16 @@ class Codec(Protocol):
     mode: str
     """`incremental`, or `full` when the template cannot be continued by appending."""
 
-    def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
-        """The full render with the generation prompt: the context of a new chain."""
+    def encode(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] | None,
+        kwargs: Mapping[str, Any],
+        *,
+        continues_last: bool = False,
+    ) -> list[int]:
+        """The full render with the generation prompt: the context of a new chain. With `continues_last` it ends with
+        the text of the last message, which is an assistant's and stays open."""
 
     def encode_suffix(
         self,
@@ -98,19 +121,35 @@ class Codec(Protocol):
         tools: Sequence[Tool] | None,
         kwargs: Mapping[str, Any],
         last_id: int | None,
+        *,
+        continues_last: bool = False,
     ) -> list[int] | None:
         """What stands between a committed generation and the next one: the end of the assistant turn if `last_id` (the
         last sampled id, None if nothing was sampled) did not end it, the turn separator, `suffix`, and the generation
         prompt. `history` ends with the committed assistant message. None when the template cannot be continued here:
-        the caller then starts a new chain."""
+        the caller then starts a new chain. `continues_last` is that of `encode`."""
 
-    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None, until: int | None = None) -> Message:
+    def decode(
+        self,
+        ids: Sequence[int],
+        tools: Sequence[Tool] | None,
+        *,
+        until: int | None = None,
+        continues_last: bool = False,
+    ) -> Message:
         """The assistant message for sampled ids; of their text only the first `until` characters, if that is given.
-        Never raises for any ids: what cannot be parsed stays text."""
+        Never raises for any ids: what cannot be parsed stays text. With `continues_last` it goes on from one that is
+        there already."""
 
     def find_stop(self, ids: Sequence[int], stops: Sequence[str], matched: str | None) -> Stopped | None:
         """Where the text of sampled ids reaches one of `stops`, or the one that the engine says it `matched`. None
         when it reaches none."""
+
+    def ends_turn(self, token: int) -> bool:
+        """Whether an answer whose last id this is has ended, and is not just cut off."""
+
+    def token_bytes(self, token: int) -> bytes:
+        """What one token stands for, which need not be whole characters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
                 "conversation": "One trajectory that has grown: both generations with mask 1, and what the gateway "
                 "put between them with mask 0.",
                 "call": "A trajectory for each call of the upstream: the whole context in `prompt_ids`, and the mask "
-                "1 throughout. Leave `multi_chain`, the two rewrites and the three identities undeclared then: "
+                "1 throughout. Leave `multi_chain`, the two rewrites and the four identities undeclared then: "
                 "nothing goes on that they could be about.",
             },
             gateway_wide=True,
@@ -137,6 +137,13 @@ OPTIONS: Mapping[str, Option] = MappingProxyType(
             "An agent echoes an answer with a `reasoning_content` that it was not given: does its trajectory go on?",
             {
                 "ignored": "Yes: thoughts are no part of a history.",
+                "compared": "No: the request starts a trajectory of its own.",
+            },
+        ),
+        "name_identity": Option(
+            "An agent echoes an answer with a `name` that it was not given: does its trajectory go on?",
+            {
+                "ignored": "Yes: what a client calls an assistant is no part of a history.",
                 "compared": "No: the request starts a trajectory of its own.",
             },
         ),

@@ -8,19 +8,12 @@ from typing import Any
 import pytest
 
 from conformance.client.http import at
+from conformance.vocabulary.asked import CONSTRAINTS, SCHEMA, SEARCH, holds
 from conformance.vocabulary.expect import calls_made, expect
-from conformance.vocabulary.session import ABSENT, function
+from conformance.vocabulary.session import ABSENT
 
-SEARCH = function("search", q={"type": "string"})
 NAMED = {"type": "function", "function": {"name": "search"}}
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
-
-CONSTRAINTS = (
-    *("structured_outputs", "guided_json", "guided_regex", "guided_grammar"),
-    *("response_format", "json_schema", "regex", "ebnf", "structural_tag"),
-)
-"""The names under which engines take a constraint on what is sampled."""
 
 
 @pytest.mark.requirement(id="CHAT-037")
@@ -65,7 +58,7 @@ def test_response_format_reaches_the_upstream(session, upstream):
 
     [call] = calls_made(upstream)
     expect(call.body).satisfies(
-        lambda body: _holds(body, SCHEMA), f"{json.dumps(SCHEMA)} in it", "the upstream's request"
+        lambda body: holds(body, SCHEMA), f"{json.dumps(SCHEMA)} in it", "the upstream's request"
     )
 
 
@@ -149,20 +142,3 @@ def test_template_settings_of_a_request_do_not_change_the_context(sessions, upst
 
     for call in refused_or_served:
         expect(call.context).equals(without.context, "the context with `chat_template_kwargs`")
-
-
-def _holds(value: Any, part: Any) -> bool:
-    """Does `part` stand in `value`, at any depth, as it is or as JSON text?"""
-    if value == part:
-        return True
-    if isinstance(value, str) and value.startswith("{"):
-        return json.dumps(part, sort_keys=True) == _respelled(value)
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_holds(child, part) for child in children)
-
-
-def _respelled(text: str) -> str:
-    try:
-        return json.dumps(json.loads(text), sort_keys=True)
-    except ValueError:
-        return text

@@ -19,7 +19,6 @@ OF_AGENTS = {
     "client_metadata": {"a": "b"},
     "reasoning": {"effort": "low", "summary": "auto"},
     "service_tier": "auto",
-    "truncation": "auto",
     "include": ["reasoning.encrypted_content"],
     "user": "someone",
     "safety_identifier": "s",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conformance.client.responses import types
-from conformance.vocabulary.expect import expect
+from conformance.vocabulary.expect import REFUSED, expect
 from conformance.vocabulary.refusals import (
     CHAT,
     CONVERSATIONS,
@@ -132,6 +132,44 @@ def test_refused_invocations_leave_nothing(sessions, upstream):
     """Invocations that are refused for one field leave nothing: the conversation goes on, and the session exports what
     it does, as without them."""
     expect_refusals_leave_nothing(INVOCATIONS, sessions, upstream)
+
+
+SEARCHES = {"name": "web_search", "arguments": {"query": "weather"}}
+
+
+@pytest.mark.requirement(id="WIRE-040")
+@pytest.mark.parametrize(
+    "hosted",
+    [
+        {"type": "web_search_20250305", "name": "web_search", "max_uses": 5},
+        {"type": "web_search_20260209", "name": "web_search", "allowed_domains": ["example.org"]},
+    ],
+    ids=lambda hosted: hosted["type"],
+)
+def test_tool_of_the_provider_is_never_the_clients_to_run(session, upstream, streamed, hosted):
+    """A tool of a message request that the provider runs is never asked of the client: no `tool_use` names it."""
+    upstream.says("Hello", tool_calls=[SEARCHES])
+    upstream.says("It is sunny.")
+
+    reply = session.message("Hi", tools=[hosted], stream=streamed)
+
+    expect(reply).status(200, *REFUSED)
+    if reply.status == 200:
+        expect([block.get("name") for block in reply.tool_calls]).equals([], "calls for the client")
+
+
+@pytest.mark.requirement(id="WIRE-041")
+def test_hosted_tool_is_never_the_clients_to_run(session, upstream, streamed):
+    """A tool of a request for a response that the provider runs is never asked of the client: no `function_call` names
+    it."""
+    upstream.says("Hello", tool_calls=[SEARCHES])
+    upstream.says("It is sunny.")
+
+    reply = session.respond("Hi", tools=[{"type": "web_search"}], stream=streamed)
+
+    expect(reply).status(200, *REFUSED)
+    if reply.status == 200:
+        expect([item.get("name") for item in reply.tool_calls]).equals([], "calls for the client")
 
 
 @pytest.mark.requirement(id="WIRE-026")

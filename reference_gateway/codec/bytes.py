@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 
 from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.token_bytes import byte_characters
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
@@ -55,7 +56,7 @@ def byte_files(
     template: str = TEMPLATE, control: Sequence[str] = CONTROL, end_of_turn: str = "<|im_end|>"
 ) -> TokenizerFiles:
     """The built-in tokenizer in the form of a tokenizer directory; ids of `control` follow the bytes, in order."""
-    vocabulary = {character: byte for byte, character in enumerate(_byte_characters())}
+    vocabulary = {character: byte for byte, character in enumerate(byte_characters())}
     added = [
         {"id": len(vocabulary) + place, "content": text, "special": True, "normalized": False}
         | {"single_word": False, "lstrip": False, "rstrip": False}
@@ -74,11 +75,3 @@ def byte_files(
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
     }
     return TokenizerFiles(json.dumps(document).encode(), {"default": template}, {"eos_token": end_of_turn})
-
-
-def _byte_characters() -> list[str]:
-    """The printable character that byte-level tokenizers write for each byte: itself where it is printable, one beyond
-    U+0100 where it is not."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return [chr(byte if byte in printable else next(others)) for byte in range(256)]

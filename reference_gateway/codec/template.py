@@ -26,6 +26,7 @@ from reference_gateway.codec.directory import TokenizerFiles
 from reference_gateway.codec.ends import KNOWN_ENDS, place_ends
 from reference_gateway.codec.live import OPENINGS, LiveText
 from reference_gateway.codec.media import placed
+from reference_gateway.codec.opened import opened, until_opening
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import CLOSE, OPEN, REASONING, opens_thoughts, split_thoughts
 from reference_gateway.codec.roles import find_roles
@@ -102,14 +103,21 @@ class TemplateCodec:
         """What becomes of each role in a request without tools, for a person."""
         return self._roles[False].summary()
 
-    def encode(self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any]) -> list[int]:
+    def encode(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] | None,
+        kwargs: Mapping[str, Any],
+        *,
+        continues_last: bool = False,
+    ) -> list[int]:
         """See `types.Codec`. Raises `TemplateRefused`, which names the message, when the template can't render them."""
-        said = self._guard(_Said(self._fit(messages, tools), tools, kwargs))
+        said = self._guard(_Said(self._fit(opened(messages) if continues_last else messages, tools), tools, kwargs))
         try:
             text = self._render(said.messages, said.tools, {**self._kwargs, **said.kwargs}, True)
         except TemplateRefused as refused:
             raise self._blamed(refused, messages, tools, kwargs) from refused
-        return self._encode(text, said.cut)
+        return self._encode(until_opening(text) if continues_last else text, said.cut)
 
     def encode_suffix(
         self,
@@ -118,6 +126,8 @@ class TemplateCodec:
         tools: Sequence[Tool] | None,
         kwargs: Mapping[str, Any],
         last_id: int | None,
+        *,
+        continues_last: bool = False,
     ) -> list[int] | None:
         """See `types.Codec`. An empty suffix continues the generation itself: nothing stands between (UA-CHN-08)."""
         if not suffix:
@@ -125,6 +135,7 @@ class TemplateCodec:
         if not kinds_of(suffix) <= self.seams.proved_for(tools):
             log.debug("not continued: the template rewrites its history", extra={"new_messages": len(suffix)})
             return None
+        suffix = opened(suffix) if continues_last else suffix
         later = self._roles[bool(tools)].fit_later(suffix) if self._calls.writes(suffix) else None
         if later is None:
             log.debug(
@@ -133,9 +144,8 @@ class TemplateCodec:
             return None
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
-        said = self._guard(
-            _Said(placed(self._calls.fit([ANCHOR_USER, history[-1], *self._calls.spread(later)])), tools, kwargs)
-        )
+        fitted = self._calls.fit([ANCHOR_USER, history[-1], *self._calls.spread(later)])
+        said = self._guard(_Said(placed(fitted), tools, kwargs))
         delta = behind(
             self._render,
             said.messages[:2],
@@ -148,23 +158,40 @@ class TemplateCodec:
         if delta is None:
             log.debug("not continued: the template rewrites this answer", extra={"new_messages": len(suffix)})
             return None
-        return self._ends.rest(self._encode(delta, said.cut), suffix[0]["role"], last_id)
+        ids = self._encode(until_opening(delta) if continues_last else delta, said.cut)
+        return self._ends.rest(ids, suffix[0]["role"], last_id)
 
-    def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None, until: int | None = None) -> Message:
+    def decode(
+        self,
+        ids: Sequence[int],
+        tools: Sequence[Tool] | None,
+        *,
+        until: int | None = None,
+        continues_last: bool = False,
+    ) -> Message:
         """See `types.Codec`. Control tokens are kept for the parsers only (contract UA-TC-06)."""
+        thinking = self._thoughts_opened and not continues_last
         ended = bool(ids) and ids[-1] in self._turn_ends
         if ended:
             ids = ids[:-1]
         ended = ended and until is None  # what was cut off may have had more to think
         shown = self.vocabulary.without_control
         if self._parser is not None and tools:
-            reasoning, text = self._split(self._text(ids, until, keep_control=True), ended)
+            reasoning, text = self._split(self._text(ids, until, keep_control=True), thinking, ended)
             content, calls = parse_calls(self._parser, text, tools)
             if calls:
                 return {**_answer(shown(reasoning), shown(content)), "tool_calls": calls}
         keep = self._thoughts_are_control
-        reasoning, text = self._split(self._text(ids, until, keep_control=keep), ended)
+        reasoning, text = self._split(self._text(ids, until, keep_control=keep), thinking, ended)
         return _answer(shown(reasoning), shown(text)) if keep else _answer(reasoning, text)
+
+    def ends_turn(self, token: int) -> bool:
+        """See `types.Codec`."""
+        return token in self._turn_ends
+
+    def token_bytes(self, token: int) -> bytes:
+        """See `types.Codec`."""
+        return self.vocabulary.token_bytes(token)
 
     def find_stop(self, ids: Sequence[int], stops: Sequence[str], matched: str | None) -> Stopped | None:
         """See `types.Codec`. Of several places of what the engine matched it means the one that the last id made whole:
@@ -242,8 +269,8 @@ class TemplateCodec:
     def _ask(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> str:
         return self._render(messages, tools, self._kwargs, True)
 
-    def _split(self, text: str, ended: bool) -> tuple[str, str]:
-        return split_thoughts(text, opened=self._thoughts_opened, ended=ended) if self._thoughts else ("", text)
+    def _split(self, text: str, opened: bool, ended: bool) -> tuple[str, str]:
+        return split_thoughts(text, opened=opened, ended=ended) if self._thoughts else ("", text)
 
     def _render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None, kwargs: Mapping[str, Any], prompt: bool

@@ -21,6 +21,7 @@ import orjson
 from tokenizers import Tokenizer
 
 from reference_gateway.codec.live import LiveText
+from reference_gateway.codec.token_bytes import TokenBytes
 
 LARGEST_ID = 2**32 - 1
 
@@ -34,6 +35,8 @@ class Vocabulary:
             self._open = _load(source)
         except Exception as error:  # the library raises bare Exception for anything it can't read
             raise ValueError(f"tokenizer.json can't be read: {error}") from error
+        self.token_bytes = TokenBytes(self._open, document)
+        """The bytes that a token stands for."""
         tokens = [token for token in document.get("added_tokens") or () if token.get("special")]
         self._ids = {token["content"]: int(token["id"]) for token in tokens}
         self.control_ids = frozenset(self._ids.values())

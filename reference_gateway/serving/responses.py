@@ -217,6 +217,7 @@ class Responses:
             sampling=request.sampling.parameters,
             max_tokens=limit,
             template_kwargs=request.template_kwargs,
+            one_call=request.one_call,
             progress=None if made.live is None else made.live.generating(request.tools.definitions, stops),
             idempotency_key=request.retry.idempotency_key,
             retry_count=request.retry.count,

@@ -5,7 +5,8 @@ the way: what it may respell is left out of the identity here, once, so that mat
 
 - A message is never changed, only read.
 - Always out: unknown fields, `tool_calls: []`, `content: null`, the list around a single text part, `cache_control`.
-- Out unless compared: tool-call ids, `reasoning_content`, white space around an assistant's text.
+- Out unless compared: tool-call ids, `reasoning_content`, the `name` that a client gives an assistant, white space
+  around an assistant's text.
 - Tool arguments are compared as JSON, whichever way they are spelled; text that is no JSON is compared as it is, and
   none at all (null, an empty text) is an empty object.
 - Prefixes are hashed by rolling: the key of a history is the key of the history before, extended by one message, so a
@@ -32,6 +33,7 @@ class IdentityRules:
 
     tool_ids: bool = False
     reasoning: bool = False
+    names: bool = False
     whitespace: bool = False
 
 
@@ -75,7 +77,7 @@ def _canonical(message: Message, rules: IdentityRules, calls: list[Any]) -> list
     return [
         role,
         content,
-        message.get("name"),
+        message.get("name") if role != "assistant" or rules.names else None,
         (message.get("reasoning_content") or None) if rules.reasoning else None,
         calls,
         message.get("tool_call_id") if rules.tool_ids else None,

@@ -22,6 +22,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "logprobs": ("strict", "opportunistic"),
         "tool_id_identity": ("ignored", "compared"),
         "reasoning_identity": ("ignored", "compared"),
+        "name_identity": ("ignored", "compared"),
         "whitespace_identity": ("ignored", "compared"),
     }
 )
@@ -59,5 +60,6 @@ def identity_rules(options: Mapping[str, str]) -> IdentityRules:
     return IdentityRules(
         tool_ids=options["tool_id_identity"] == "compared",
         reasoning=options["reasoning_identity"] == "compared",
+        names=options["name_identity"] == "compared",
         whitespace=options["whitespace_identity"] == "compared",
     )

@@ -46,7 +46,7 @@ from reference_gateway.types import (
     Progress,
     Stopped,
     Streaming,
-    Tool,
+    Token,
     Turn,
 )
 
@@ -63,10 +63,14 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A turn that is ready to be sent: where it continues, and the tokens and identities that it adds there."""
+    """A turn that is ready to be sent: where it continues, and the tokens and identities that it adds there. `asked`
+    are the keys of what it goes on from, `before` those of what stands before its assistant message; `answers` is how
+    many messages its answer is, 0 where it is the end of the last one."""
 
     match: Match
     asked: tuple[bytes, ...]
+    before: tuple[bytes, ...]
+    answers: int
     path: list[Node]
     context: Context
     delta: Run
@@ -139,7 +143,7 @@ class Session:
         self._require_active()
         sampling, _ = self._effective_sampling(turn)
         identities, keys = self._identified(turn)
-        return len(self._plan(turn, self._match(keys, sampling), keys, identities).context)
+        return len(self._plan(turn, self._match(turn, keys, sampling), keys, identities).context)
 
     def stop_strings(self, sampling: Mapping[str, Any]) -> Sequence[str]:
         """Those under which a turn with these sampling parameters is sampled."""
@@ -162,27 +166,31 @@ class Session:
         self, turn: Turn, keys: list[bytes], identities: list[bytes], sampling: dict[str, Any], asked_tokens: int | None
     ) -> Answer:
         recorded = _requested(sampling.get("logprobs"))
-        plan = self._plan(turn, self._match(keys, sampling), keys, identities)
+        plan = self._plan(turn, self._match(turn, keys, sampling), keys, identities)
         remaining = self._budget.remaining(plan.match, len(plan.delta))
         if remaining is not None and remaining <= 0:
             return self._length_stop(plan)
         max_tokens = asked_tokens if remaining is None else min(asked_tokens or remaining, remaining)
         if max_tokens is not None:
             sampling["max_tokens"] = max_tokens
+        if turn.logprobs and not recorded:
+            sampling["logprobs"] = True
         with self._held(plan.match):
             added, sent = self._media(plan)
             generation = await self._generate(plan.context, sampling, sent, turn.progress)
             self._require_active()
-            logprobs = self._checked_logprobs(generation, recorded)
+            logprobs = self._checked_logprobs(generation, recorded or turn.logprobs)
             stopped = self._stopped(generation, stop_strings(sampling))
-            message = self._decoded(generation, turn.tools, stopped)
-            self._commit_turn(plan, generation, logprobs, message, added)
+            message = self._shown(generation, turn, stopped)
+            kept = logprobs if recorded or not self._strict_logprobs else None
+            self._commit_turn(plan, generation, kept, _whole(message, turn), added)
         return Answer(
             message=message,
             finish_reason=finish_reason(generation.stop_reason, message, stopped),
             prompt_tokens=len(plan.context),
             completion_tokens=len(generation.ids),
             stop_sequence=None if stopped is None else stopped.stop,
+            tokens=self._tokens(generation.ids, logprobs or ()) if turn.logprobs else None,
         )
 
     async def _generate(
@@ -202,19 +210,40 @@ class Session:
         matched = generation.matched if isinstance(generation.matched, str) else ""
         return self._codec.find_stop(generation.ids, stops, matched or None) if stops or matched else None
 
-    def _decoded(self, generation: Generation, tools: Sequence[Tool] | None, stopped: Stopped | None) -> Message:
-        """What is shown of it. The stop string is not: what was sampled stays whole, and the message is identified as
-        it is shown, so that a client that sends it back continues the chain."""
-        if stopped is None:
-            return self._codec.decode(generation.ids, tools)
-        return self._codec.decode(generation.ids, tools, stopped.place)
-
     def _identified(self, turn: Turn) -> tuple[list[bytes], list[bytes]]:
         identities = [identify(message, self._rules) for message in turn.messages]
         return identities, prefix_keys(identify_tools(turn.tools, isolation.partition()), identities)
 
-    def _match(self, keys: list[bytes], sampling: Mapping[str, Any]) -> Match:
-        return self._tree.match(keys, _requested(sampling.get("logprobs")) if self._strict_logprobs else None)
+    def _match(self, turn: Turn, keys: list[bytes], sampling: Mapping[str, Any]) -> Match:
+        recorded = _requested(sampling.get("logprobs")) if self._strict_logprobs else None
+        match = self._tree.match(keys, recorded)
+        if not turn.continues_last:
+            return match
+        if match.parent is not None and match.depth == len(turn.messages) and self._is_cut_off(match.parent, turn):
+            return match
+        # The message to go on with is text of the client's, also where it is the text of an answer that has ended.
+        return self._tree.match(keys[:-1], recorded)
+
+    def _is_cut_off(self, node: Node, turn: Turn) -> bool:
+        """Whether the turn's last message ends as this generation does, and the generation has not ended."""
+        if node.sampled and self._codec.ends_turn(node.sampled[-1]):
+            return False
+        last: str = self._codec.decode(node.sampled.tolist(), turn.tools)["content"]
+        return str(turn.messages[-1]["content"]).endswith(last)
+
+    def _shown(self, generation: Generation, turn: Turn, stopped: Stopped | None) -> Message:
+        """The message that the client is shown, and will echo: without the stop string, and with one call where it
+        wants no more. What was sampled stays whole; the message is identified as it is shown, so that a client that
+        sends it back continues the chain."""
+        how: dict[str, Any] = {"continues_last": True} if turn.continues_last else {}
+        if stopped is not None:
+            how["until"] = stopped.place
+        message = self._codec.decode(generation.ids, turn.tools, **how)
+        calls = message.get("tool_calls")
+        return {**message, "tool_calls": calls[:1]} if turn.one_call and calls else message
+
+    def _tokens(self, ids: Sequence[int], logprobs: Sequence[float]) -> list[Token]:
+        return [Token(self._codec.token_bytes(one), logprob) for one, logprob in zip(ids, logprobs, strict=True)]
 
     def _effective_sampling(self, turn: Turn) -> tuple[dict[str, Any], int | None]:
         sampling = {name: value for name, value in self._sampling.items() if name not in ENVELOPE}
@@ -231,21 +260,29 @@ class Session:
         delta = Run(added)
         # A history can be known under two keys (identity.py): what is added is identified behind each of them.
         beginnings = (keys[0],) if match.parent is None else match.parent.keys
-        asked = tuple(dict.fromkeys(extend(key, identities[match.depth :]) for key in beginnings))
-        return _Plan(match, asked, path, context_of(path, delta), delta, turn.messages[match.depth :])
+        suffix, new = turn.messages[match.depth :], identities[match.depth :]
+        if turn.continues_last:
+            new = new[:-1]  # it is identified with what is sampled behind it
+        asked = before = tuple(dict.fromkeys(extend(key, new) for key in beginnings))
+        if not suffix and turn.continues_last and match.parent is not None:
+            before = match.parent.asked
+        return _Plan(
+            match, asked, before, 0 if turn.continues_last else 1, path, context_of(path, delta), delta, suffix
+        )
 
     def _encode(self, turn: Turn, match: Match) -> tuple[Match, list[Node], list[int]]:
+        how = {"continues_last": True} if turn.continues_last else {}
         if match.parent is None:
-            return match, [], self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
+            return match, [], self._codec.encode(turn.messages, turn.tools, turn.template_kwargs, **how)
         path = match.parent.path()
         history, suffix = turn.messages[: match.depth], turn.messages[match.depth :]
         if not suffix:
             return match, path, []
         last_id = match.parent.sampled[-1] if match.parent.sampled else None
-        delta = self._codec.encode_suffix(history, suffix, turn.tools, turn.template_kwargs, last_id)
+        delta = self._codec.encode_suffix(history, suffix, turn.tools, turn.template_kwargs, last_id, **how)
         if delta is not None:
             return match, path, delta
-        full = self._codec.encode(turn.messages, turn.tools, turn.template_kwargs)
+        full = self._codec.encode(turn.messages, turn.tools, turn.template_kwargs, **how)
         if full[: match.start] == context_of(path):
             return match, path, full[match.start :]
         return FRESH, [], full
@@ -278,15 +315,15 @@ class Session:
     def _commit_turn(
         self, plan: _Plan, generation: Generation, logprobs: list[float] | None, message: Message, added: Media
     ) -> None:
-        asked = plan.asked
+        before = plan.before
         own = identify(message, self._rules)
         echoed = identify_echo(message, self._rules) if message.get("tool_calls") else own
         node = self._tree.grow(
             plan.match,
-            asked=asked,
-            keys=tuple(dict.fromkeys((extend(asked[0], (own,)), extend(asked[-1], (echoed,))))),
-            depth=len(plan.suffix) + 1,
-            turns=sum(message["role"] in ("user", "assistant") for message in plan.suffix) + 1,
+            asked=plan.asked,
+            keys=tuple(dict.fromkeys((extend(before[0], (own,)), extend(before[-1], (echoed,))))),
+            depth=len(plan.suffix) + plan.answers,
+            turns=sum(message["role"] in ("user", "assistant") for message in plan.suffix) + plan.answers,
             context=plan.delta,
             sampled=generation.ids,
             logprobs=logprobs,
@@ -406,6 +443,11 @@ class Session:
 
     def _touch(self) -> None:
         self.updated_at = max(self.updated_at, self._clock())
+
+
+def _whole(message: Message, turn: Turn) -> Message:
+    """The message as the history has it: behind what the turn goes on with."""
+    return {**message, "content": turn.messages[-1]["content"] + message["content"]} if turn.continues_last else message
 
 
 def _requested(logprobs: Any) -> bool:

@@ -1,9 +1,8 @@
 """Anthropic Messages: `POST /v1/messages`, and `POST /v1/messages/count_tokens`.
 
 Knows that wire: its bodies, its events and its error envelope. Pure; what requests say is read in
-`anthropic_request.py`. null for an optional field means its default, and unknown fields are accepted and ignored: real
-agents send many (contract UA-ANR, UA-ANS). Reasoning of the model is not shown: a thinking block needs a signature that
-only its provider can give.
+`anthropic_request.py`, and what becomes of each field stands in `fields.py` (contract UA-ANR, UA-ANS). Reasoning of the
+model is not shown: a thinking block needs a signature that only its provider can give.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ import orjson
 from reference_gateway.tools.arguments import parse_arguments
 from reference_gateway.types import Answer, Turn
 from reference_gateway.wire import sse
-from reference_gateway.wire.anthropic_request import read_messages, read_stop, read_tools
-from reference_gateway.wire.base import Policy, WireRequest, retry_of, sampling_of, template_kwargs_of
+from reference_gateway.wire.anthropic_request import read_messages, read_one_call, read_stop, read_tools
+from reference_gateway.wire.base import Policy, WireRequest, open_end, retry_of, sampling_of, template_kwargs_of
+from reference_gateway.wire.fields import MESSAGES, Gate
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +45,28 @@ _STOP_REASONS: Mapping[str, str] = {
 
 def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
     """See `base.Wire`. `max_tokens` may be left out."""
+    _GATE.check(body)
     tools = read_tools(body.get("tools"), body.get("tool_choice"))
     given = {**body, "stop": read_stop(body.get("stop_sequences"))}
     sampling = sampling_of(given, policy.sampling, body.get("max_tokens"))
     retry = retry_of(headers)
+    messages = read_messages(body.get("system"), body.get("messages"), policy.media)
     turn = Turn(
-        messages=read_messages(body.get("system"), body.get("messages"), policy.media),
+        messages=messages,
         tools=tools,
         sampling=sampling.parameters,
         max_tokens=sampling.max_tokens,
         template_kwargs=template_kwargs_of(body, policy),
+        continues_last=messages[-1]["role"] == "assistant" and open_end(messages, "messages cannot be gone on with:"),
+        one_call=read_one_call(body.get("tool_choice")),
         idempotency_key=retry.idempotency_key,
         retry_count=retry.count,
     )
     model = body.get("model")
     return WireRequest(turn, model="unknown" if model is None else str(model), stream=body.get("stream") is True)
+
+
+_GATE = Gate(MESSAGES)
 
 
 def plain(answer: Answer, request: WireRequest) -> bytes:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reference_gateway.types import Message, Tool
-from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.base import RequestRefused, flag_of
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ def read_tools(tools: Any, choice: Any) -> list[Tool] | None:
     if choice is not None and kind not in ("auto", "none"):
         raise RequestRefused('tool_choice is not supported with this type: expected "auto" or "none"')
     return None if kind == "none" else read or None
+
+
+def read_one_call(choice: Any) -> bool:
+    """Whether a `tool_choice` asks for one call at most. Raises `RequestRefused`."""
+    return isinstance(choice, dict) and flag_of(choice, "disable_parallel_tool_use", False, "tool_choice.")
 
 
 def read_stop(sequences: Any) -> list[str] | None:

@@ -7,13 +7,18 @@ bytes; it never sees a session, a socket or a token.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from reference_gateway.types import Answer, Turn
+from reference_gateway.types import Answer, Message, Turn
 
-DEFAULT_SAMPLING = frozenset({"temperature", "top_p", "top_k", "max_tokens", "stop"})
+DEFAULT_SAMPLING = frozenset(
+    {
+        *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logit_bias"),
+        *("presence_penalty", "frequency_penalty", "repetition_penalty"),
+    }
+)
 """Sampling parameters that a request may set, unless configured otherwise (contract UA-SMP-01)."""
 
 
@@ -115,15 +120,21 @@ def _is_integer(value: object) -> bool:
     return type(value) is int
 
 
+def _is_bias(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
 def _is_stop(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 _FORMS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     **dict.fromkeys(
-        ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty"), (_is_number, "a number")
+        (*("temperature", "top_p", "min_p"), *("presence_penalty", "frequency_penalty", "repetition_penalty")),
+        (_is_number, "a number"),
     ),
     **dict.fromkeys(("top_k", "seed"), (_is_integer, "an integer")),
+    "logit_bias": (_is_bias, "an object of numbers"),
     "stop": (_is_stop, "a string or a list of strings"),
 }
 """Sampling parameters whose form is the same for every engine."""
@@ -140,7 +151,8 @@ def sampling_of(
 ) -> Sampling:
     """What passes the allowlist; null is the same as absent. `max_tokens` is the value of the wire's own `field`. The
     JSON type of a parameter is looked at, its range is the engine's to judge. Raises `RequestRefused`."""
-    parameters = {name: value for name in allowed if name != "max_tokens" and (value := body.get(name)) is not None}
+    given = body.keys() & allowed
+    parameters = {name: body[name] for name in given if name != "max_tokens" and body[name] is not None}
     for name, value in parameters.items():
         if name in _FORMS and not _FORMS[name][0](value):
             raise RequestRefused(f"{name} must be {_FORMS[name][1]}")
@@ -149,6 +161,25 @@ def sampling_of(
     if type(max_tokens) is not int or max_tokens <= 0:
         raise RequestRefused(f"{field} must be a positive integer")
     return Sampling(parameters, max_tokens)
+
+
+def flag_of(body: Mapping[str, Any], field: str, default: bool, where: str = "") -> bool:
+    """A boolean of the body. Raises `RequestRefused`."""
+    value = body.get(field)
+    if value is not None and not isinstance(value, bool):
+        raise RequestRefused(f"{where}{field} must be true, false or null")
+    return default if value is None else value
+
+
+def open_end(messages: Sequence[Message], refusal: str) -> bool:
+    """True for messages whose last can be gone on with: an assistant's that is text. Raises `RequestRefused`, which
+    begins with `refusal`, for any other."""
+    last = messages[-1]
+    if last["role"] != "assistant":
+        raise RequestRefused(f"{refusal} the last of the messages is not an assistant's")
+    if last.get("tool_calls") or not isinstance(last["content"], str):
+        raise RequestRefused(f"{refusal} the last of the messages is not just text")
+    return True
 
 
 def template_kwargs_of(body: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:

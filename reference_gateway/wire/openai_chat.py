@@ -1,8 +1,7 @@
 """OpenAI chat completions: `POST /v1/chat/completions`.
 
 Knows that wire: its gates, its validation, its bodies and its stream. Pure; a request that is refused here has touched
-nothing. null for an optional field means its default, and unknown fields are accepted and ignored: only fields whose
-silent loss would change what an answer means are refused (contract UA-GATE-10).
+nothing. What becomes of each field stands in `fields.py` (contract UA-GATE-10).
 """
 
 from __future__ import annotations
@@ -10,22 +9,25 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from reference_gateway.tools.arguments import dump_arguments
-from reference_gateway.types import Answer, Tool, Turn
+from reference_gateway.types import Answer, Message, Token, Tool, Turn
 from reference_gateway.wire import sse
 from reference_gateway.wire.base import (
     Policy,
     RequestRefused,
     WireRequest,
+    flag_of,
+    open_end,
     retry_of,
     sampling_of,
     template_kwargs_of,
 )
+from reference_gateway.wire.fields import CHAT, Gate
 from reference_gateway.wire.openai_messages import read_messages
 
 name = "openai-chat"
@@ -35,17 +37,21 @@ _ERROR_TYPES = {409: "conflict_error", 429: "rate_limit_error"}
 
 def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
     """See `base.Wire`."""
-    _refuse_unsupported(body)
+    _GATE.check(body)
     tools = _tools(body)
     limit = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
     sampling = sampling_of(body, policy.sampling, body.get(limit), limit)
     retry = retry_of(headers)
+    messages = read_messages(body.get("messages"), policy.media)
     turn = Turn(
-        messages=read_messages(body.get("messages"), policy.media),
+        messages=messages,
         tools=tools,
         sampling=sampling.parameters,
         max_tokens=sampling.max_tokens,
         template_kwargs=template_kwargs_of(body, policy),
+        continues_last=_continues_last(body, messages),
+        one_call=not flag_of(body, "parallel_tool_calls", True),
+        logprobs=flag_of(body, "logprobs", False),
         idempotency_key=retry.idempotency_key,
         retry_count=retry.count,
     )
@@ -66,7 +72,7 @@ def plain(answer: Answer, request: WireRequest) -> bytes:
     choice = {
         "index": 0,
         "message": {**_head(answer), **_content(answer), "refusal": None, **_calls(answer)},
-        "logprobs": None,
+        "logprobs": _logprobs(answer, request),
         "finish_reason": answer.finish_reason,
     }
     body = {
@@ -97,7 +103,7 @@ class Chunks:
             "created": int(time.time()),
             "model": request.model,
         }
-        self._wants_usage = request.include_usage
+        self._request = request
         self._usage = {"usage": None} if request.include_usage else {}
 
     def opening(self, prompt_tokens: int) -> bytes:
@@ -116,16 +122,19 @@ class Chunks:
         calls = _calls(answer).get("tool_calls")
         if calls:
             deltas.append({"tool_calls": [{"index": place, **call} for place, call in enumerate(calls)]})
-        frames = [*map(self._chunk, deltas), self._chunk({}, answer.finish_reason)]
-        if self._wants_usage:
+        last = self._chunk({}, answer.finish_reason, _logprobs(answer, self._request))
+        frames = [*map(self._chunk, deltas), last]
+        if self._request.include_usage:
             frames.append(sse.data({**self._envelope, "choices": [], "usage": _usage(answer)}))
         return b"".join([*frames, sse.DONE])
 
     def failed(self, status: int, message: str) -> bytes:
         return sse.data(orjson.loads(error(status, message)))
 
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: Any = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        if logprobs is not None:
+            choice["logprobs"] = logprobs
         return sse.data({**self._envelope, "choices": [choice], **self._usage})
 
 
@@ -138,14 +147,20 @@ def error(status: int, message: str) -> bytes:
     return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": None}})
 
 
-def _refuse_unsupported(body: Mapping[str, Any]) -> None:
-    n = body.get("n")
-    if n is not None and (type(n) is not int or n != 1):
-        raise RequestRefused(f"n={_shown(n)} is not supported: this gateway gives one choice, n=1")
-    if body.get("response_format") is not None:
-        raise RequestRefused("response_format is not supported")
-    if body.get("functions"):
-        raise RequestRefused("functions is not supported: use tools")
+_GATE = Gate(CHAT)
+
+
+def _continues_last(body: Mapping[str, Any], messages: Sequence[Message]) -> bool:
+    """Whether the model goes on with the last message: engines take two fields for it that have to agree."""
+    if "continue_final_message" not in body and "add_generation_prompt" not in body:
+        return False
+    goes_on, new_turn = flag_of(body, "continue_final_message", False), flag_of(body, "add_generation_prompt", True)
+    if goes_on == new_turn:
+        raise RequestRefused(
+            f"continue_final_message={_shown(goes_on)} is not supported with add_generation_prompt="
+            f"{_shown(new_turn)}: expected one of the two to be true"
+        )
+    return goes_on and open_end(messages, "continue_final_message must be false:")
 
 
 def _tools(body: Mapping[str, Any]) -> list[Tool] | None:
@@ -200,6 +215,18 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
     arguments = dump_arguments(function["arguments"])
     return {"id": call["id"], "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _logprobs(answer: Answer, request: WireRequest) -> dict[str, Any] | None:
+    """One entry for each sampled token, that which ended the turn included."""
+    if not request.turn.logprobs:
+        return None
+    return {"content": [_entry(token) for token in answer.tokens or ()], "refusal": None}
+
+
+def _entry(token: Token) -> dict[str, Any]:
+    text = token.bytes.decode("utf-8", "replace")
+    return {"token": text, "logprob": token.logprob, "bytes": list(token.bytes), "top_logprobs": []}
 
 
 def _usage(answer: Answer) -> dict[str, int]:

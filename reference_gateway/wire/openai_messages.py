@@ -1,8 +1,10 @@
 """OpenAI chat messages -> canonical messages (`types.Message`).
 
-Knows the forms in which clients write a message, and refuses the rest by name of field (contract UA-VAL). Fields that
-mean nothing to a template (`refusal`, `annotations`, `audio` ...) are left out, so an echo that carries them is the
-same message. A list of text parts is their concatenation; one with an image or a video stays a list of parts.
+Knows the roles and the forms in which clients write a message, and refuses the rest by name of field (contract UA-VAL):
+what says something is never left out. Only what says nothing to the model is (`annotations`, a `refusal` of null ...),
+so an echo that carries it is the same message. A list of text parts is their concatenation; one with an image or a
+video stays a list of parts. A `function_call` and what a `function` returned, as clients wrote them before there were
+tools, are a call and its result.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from reference_gateway.wire.media import media_url
 _TEXT = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 """Type of a content part -> its field with the text."""
 _MEDIA = ("image_url", "video_url")
+ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 
 
 def read_messages(messages: Any, media: bool = False) -> list[Message]:
@@ -32,21 +35,19 @@ def _message(message: Any, where: str, media: bool) -> Message:
     if not isinstance(message, dict):
         raise RequestRefused(f"{where} must be an object")
     role = message.get("role")
-    if not isinstance(role, str) or not role:
-        raise RequestRefused(f"{where}.role must be a non-empty string")
+    if role not in ROLES:
+        raise RequestRefused(f"{where}.role must be a non-empty string: one of {', '.join(ROLES)}")
     content = message.get("content")
     read: Message = {"role": role, "content": content if isinstance(content, str) else _content(content, where, media)}
-    if len(message) == 2 and "content" in message:  # nearly every message
+    if len(message) == 2 and "content" in message and role != "function":  # nearly every message
         return read
     name = message.get("name")
-    if name is not None:
+    if name is not None or role == "function":
         if not isinstance(name, str):
             raise RequestRefused(f"message.name must be a string ({where})")
         read["name"] = name
-    reasoning = message.get("reasoning_content")
-    if reasoning is not None:
-        if not isinstance(reasoning, str):
-            raise RequestRefused(f"{where}.reasoning_content must be a string or null")
+    reasoning = _text(message, "reasoning_content", where) or _text(message, "reasoning", where)
+    if reasoning:
         read["reasoning_content"] = reasoning
     calls = message.get("tool_calls")
     if calls is not None:
@@ -54,10 +55,43 @@ def _message(message: Any, where: str, media: bool) -> Message:
             raise RequestRefused(f"tool_calls must be a list ({where})")
         if calls:
             read["tool_calls"] = [_call(call, f"{where}.tool_calls[{place}]") for place, call in enumerate(calls)]
+    if role == "function":
+        return {**read, "role": "tool", "tool_call_id": _LEGACY_ID}
+    if role == "assistant":
+        _read_answer(message, read, where)
     call_id = message.get("tool_call_id")
     if call_id is not None:
         read["tool_call_id"] = str(call_id)
     return read
+
+
+_LEGACY_ID = "call00000"
+"""Of a call that was made before calls had ids. There was one in a message; some templates want nine characters."""
+
+
+def _read_answer(message: Mapping[str, Any], read: Message, where: str) -> None:
+    """What only an assistant's message has."""
+    if message.get("audio") is not None:
+        raise RequestRefused(f"{where}.audio is not supported: this gateway does not know what was said in it")
+    refusal = _text(message, "refusal", where)
+    if refusal:
+        if not isinstance(read["content"], str):
+            raise RequestRefused(f"{where}.refusal must be null beside images")
+        read["content"] += refusal
+    function = message.get("function_call")
+    if function is not None:
+        if "tool_calls" in read:
+            raise RequestRefused(f"{where}.function_call must be null beside tool_calls")
+        read["tool_calls"] = [
+            {"id": _LEGACY_ID, "type": "function", "function": _function(function, f"{where}.function_call")}
+        ]
+
+
+def _text(message: Mapping[str, Any], field: str, where: str) -> str | None:
+    text = message.get(field)
+    if not isinstance(text, str | None):
+        raise RequestRefused(f"{where}.{field} must be a string or null")
+    return text
 
 
 def _content(content: Any, where: str, media: bool) -> str | list[dict[str, Any]]:
@@ -85,7 +119,7 @@ def _part(part: Any, where: str, media: bool) -> dict[str, Any]:
     field = _TEXT.get(kind) if isinstance(kind, str) else None
     if field is None:
         takes = f"text, {' and '.join(_MEDIA)} parts" if media else "text parts"
-        raise RequestRefused(f"{where}.type is not supported: this gateway takes {takes}")
+        raise RequestRefused(f"{where}.type {str(kind)[:80]!r} is not supported: this gateway takes {takes}")
     text = part.get(field)
     if not isinstance(text, str):
         raise RequestRefused(f"{where}.{field} must be a string")
@@ -104,14 +138,16 @@ def _call(call: Any, where: str) -> dict[str, Any]:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict):
         raise RequestRefused(f"{where} must be an object with an object function")
+    return {"id": str(call.get("id") or ""), "type": "function", "function": _function(function, f"{where}.function")}
+
+
+def _function(function: Any, where: str) -> dict[str, Any]:
+    if not isinstance(function, dict):
+        raise RequestRefused(f"{where} must be an object")
     name = function.get("name")
     if not isinstance(name, str):
-        raise RequestRefused(f"{where}.function.name must be a string")
-    return {
-        "id": str(call.get("id") or ""),
-        "type": "function",
-        "function": {"name": name, "arguments": _arguments(function, where)},
-    }
+        raise RequestRefused(f"{where}.name must be a string")
+    return {"name": name, "arguments": _arguments(function, where)}
 
 
 def _arguments(function: Mapping[str, Any], where: str) -> dict[str, Any] | str:
@@ -119,5 +155,5 @@ def _arguments(function: Mapping[str, Any], where: str) -> dict[str, Any] | str:
     if isinstance(arguments, str | None):
         return parse_arguments(arguments)
     if not isinstance(arguments, dict):
-        raise RequestRefused(f"{where}.function.arguments must be a string or an object")
+        raise RequestRefused(f"{where}.arguments must be a string or an object")
     return arguments

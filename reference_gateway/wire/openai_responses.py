@@ -1,9 +1,8 @@
 """OpenAI Responses: what a request of `POST /v1/responses` asks for, and the body that answers it.
 
-Knows that wire's fields; the items are in `responses_items`, the stream in `responses_body`. Pure. null for an optional
-field means its default, and unknown fields are ignored: only what cannot be served and would change what the answer
-means is refused. A hosted tool that the gateway does not have is not offered to the model, and does not stand in the
-response's `tools`.
+Knows that wire's fields; the items are in `responses_items`, the stream in `responses_body`. Pure. What becomes of
+each field stands in `fields.py`. A hosted tool that the gateway does not have is not offered to the model, and does not
+stand in the response's `tools`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,12 @@ from reference_gateway.wire.base import (
     RequestRefused,
     Retry,
     Sampling,
+    flag_of,
     retry_of,
     sampling_of,
     template_kwargs_of,
 )
+from reference_gateway.wire.fields import RESPONSES, Gate
 from reference_gateway.wire.responses_items import read_input
 
 name = "openai-responses"
@@ -50,6 +51,7 @@ class ResponseRequest:
     sampling: Sampling
     retry: Retry
     template_kwargs: Mapping[str, Any]
+    one_call: bool
     instructions: str | None
     conversation: str | None
     previous: str | None
@@ -69,7 +71,8 @@ def parse(
 ) -> ResponseRequest:
     """Validate and translate. `defaults` are the session's sampling parameters. Raises `RequestRefused` naming the
     field."""
-    _refuse_unsupported(body)
+    _GATE.check(body)
+    _require_text(body)
     conversation, previous = _conversation(body), _text(body, "previous_response_id")
     if conversation is not None and previous is not None:
         raise RequestRefused("previous_response_id and conversation exclude each other: give one of them")
@@ -81,16 +84,18 @@ def parse(
     if not items and instructions is None and conversation is None and previous is None:
         raise RequestRefused("input must not be empty where there is neither conversation nor previous_response_id")
     tools = _tools(body, served)
+    if tools.served and body.get("max_tool_calls") is not None:
+        raise RequestRefused("max_tool_calls is not supported beside a tool that this gateway runs")
     include = body.get("include")
     if not isinstance(include, list | None):
         raise RequestRefused("include must be a list")
-    store = _flag(body, "store", True)
+    store = flag_of(body, "store", True)
     echo = {
         "instructions": instructions,
         "max_output_tokens": body.get("max_output_tokens"),
         "metadata": _metadata(body),
         "model": "unknown" if body.get("model") is None else str(body["model"]),
-        "parallel_tool_calls": _flag(body, "parallel_tool_calls", True),
+        "parallel_tool_calls": flag_of(body, "parallel_tool_calls", True),
         "previous_response_id": previous,
         "conversation": None if conversation is None else {"id": conversation},
         "store": store,
@@ -109,6 +114,7 @@ def parse(
         sampling=_sampling(body, policy),
         retry=retry_of(headers),
         template_kwargs=template_kwargs_of(body, policy),
+        one_call=not echo["parallel_tool_calls"],
         instructions=instructions,
         conversation=conversation,
         previous=previous,
@@ -194,25 +200,22 @@ def error(status: int, message: str) -> bytes:
     return openai_chat.error(status, message)
 
 
-def _refuse_unsupported(body: Mapping[str, Any]) -> None:
-    for unsupported in ("background", "prompt"):
-        if body.get(unsupported):
-            raise RequestRefused(f"{unsupported} is not supported")
+_GATE = Gate(RESPONSES)
+
+
+def _require_text(body: Mapping[str, Any]) -> None:
     text = body.get("text")
-    form = text.get("format") if isinstance(text, dict) else None
-    if not isinstance(text, dict | None) or not isinstance(form, dict | None):
+    if not isinstance(text, dict | None) or not isinstance((text or {}).get("format"), dict | None):
         raise RequestRefused("text must be an object, and text.format too")
-    if form is not None and form.get("type") != "text":
-        raise RequestRefused('text.format is not supported: expected {"type": "text"}')
+
+
+def _choice(body: Mapping[str, Any]) -> str:
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         raise RequestRefused('tool_choice as an object is not supported: expected "auto" or "none"')
     if choice is not None and (not isinstance(choice, str) or choice.lower() not in ("auto", "none")):
         raise RequestRefused('tool_choice is not supported: expected "auto" or "none"')
-
-
-def _choice(body: Mapping[str, Any]) -> str:
-    return str(body.get("tool_choice") or "auto").lower()
+    return "auto" if choice is None else choice.lower()
 
 
 def _conversation(body: Mapping[str, Any]) -> str | None:
@@ -304,6 +307,11 @@ def _reasoning(body: Mapping[str, Any]) -> dict[str, Any] | None:
 def _text_form(body: Mapping[str, Any]) -> dict[str, Any]:
     verbosity = (body.get("text") or {}).get("verbosity")
     return {"format": {"type": "text"}, **({} if verbosity is None else {"verbosity": verbosity})}
+
+
+def _number(body: Mapping[str, Any], field: str) -> float | None:
+    value = body.get(field)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def shown(item: Item, request: ResponseRequest) -> Item:

@@ -112,8 +112,8 @@ def end_of_turn_is_shown(gateway: Sabotage) -> None:
     chat = on_this_wire(gateway)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
-        message = original(codec, ids, tools, *until)
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, **how: Any) -> Any:
+        message = original(codec, ids, tools, **how)
         if not tools or "tool_calls" in message or not chat.get():
             return message
         return {**message, "content": codec.vocabulary.decode(ids, keep_control=True)}

@@ -103,9 +103,9 @@ def empty_tools_are_announced(gateway: Sabotage) -> None:
     on_turn(gateway, note)
 
     @gateway.wrap(TemplateCodec, "encode")
-    def encode(original: Any, codec: Any, messages: Any, tools: Any, kwargs: Any) -> Any:
+    def encode(original: Any, codec: Any, messages: Any, tools: Any, kwargs: Any, **how: Any) -> Any:
         preamble = [] if not given.get() else [{"role": "system", "content": "These functions can be called:"}]
-        return original(codec, [*messages, *preamble], tools, kwargs)
+        return original(codec, [*messages, *preamble], tools, kwargs, **how)
 
 
 @mutant("CHAT-046")

@@ -59,8 +59,8 @@ def _parse_where(gateway: Sabotage, wanted: Any) -> None:
     on_turn(gateway, note)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
-        return original(codec, ids, tools or ([ANY_TOOL] if parsing.get() else None), *until)
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, **how: Any) -> Any:
+        return original(codec, ids, tools or ([ANY_TOOL] if parsing.get() else None), **how)
 
 
 @mutant("CHAT-047", bugs=(37,))
@@ -75,8 +75,8 @@ def tools_with_a_choice_are_not_rendered(gateway: Sabotage) -> None:
     on_turn(gateway, note)
 
     @gateway.wrap(TemplateCodec, "encode")
-    def encode(original: Any, codec: Any, messages: Any, tools: Any, kwargs: Any) -> Any:
-        return original(codec, messages, None if chosen.get() else tools, kwargs)
+    def encode(original: Any, codec: Any, messages: Any, tools: Any, kwargs: Any, **how: Any) -> Any:
+        return original(codec, messages, None if chosen.get() else tools, kwargs, **how)
 
 
 @mutant("CHAT-048")
@@ -153,8 +153,8 @@ def malformed_call_is_dropped(gateway: Sabotage) -> None:
     chat = on_this_wire(gateway)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
-        message = original(codec, ids, tools, *until)
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, **how: Any) -> Any:
+        message = original(codec, ids, tools, **how)
         if not tools or not chat.get():
             return message
         return {**message, "content": message["content"].partition("<tool_call>")[0]}
@@ -197,8 +197,8 @@ def forbidden_tools_are_rendered(gateway: Sabotage) -> None:
     on_turn(gateway, note)
 
     @gateway.wrap(TemplateCodec, "decode")
-    def decode(original: Any, codec: Any, ids: Any, tools: Any, *until: Any) -> Any:
-        return original(codec, ids, None if forbidden.get() else tools, *until)
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, **how: Any) -> Any:
+        return original(codec, ids, None if forbidden.get() else tools, **how)
 
 
 @mutant("CHAT-058")

@@ -17,9 +17,9 @@ Here = Callable[[], Any]
 def show_stop_strings(gateway: Sabotage, here: Here) -> None:
     """The message is made of all ids, and known as that."""
 
-    @gateway.wrap(Session, "_decoded")
-    def decoded(original: Any, self: Session, generation: Any, tools: Any, stopped: Any) -> Any:
-        return original(self, generation, tools, None if here() else stopped)
+    @gateway.wrap(Session, "_shown")
+    def shown(original: Any, self: Session, generation: Any, turn: Any, stopped: Any) -> Any:
+        return original(self, generation, turn, None if here() else stopped)
 
 
 def identify_by_all_ids(gateway: Sabotage, here: Here) -> None:

@@ -226,10 +226,10 @@ def turn_with_images_is_encoded_anew(gateway: Sabotage) -> None:
     """Messages with images go through the processor as a whole history."""
 
     @seeing(gateway).wrap(TemplateCodec, "encode_suffix")
-    def encode_suffix(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any) -> Any:
+    def encode_suffix(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any, **how: Any) -> Any:
         if any(isinstance(message["content"], list) for message in suffix):
             return None
-        return original(codec, history, suffix, *rest)
+        return original(codec, history, suffix, *rest, **how)
 
 
 @mutant("MEDIA-012")
@@ -237,9 +237,9 @@ def new_places_are_doubled(gateway: Sabotage) -> None:
     """The place of a new image is written by the template and by the processor."""
 
     @seeing(gateway).wrap(TemplateCodec, "encode_suffix")
-    def encode_suffix(original: Any, codec: TemplateCodec, *rest: Any) -> Any:
+    def encode_suffix(original: Any, codec: TemplateCodec, *rest: Any, **how: Any) -> Any:
         place = codec.vocabulary.token_id("<|image|>")
-        ids = original(codec, *rest)
+        ids = original(codec, *rest, **how)
         return ids and [one for each in ids for one in ([each, each] if each == place else [each])]
 
 

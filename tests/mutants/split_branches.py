@@ -219,10 +219,10 @@ def history_may_not_end_with_an_answer(sabotage: Sabotage) -> None:
     """A request whose last new message is the assistant's trips over an assertion."""
 
     @sabotage.wrap(TemplateCodec, "encode_suffix")
-    def refuse(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any) -> Any:
+    def refuse(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any, **how: Any) -> Any:
         if suffix[-1]["role"] == "assistant":
             raise RuntimeError("the last message must not be the assistant's")
-        return original(codec, history, suffix, *rest)
+        return original(codec, history, suffix, *rest, **how)
 
 
 @mutant("SPLIT-013", also=("SPLIT-014", "SPLIT-015"))

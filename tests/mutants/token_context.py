@@ -26,8 +26,8 @@ def encoding(
 
     def install(change: Callable[[TemplateCodec, Callable[[Any], Ids], Any], Ids]) -> None:
         @sabotage.wrap(TemplateCodec, "encode")
-        def changed(original: Any, codec: TemplateCodec, messages: Any, given: Any, kwargs: Any) -> Ids:
-            encode = lambda used: original(codec, messages, used, kwargs)  # noqa: E731
+        def changed(original: Any, codec: TemplateCodec, messages: Any, given: Any, kwargs: Any, **how: Any) -> Ids:
+            encode = lambda used: original(codec, messages, used, kwargs, **how)  # noqa: E731
             meant = bool(given) is tools and (not role or any(message["role"] == role for message in messages))
             return change(codec, encode, given) if meant else encode(given)
 
@@ -42,8 +42,10 @@ def appending(
 
     def install(change: Callable[[TemplateCodec, Ids], Ids]) -> None:
         @sabotage.wrap(TemplateCodec, "encode_suffix")
-        def changed(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any) -> Ids | None:
-            ids: Ids | None = original(codec, history, suffix, *rest)
+        def changed(
+            original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any, **how: Any
+        ) -> Ids | None:
+            ids: Ids | None = original(codec, history, suffix, *rest, **how)
             if ids is None or [message["role"] for message in suffix] != list(roles):
                 return ids
             if cut and rest[-1] in codec.vocabulary.control_ids:
@@ -201,7 +203,7 @@ def history_is_rendered_anew(sabotage: Sabotage) -> None:
     """Each turn renders the whole conversation, and splits where the render is not what was sampled."""
 
     @sabotage.wrap(TemplateCodec, "encode_suffix")
-    def never(original: Any, *args: Any) -> None:
+    def never(original: Any, *args: Any, **how: Any) -> None:
         return None
 
 
@@ -237,10 +239,10 @@ def control_tokens_are_read_in_what_users_say(sabotage: Sabotage) -> None:
     sabotage.configure(control_tokens_in_text="parsed")
 
     @sabotage.wrap(TemplateCodec, "encode")
-    def encode(original: Any, codec: TemplateCodec, messages: Any, *rest: Any) -> Ids:
+    def encode(original: Any, codec: TemplateCodec, messages: Any, *rest: Any, **how: Any) -> Ids:
         codec._parse_control = not any(each["role"] == "system" for each in messages)
         try:
-            ids: Ids = original(codec, messages, *rest)
+            ids: Ids = original(codec, messages, *rest, **how)
             return ids
         finally:
             codec._parse_control = True

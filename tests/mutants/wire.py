@@ -9,6 +9,7 @@ from typing import Any
 from reference_gateway.serving import responses
 from reference_gateway.wire import (
     anthropic_messages,
+    anthropic_request,
     invocations,
     openai_chat,
     openai_messages,
@@ -256,6 +257,26 @@ def invocation_is_run_before_its_flag_is_looked_at(gateway: Sabotage) -> None:
 
 
 # parts and answers ----------------------------------------------------------------------------------------------------
+
+
+@mutant("WIRE-040")
+def tool_of_the_provider_is_offered(gateway: Sabotage) -> None:
+    """Whatever has a name is offered to the model as a function of the client."""
+    gateway.patch(anthropic_request, "_is_served", lambda tool: False)
+
+
+@mutant("WIRE-041")
+def hosted_tool_is_offered(gateway: Sabotage) -> None:
+    """Whatever is no function is offered to the model as one."""
+
+    def offered(entry: Any) -> Any:
+        hosted = isinstance(entry, dict) and entry.get("type") == "web_search"
+        return {"type": "function", "name": entry["type"], "parameters": {}} if hosted else entry
+
+    @gateway.wrap(responses, "parse")
+    def parse(original: Any, body: Any, *rest: Any) -> Any:
+        tools = body.get("tools")
+        return original({**body, "tools": list(map(offered, tools))} if isinstance(tools, list) else body, *rest)
 
 
 @mutant("WIRE-026")

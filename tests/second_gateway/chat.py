@@ -10,8 +10,20 @@ from typing import Any
 
 from tests.second_gateway.sessions import Problem
 
-SAMPLED = ("temperature", "top_p", "top_k", "stop", "max_tokens", "logprobs")
+SAMPLED = ("temperature", "top_p", "top_k", "stop", "max_tokens", "seed", "presence_penalty", "frequency_penalty")
 """What of a request goes to the engine."""
+REFUSED = {
+    "logprobs": False,
+    "top_logprobs": 0,
+    "logit_bias": {},
+    "functions": [],
+    "modalities": ["text"],
+    "parallel_tool_calls": True,
+    "continue_final_message": False,
+    "response_format": {"type": "text"},
+}
+"""What is refused, but for this value."""
+ROLES = ("developer", "system", "user", "assistant", "tool")
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -32,7 +44,8 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
     """What a chat request asks of a session. Raises `Problem` that names the field."""
     given = {name: value for name, value in body.items() if value is not None}
     demand(given.get("n", 1) == 1 and type(given.get("n", 1)) is int, "n: this gateway gives one choice")
-    demand("response_format" not in given, "response_format is not supported")
+    for name, default in REFUSED.items():
+        demand(given.get(name, default) == default, f"{name} is not supported: {default!r} is")
     choice = given.get("tool_choice", "auto")
     demand(choice in ("auto", "none"), 'tool_choice must be "auto" or "none"; no other is supported')
     messages, tools = given.get("messages"), given.get("tools", [])
@@ -59,7 +72,9 @@ def read_message(place: int, message: Any) -> dict[str, Any]:
     where = f"messages[{place}]"
     demand(isinstance(message, dict), f"{where} must be an object")
     role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls")
-    demand(isinstance(role, str) and role, f"{where}.role must be a non-empty string")
+    demand(role in ROLES, f"{where}.role must be one of {', '.join(ROLES)}")
+    for name in ("function_call", "refusal", "audio"):
+        demand(message.get(name) is None, f"{where}.{name} is not supported")
     demand(content is None or isinstance(content, str | list), f"{where}.content must be text or a list of parts")
     for part in content if isinstance(content, list) else []:
         text = isinstance(part, dict) and part.get("type") in (None, "text") and isinstance(part.get("text"), str)

@@ -24,13 +24,19 @@ def read(body: dict[str, Any]) -> dict[str, Any]:
     demand(isinstance(messages, list) and messages, "messages must be a non-empty list")
     demand(isinstance(tools, list), "tools must be a list")
     choice = given.get("tool_choice", "auto")
-    choice = choice.get("type") if isinstance(choice, dict) else choice
+    if isinstance(choice, dict):
+        demand(not choice.get("disable_parallel_tool_use"), "disable_parallel_tool_use is not supported")
+        choice = choice.get("type")
     demand(choice in ("auto", "none"), "tool_choice must be auto or none; no other is supported")
+    config = given.get("output_config", {})
+    demand(isinstance(config, dict) and not config.get("format"), "output_config.format is not supported")
+    demand("output_format" not in given, "output_format is not supported")
     stops = given.get("stop_sequences", [])
     demand(isinstance(stops, list) and all(isinstance(stop, str) for stop in stops), "stop_sequences must be strings")
     asked = {name: given[name] for name in ("temperature", "top_p", "top_k", "max_tokens") if name in given}
     lowered = [*system(given.get("system")), *turns(messages)]
-    functions = [function(tool) for tool in tools]
+    demand(lowered[-1:] and lowered[-1]["role"] != "assistant", "messages: the last must not be an assistant's")
+    functions = [function(tool) for tool in tools if not is_the_providers(tool)]
     return chat.read({**asked, "stop": stops or None, "messages": lowered, "tools": functions, "tool_choice": choice})
 
 
@@ -112,6 +118,10 @@ def text_of(where: str, block: Any) -> str:
     text = block.get("text") if kind == "text" else None
     demand(isinstance(text, str), f"{where}: a block of the type {kind} is not supported")
     return str(text)
+
+
+def is_the_providers(tool: Any) -> bool:
+    return isinstance(tool, dict) and tool.get("type", "custom") != "custom"
 
 
 def function(tool: Any) -> dict[str, Any]:

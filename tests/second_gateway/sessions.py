@@ -25,6 +25,7 @@ OPTIONS = {
     "budget": ("response", "total", "none"),
     "tool_id_identity": ("compared", "ignored"),
     "reasoning_identity": ("compared", "ignored"),
+    "name_identity": ("compared", "ignored"),
     "whitespace_identity": ("compared", "ignored"),
     "logprobs": ("opportunistic", "strict"),
     "idempotent_retry": ("true", "false"),

@@ -113,7 +113,8 @@ def identity(message: Message, options: dict[str, str]) -> tuple[str, str]:
         [call["function"].get("name"), as_object(call["function"].get("arguments")), compared and call.get("id")]
         for call in message.get("tool_calls") or []
     ]
-    parts = {"content": content, "name": message.get("name"), "calls": calls}
+    named = message["role"] != "assistant" or options["name_identity"] == "compared"
+    parts = {"content": content, "name": message.get("name") if named else None, "calls": calls}
     if compared:
         parts["answers"] = message.get("tool_call_id")
     if options["reasoning_identity"] == "compared":

@@ -72,12 +72,12 @@ def test_sampling_reaches_the_backend_by_the_rules():
     backend = Told("a", "b")
     with gateway(backend) as client:
         plain = client.open()
-        client.chat(plain, "hi", presence_penalty=1, n=1, model="x", tools=[])
+        client.chat(plain, "hi", store=True, n=1, model="x", tools=[])
         defaults = {"temperature": 0.1, "top_p": 0.8, "max_tokens": 64, "presence_penalty": 2}
         session = client.open(session_id="s-7", sampling_params=defaults)
         client.chat(session, "hi", temperature=0.25, max_completion_tokens=128, seed=5)
     assert backend.calls[0][1] == {}
-    assert backend.calls[1][1:] == ({**defaults, "temperature": 0.25, "max_tokens": 128}, "s-7")
+    assert backend.calls[1][1:] == ({**defaults, "temperature": 0.25, "max_tokens": 128, "seed": 5}, "s-7")
 
 
 @pytest.mark.parametrize(

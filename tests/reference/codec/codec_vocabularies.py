@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from reference_gateway.codec.bytes import _byte_characters
 from reference_gateway.codec.directory import TokenizerFiles
+from reference_gateway.codec.token_bytes import byte_characters
 
 
 def from_ranks(
@@ -22,7 +22,7 @@ def from_ranks(
 ) -> TokenizerFiles:
     """A byte-pair encoding given as `bytes -> rank`, as tiktoken has it. An id is a rank plus `first_id`; `special` has
     the ids of the control tokens."""
-    spell = _byte_characters()
+    spell = byte_characters()
     written = {token: "".join(spell[byte] for byte in token) for token in ranks}
     vocabulary = {text: ranks[token] + first_id for token, text in written.items()}
     # Control tokens in front of the others stand in the base vocabulary, too: that is how they keep their ids.

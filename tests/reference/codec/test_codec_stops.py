@@ -84,7 +84,7 @@ def test_the_text_ends_before_the_stop_string(text, content, calls, tools, match
     ids = ids_of(text)
     stopped = CODEC.find_stop(ids, ["END"], matched)
     assert stopped == Stopped("END", len(text) - 3)
-    message = CODEC.decode(ids, tools, stopped.place)
+    message = CODEC.decode(ids, tools, until=stopped.place)
     assert (message["content"], len(message.get("tool_calls", ()))) == (content, calls)
 
 
@@ -101,11 +101,11 @@ def test_control_tokens_are_no_part_of_the_text_that_is_searched():
     control = CODEC.vocabulary.token_id("<|im_start|>")
     ids = [control, *ids_of("a EN"), control, *ids_of("D b"), *ids_of("", end=True)]
     assert CODEC.find_stop(ids, ["END", "<|im_end|>"], None) == Stopped("END", 2)
-    assert CODEC.decode(ids, None, 2)["content"] == CODEC.decode(ids, TOOLS, 2)["content"] == "a "
+    assert CODEC.decode(ids, None, until=2)["content"] == CODEC.decode(ids, TOOLS, until=2)["content"] == "a "
 
 
 def test_thoughts_that_a_stop_string_cut_off_are_thoughts():
-    message = THINKING.decode(ids_of("<think>\nhm END"), None, 11)
+    message = THINKING.decode(ids_of("<think>\nhm END"), None, until=11)
     assert message == {"role": "assistant", "content": "", "reasoning_content": "hm"}
 
 

@@ -354,13 +354,32 @@ def test_tool_choice_auto_leaves_the_tools(choice):
     assert turn(tools=[], tool_choice=choice).tools is None
 
 
+@pytest.mark.parametrize(
+    ("choice", "one"),
+    [
+        (None, False),
+        ("auto", False),
+        ({"type": "auto"}, False),
+        ({"type": "auto", "disable_parallel_tool_use": None}, False),
+        ({"type": "auto", "disable_parallel_tool_use": True}, True),
+    ],
+)
+def test_parallel_calls_are_the_clients_to_take(choice, one):
+    assert turn(tool_choice=choice).one_call is one
+
+
+@pytest.mark.parametrize("messages", [[*HI, {"role": "assistant", "content": "1, 2,"}], [*HI, assistant(text("1,"))]])
+def test_an_answer_at_the_end_is_gone_on_with(messages):
+    assert turn(messages=messages).continues_last
+    assert not turn(messages=[*messages, *HI]).continues_last
+    assert not turn(messages=[*messages, {"role": "system", "content": "Go on."}]).continues_last
+
+
 def test_sampling_passes_the_allowlist():
-    asked = turn(
-        temperature=0, top_p=0.5, top_k=7, max_tokens=9, stop_sequences=["END"], metadata={"user_id": "u"}, stop="x"
-    )
+    asked = turn(temperature=0, top_p=0.5, top_k=7, max_tokens=9, stop_sequences=["END"], metadata={"user_id": "u"})
     assert asked.sampling == {"temperature": 0, "top_p": 0.5, "top_k": 7, "stop": ["END"]}
     assert asked.max_tokens == 9
-    assert turn(stop_sequences=[], stop="x").sampling == {}
+    assert turn(stop_sequences=[]).sampling == {}
     assert turn().max_tokens is None
     assert parse(policy=Policy(frozenset({"top_k"})), top_k=7, temperature=1, stop_sequences=["x"]).turn.sampling == {
         "top_k": 7

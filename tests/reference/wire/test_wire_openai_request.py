@@ -38,7 +38,19 @@ def refusal(**body) -> str:
         ("n", 0, "n=0 is not supported"),
         ("n", "1", "not supported"),
         ("n", True, "not supported"),
-        ("response_format", {"type": "text"}, "response_format is not supported"),
+        ("response_format", "text", 'response_format="text" is not supported'),
+        ("top_logprobs", 2, "top_logprobs=2 is not supported"),
+        ("logprobs", 1, "logprobs must be true, false or null"),
+        ("parallel_tool_calls", "no", "parallel_tool_calls must be true, false or null"),
+        ("modalities", ["text", "audio"], "modalities is not supported"),
+        ("web_search_options", {}, "web_search_options is not supported"),
+        ("logit_bias", {"5": "x"}, "logit_bias must be an object of numbers"),
+        (
+            "continue_final_message",
+            True,
+            "continue_final_message=true is not supported with add_generation_prompt=true",
+        ),
+        ("add_generation_prompt", False, "with add_generation_prompt=false"),
         ("response_format", {"type": "json_object"}, "response_format is not supported"),
         ("functions", [{"name": "f"}], "functions is not supported"),
         ("tool_choice", "required", 'tool_choice="required" is not supported: expected "auto" or "none"'),
@@ -93,14 +105,37 @@ def test_null_means_the_default(field):
     assert parse(**{field: None}) == parse()
 
 
+def test_defaults_mean_nothing():
+    plain = parse()
+    assert parse(n=1, response_format={"type": "text"}, top_logprobs=0, functions=[], modalities=["text"]) == plain
+    assert parse(parallel_tool_calls=True, logprobs=False, add_generation_prompt=True, function_call="auto") == plain
+
+
+def test_an_answer_at_the_end_is_gone_on_with_where_that_is_asked():
+    prefilled = [*HI, {"role": "assistant", "content": "1, 2,"}]
+    goes_on = {"continue_final_message": True, "add_generation_prompt": False}
+    assert not turn(messages=prefilled).continues_last
+    assert turn(messages=prefilled, **goes_on).continues_last
+    assert "not an assistant's" in refusal(messages=HI, **goes_on)
+    called = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
+    assert "not just text" in refusal(messages=[*HI, called], **goes_on)
+
+
 def test_unknown_fields_mean_nothing():
     assert parse(store=True, context_management={}, thinking={"a": 1}, prompt_cache_key="k", include=["x"]) == parse()
 
 
 def test_only_the_allowlist_reaches_the_backend():
-    found = turn(temperature=0.25, top_k=5, stop=["x"], presence_penalty=1.5, logprobs=True, seed=1, max_tokens=128)
-    assert found.sampling == {"temperature": 0.25, "top_k": 5, "stop": ["x"]}
+    penalties = {"presence_penalty": 1.5, "frequency_penalty": 0.5, "repetition_penalty": 1.1, "min_p": 0.1}
+    sampling = {"temperature": 0.25, "top_k": 5, "stop": ["x"], "seed": 1, "logit_bias": {"5": -1}, **penalties}
+    found = turn(**sampling, max_tokens=128, length_penalty=2)
+    assert found.sampling == sampling
     assert found.max_tokens == 128
+
+
+def test_log_probabilities_are_no_sampling_parameter():
+    found = turn(logprobs=True, top_logprobs=0)
+    assert (found.logprobs, found.sampling) == (True, {})
 
 
 def test_the_configured_allowlist_replaces_the_default():
@@ -233,3 +268,51 @@ def test_any_json_is_parsed_or_refused(fields, messages):
     body = {"messages": [*HI, *messages], **fields}
     with suppress(RequestRefused):
         assert isinstance(openai_chat.parse(body, {}, Policy(template_kwargs=True)), WireRequest)
+
+
+def test_calls_from_before_there_were_tools_are_calls_and_results():
+    old = [
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"q": 1}'}},
+        {"role": "function", "name": "f", "content": "r"},
+    ]
+    called, told = turn(messages=[*HI, *old]).messages[1:]
+    [call] = called["tool_calls"]
+    assert call["function"] == {"name": "f", "arguments": {"q": 1}}
+    assert told == {"role": "tool", "content": "r", "name": "f", "tool_call_id": call["id"]}
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        ({"role": "assistant", "content": None, "refusal": "No."}, {"content": "No."}),
+        ({"role": "assistant", "content": "So: ", "refusal": "no."}, {"content": "So: no."}),
+        ({"role": "assistant", "content": "a", "refusal": None, "annotations": [1], "audio": None}, {"content": "a"}),
+        ({"role": "assistant", "content": "a", "reasoning": "hm"}, {"content": "a", "reasoning_content": "hm"}),
+        ({"role": "assistant", "content": "a", "function_call": None, "tool_calls": []}, {"content": "a"}),
+    ],
+)
+def test_what_an_answer_says_is_kept(message, read):
+    assert turn(messages=[*HI, message, *HI]).messages[1] == {"role": "assistant", **read}
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ({"role": "narrator", "content": "x"}, "messages[1].role"),
+        ({"role": "function", "content": "x"}, "message.name must be a string (messages[1])"),
+        ({"role": "assistant", "audio": {"id": "audio_1"}}, "messages[1].audio is not supported"),
+        ({"role": "assistant", "refusal": 7}, "messages[1].refusal must be a string or null"),
+        ({"role": "assistant", "reasoning": {}}, "messages[1].reasoning must be a string or null"),
+        ({"role": "assistant", "function_call": "f"}, "messages[1].function_call must be an object"),
+        ({"role": "assistant", "function_call": {}}, "messages[1].function_call.name must be a string"),
+        ({"role": "user", "content": [{"type": "input_audio"}]}, "messages[1].content[0].type 'input_audio'"),
+    ],
+)
+def test_what_nobody_can_read_is_refused(message, says):
+    assert says in refusal(messages=[*HI, message])
+
+
+def test_one_message_has_calls_of_one_form():
+    call = {"id": "1", "function": {"name": "f", "arguments": "{}"}}
+    both = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}, "tool_calls": [call]}
+    assert "function_call must be null beside tool_calls" in refusal(messages=[*HI, both])

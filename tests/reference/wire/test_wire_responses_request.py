@@ -92,6 +92,12 @@ def test_the_clients_tool_wins_over_one_of_the_gateway():
     assert tools.served == {}
 
 
+def test_calls_of_the_gateways_own_tools_are_not_counted():
+    assert parse(tools=[FUNCTION], max_tool_calls=2)
+    with pytest.raises(RequestRefused, match="max_tool_calls"):
+        parse([FunctionTool(clock)], tools=[{"type": "mcp", "server_label": "gateway"}], max_tool_calls=2)
+
+
 def test_a_hosted_tool_that_is_not_there_is_not_claimed():
     request = parse(tools=[{"type": "web_search"}, FUNCTION])
     assert request.echo["tools"] == [FUNCTION]
@@ -117,7 +123,10 @@ def test_only_true_streams(value):
 
 
 def test_fields_of_real_agents_are_ignored():
-    parse(prompt_cache_key="k", client_metadata={}, reasoning={"effort": "low"}, truncation="auto", service_tier="auto")
+    parse(
+        prompt_cache_key="k", client_metadata={}, reasoning={"effort": "low"}, include=["reasoning.encrypted_content"]
+    )
+    parse(service_tier="auto", text={"verbosity": "low"}, truncation="disabled", top_logprobs=0, max_tool_calls=None)
 
 
 @pytest.mark.parametrize(
