@@ -97,6 +97,8 @@ def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:
     # Left out, this route's max_new_tokens is 128; null is its word for "as much as fits".
     parameters = {"max_new_tokens": sampling.get("max_tokens"), **sampling}
     parameters.pop("max_tokens", None)
+    if "seed" in parameters:
+        parameters["sampling_seed"] = parameters.pop("seed")
     wanted = parameters.pop("logprobs", None)
     asked = {} if wanted is None or wanted is False else {"return_logprob": True}
     return {"sampling_params": parameters, **asked}

@@ -108,9 +108,9 @@ def test_tokens_go_in_and_come_out():
 
 
 def test_key_and_sampling_are_sent():
-    sampling = {"temperature": 0.5, "stop": ["END"], "max_tokens": 9}
+    sampling = {"temperature": 0.5, "seed": 7, "stop": ["END"], "max_tokens": 9}
     _, body, headers = ask(generated(), sampling, api_key="k", path="/v1/")
-    assert body["sampling_params"] == {"temperature": 0.5, "stop": ["END"], "max_new_tokens": 9}
+    assert body["sampling_params"] == {"temperature": 0.5, "sampling_seed": 7, "stop": ["END"], "max_new_tokens": 9}
     assert headers["authorization"] == "Bearer k"
 
 
