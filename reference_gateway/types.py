@@ -101,7 +101,8 @@ class Codec(Protocol):
         the caller then starts a new chain."""
 
     def decode(self, ids: Sequence[int], tools: Sequence[Tool] | None) -> Message:
-        """The assistant message for sampled ids. Never raises for any ids: what cannot be parsed stays text."""
+        """The assistant message for sampled ids. Never raises for any ids: what cannot be parsed stays text. Called in
+        a thread of its own for a long generation."""
 
 
 class Progress(Protocol):

@@ -49,9 +49,9 @@ def parse_calls(parser: Parser, text: str, tools: Sequence[Tool]) -> tuple[str, 
     return (rest if rest.strip() else ""), calls
 
 
-def read_spans(text: str, opening: re.Pattern[str], read: Read) -> tuple[str, list[Call]]:
-    """The calls of every span that begins with `opening`, and the text without those spans. What templates put between
-    is no text: the line end before a call, and any white space between two calls."""
+def read_spans(text: str, opening: re.Pattern[str], read: Read, *, own_line: bool = False) -> tuple[str, list[Call]]:
+    """The calls of every span that begins with `opening`, and the text without those spans. What a template puts there
+    is no text: white space between two calls, and the line end before one where it writes each on its `own_line`."""
     found = opening.search(text)
     if found is None:
         return text, []
@@ -65,7 +65,7 @@ def read_spans(text: str, opening: re.Pattern[str], read: Read) -> tuple[str, li
         except ValueError:
             stop = found.end()
         else:
-            before = text[end : found.start()].removesuffix("\n")
+            before = text[end : found.start()].removesuffix("\n" if own_line else "")
             if not calls or not before.isspace():
                 rest.append(before)
             calls += read_calls

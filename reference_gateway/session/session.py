@@ -4,9 +4,10 @@ Knows turns, tokens and the session's own settings; never HTTP, a template or an
 
     match -> codec.encode -> budget -> backend.generate -> codec.decode -> commit
 
-with one await, in the backend. What comes before it reserves nothing but the chain, what comes after it is one
-synchronous step, so a turn that is refused, that fails anywhere or is cancelled leaves the session as it was. A turn
-whose session was closed meanwhile commits nothing (contract UA-CON-07).
+with one await, in the backend, and for a long generation one more while it is decoded beside the loop. What comes
+before them reserves nothing but the chain, what comes after them is one synchronous step, so a turn that is refused,
+that fails anywhere or is cancelled leaves the session as it was. A turn whose session was closed meanwhile commits
+nothing (contract UA-CON-07).
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ from reference_gateway.types import (
 
 ENVELOPE = frozenset({"model", "messages", "tools", "stream", "n"})
 """Never sampling parameters, whoever sets them (contract UA-SMP-03)."""
+
+LONG_GENERATION = 2048
+"""Ids of a generation that is decoded in a thread, so that the turns of other sessions go on meanwhile. Shorter ones
+take a few milliseconds at most, and to hand them over would cost more than it gives."""
 
 
 class Phase(StrEnum):
@@ -162,7 +167,11 @@ class Session:
             generation = await self._generate(plan.context, sampling, sent, turn.progress)
             self._require_active()
             logprobs = self._checked_logprobs(generation, recorded)
-            message = self._codec.decode(generation.ids, turn.tools)
+            if len(generation.ids) < LONG_GENERATION:
+                message = self._codec.decode(generation.ids, turn.tools)
+            else:
+                message = await asyncio.to_thread(self._codec.decode, generation.ids, turn.tools)
+                self._require_active()
             self._commit_turn(plan, generation, logprobs, message, added)
         return Answer(
             message=message,

@@ -15,8 +15,8 @@ MAX_DEPTH = 100
 
 
 class Source(str):
-    """Text in which many things may turn out to be no JSON. The decoder's error tells its line, and counts all the lines
-    before it to do so; nobody reads it here."""
+    """Text in which many things may turn out to be no JSON. The decoder's error tells its line, and counts all lines
+    before it to do so; nobody reads that here."""
 
     __slots__ = ()
 
@@ -36,10 +36,11 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def scan_json(text: str, start: int) -> tuple[Any, int]:
-    """The value that begins at `start` and where it ends. Raises ValueError as `parse_json` does."""
+def scan_json(text: str, start: int, *, once: bool = False) -> tuple[Any, int]:
+    """The value that begins at `start` and where it ends. Raises ValueError as `parse_json` does, and where keys are
+    wanted `once`, for an object that has one twice."""
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        value, end = (_ONCE if once else _DECODER).raw_decode(text, start)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if nests_deeper(value, MAX_DEPTH):
@@ -98,5 +99,13 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+_ONCE = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)

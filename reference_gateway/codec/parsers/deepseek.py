@@ -36,7 +36,7 @@ def parse_deepseek(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
         head = _HEAD.match(text, start)
         if head is None:
             raise NoCall("a call has a name")
-        arguments, end = scan_json(text, skip_space(text, head.end()))
+        arguments, end = scan_json(text, skip_space(text, head.end()), once=True)
         tail = _TAIL.match(text, end)
         if tail is None:
             raise NoCall("a call is closed")

@@ -47,4 +47,4 @@ def parse_glm(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
             raise NoCall("a call is closed")
         return [new_call(name[1], arguments, signatures, untyped=True)], closing.end()
 
-    return read_spans(text, _OPENING, read)
+    return read_spans(text, _OPENING, read, own_line=True)

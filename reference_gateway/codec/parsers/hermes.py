@@ -21,7 +21,7 @@ def parse_hermes(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
         start = skip_space(text, start)
         if not text.startswith("{", start):
             raise NoCall("a call is an object")
-        written, end = scan_json(text, start)
+        written, end = scan_json(text, start, once=True)
         end = skip_space(text, end)
         if text.startswith(_CLOSING, end):
             end += len(_CLOSING)
@@ -29,4 +29,4 @@ def parse_hermes(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
             raise NoCall("a call fills its tags")
         return [json_call(written, signatures)], end
 
-    return read_spans(text, _OPENING, read)
+    return read_spans(text, _OPENING, read, own_line=True)

@@ -26,7 +26,7 @@ def parse_llama(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
         calls: list[Call] = []
         place = skip_space(text, start)
         while not calls or text.startswith("{", place):
-            written, end = scan_json(text, place)
+            written, end = scan_json(text, place, once=True)
             calls.append(json_call(written, signatures))
             place = skip_space(text, end)
             if text.startswith((";", ","), place):

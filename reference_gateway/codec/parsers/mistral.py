@@ -38,7 +38,7 @@ def parse_mistral(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
     def read(text: Source, start: int) -> tuple[list[Call], int]:
         start = skip_space(text, start)
         if text.startswith("[", start):
-            written, end = scan_json(text, start)
+            written, end = scan_json(text, start, once=True)
             if not written:
                 raise NoCall("a list of calls is not empty")
             calls = [(json_call(each, signatures), each.get("id")) for each in written]
@@ -46,7 +46,7 @@ def parse_mistral(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
         named = _NAMED.match(text, start)
         if named is None or not text.startswith("{", named.end()):
             raise NoCall("a name stands before its arguments")
-        arguments, end = scan_json(text, named.end())
+        arguments, end = scan_json(text, named.end(), once=True)
         return [identified(new_call(named[1], arguments, signatures), named[2])], end
 
     return read_spans(text, _OPENING, read)

@@ -104,10 +104,7 @@ def _value(text: str, place: int, levels: int) -> tuple[Any, int]:
     if text.startswith("{", place):
         return _dict(text, place, levels)
     if quote := _QUOTE.match(text, place):
-        body = _BODY[quote[2]].match(text, quote.end())
-        if body is None:
-            raise NoCall("a string ends")
-        return body[1] if quote[1] else _unescaped(body[1]), body.end()
+        return _string(text, quote)
     if number := _INTEGER.match(text, place):
         return int(number[0], 0), number.end()
     if number := _FLOAT.match(text, place):
@@ -116,6 +113,13 @@ def _value(text: str, place: int, levels: int) -> tuple[Any, int]:
     if word is None or word[0] not in _WORDS:
         raise NoCall("an argument is a literal")
     return _WORDS[word[0]], word.end()
+
+
+def _string(text: str, quote: re.Match[str]) -> tuple[str, int]:
+    body = _BODY[quote[2]].match(text, quote.end())
+    if body is None:
+        raise NoCall("a string ends")
+    return body[1] if quote[1] else _unescaped(body[1]), body.end()
 
 
 def _list(text: str, place: int, levels: int) -> tuple[Any, int]:
@@ -137,9 +141,12 @@ def _dict(text: str, place: int, levels: int) -> tuple[dict[str, Any], int]:
     items: dict[str, Any] = {}
     place = _skip(text, place + 1)
     while not text.startswith("}", place):
-        key, place = _value(text, place, 1)
-        if not isinstance(key, str) or key in items:
-            raise NoCall("a key is a string, and is given once")
+        quote = _QUOTE.match(text, place)
+        if quote is None:
+            raise NoCall("a key is a string")
+        key, place = _string(text, quote)
+        if key in items:
+            raise NoCall("a key is given once")
         items[key], place = _value(text, _behind(":", text, place), levels - 1)
         place = _next(text, place, "}")
     return items, place + 1

@@ -52,4 +52,4 @@ def parse_qwen_coder(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]
             raise NoCall("a function is closed")
         return [new_call(name[1].strip(), arguments, signatures, untyped=True)], closing.end()
 
-    return read_spans(text, _OPENING, read)
+    return read_spans(text, _OPENING, read, own_line=True)

@@ -82,3 +82,44 @@ def test_what_is_shown_begins_the_answer_whatever_was_sampled():
         for tools in (None, TOOLS):
             said = "".join(shown(codec, ids, tools, dice.randint(1, 5)))
             assert codec.decode(ids, tools)["content"].startswith(said)
+
+
+def steps(codec, live, ids):
+    """How often the decoder looked at how many ids."""
+    looked = []
+
+    class Counting:
+        def step(self, tokenizer, token):
+            looked.append(token)
+            return inner.step(tokenizer, token)
+
+    inner, live._stream = live._stream, Counting()
+    said = "".join(live.feed([token]) for token in ids)
+    return said, len(looked)
+
+
+def test_what_never_becomes_a_character_is_not_decoded_again_and_again():
+    codec = TemplateCodec(byte_files())
+    assert steps(codec, codec.live(None), [*b"so", *[0xFF] * 1000])[1] < 40
+    start = codec.vocabulary.token_id("<|im_start|>")
+    assert steps(codec, codec.live(None), [*[start] * 1000, *b"so"]) == ("so", 2)
+
+
+@pytest.mark.parametrize("tools", [None, TOOLS], ids=["plain", "tools"])
+def test_space_that_is_held_back_is_looked_at_once(tools):
+    codec = TemplateCodec(byte_files(), tool_parser="hermes")
+    live = codec.live(tools)
+    assert [live.feed([32]) for _ in range(500)] == [""] * 500
+    assert live._begun == ""
+    assert live.feed([*b"x"]) == " " * 500 + "x"
+
+
+def test_a_decoder_that_fails_ends_what_is_shown_and_not_the_turn():
+    class Failing:
+        def step(self, tokenizer, token):
+            raise Exception("Invalid prefix encountered")
+
+    live = TemplateCodec(byte_files()).live(None)
+    assert live.feed([*b"so"]) == "so"
+    live._stream = Failing()
+    assert [live.feed([*b"x"]) for _ in range(3)] == [""] * 3
