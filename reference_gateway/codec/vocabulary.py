@@ -86,7 +86,7 @@ class Vocabulary:
         marked, end = [], 0
         for text in texts:
             start, end = end, end + len(text)
-            pieces = []
+            pieces: list[str] = []
             while places and places[0] <= end:
                 pieces += joined[start : places[0]], cut
                 start = places.popleft()
