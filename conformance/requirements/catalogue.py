@@ -3,8 +3,7 @@
 Knows the files of its directory and the words of `conformance.gateway`. Never knows a test, an outcome or a gateway.
 
 Invariants of a loaded catalogue:
-- an id is `AREA-NNN`, stands in the file of its area, and is used once; the numbers of an area, retired ones included,
-  are dense from 001;
+- an id is `AREA-NNN`, stands in the file of its area, and is used once;
 - a retired id is in no file and in no frozen set;
 - the frozen set names exactly the requirements that existed when it was frozen (`since` not later than the set).
 """
@@ -331,12 +330,8 @@ def _check_numbers(path: Path, area: Area, ids: list[str], retired: Mapping[str,
     for one in ids:
         if one in retired:
             raise CatalogueError(f"{path.name}: {one}: id: was retired ({retired[one]}) and may not be used again")
-    taken = {*ids, *(one for one in retired if one.startswith(f"{area.name}-"))}
     if ids != sorted(ids):
         raise CatalogueError(f"{path.name}: area: the entries are not in the order of their ids")
-    for number in range(1, len(taken) + 1):
-        if f"{area.name}-{number:03}" not in taken:
-            raise CatalogueError(f"{path.name}: {area.name}-{number:03}: id: missing; ids are dense from 001")
 
 
 def _frozen(path: Path, requirements: Mapping[str, Requirement], retired: Mapping[str, str]) -> frozenset[str]:

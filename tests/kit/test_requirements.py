@@ -181,11 +181,9 @@ def test_the_shipped_catalogue_has_its_areas_and_profiles(catalogue: Catalogue) 
     assert len(catalogue) == len({one.text for one in catalogue}), "two requirements have the same sentence"
 
 
-def test_ids_are_unique_and_dense_in_each_area(catalogue: Catalogue) -> None:
-    for area in catalogue.areas:
-        numbers = [int(one.id.rpartition("-")[2]) for one in catalogue.by_area(area)]
-        numbers += [int(one.rpartition("-")[2]) for one in catalogue.retired if one.startswith(f"{area}-")]
-        assert sorted(numbers) == list(range(1, len(numbers) + 1))
+def test_ids_are_unique_in_each_area(catalogue: Catalogue) -> None:
+    ids = [*(one.id for one in catalogue), *catalogue.retired]
+    assert len(ids) == len(set(ids))
 
 
 def test_the_frozen_set_is_what_is_in_force(catalogue: Catalogue) -> None:
@@ -370,7 +368,6 @@ def test_a_wrong_field_is_named(directory: Path, change: tuple[str, str], error:
         ("demo.toml", demo(("OTHER-001", ENTRY)), "demo.toml: OTHER-001: expected an id like DEMO-001"),
         ("demo.toml", demo(("DEMO-1", ENTRY)), "demo.toml: DEMO-1: expected an id like DEMO-001"),
         ("demo.toml", demo(("DEMO-001", ENTRY), ("DEMO-002", ENTRY)), "DEMO-002: id: was retired"),
-        ("demo.toml", demo(("DEMO-001", ENTRY), ("DEMO-004", ENTRY)), "DEMO-003: id: missing; ids are dense"),
         ("demo.toml", demo(("DEMO-003", ENTRY), ("DEMO-001", ENTRY)), "not in the order of their ids"),
         ("demo.toml", demo(("DEMO-001", ENTRY), ("DEMO-001", ENTRY)), "demo.toml: not TOML"),
         ("2026.1.toml", 'requirements = ["DEMO-001"]', "DEMO-003 is in force since 2026.1 and is not listed"),
