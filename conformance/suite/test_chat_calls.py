@@ -65,14 +65,3 @@ def test_each_call_has_its_own_arguments(session, upstream, streamed):
     expect([arguments for _, arguments in written(reply)]).equals(
         [call["arguments"] for call in SEVERAL], "the arguments of the calls"
     )
-
-
-@pytest.mark.requirement(id="CHAT-103")
-def test_a_call_without_arguments_has_an_empty_object(session, upstream, streamed):
-    """The `arguments` of a call without any are `{}`, the JSON of an empty object, also put together from a stream."""
-    upstream.says(tool_calls=[{"name": "search_the_web", "arguments": {}}])
-
-    reply = session.chat("Hi", tools=[function("search_the_web")], stream=streamed)
-
-    found = at(reply.message, "tool_calls", 0, "function").get("arguments")
-    expect(str(found).replace(" ", "")).equals("{}", "function.arguments")

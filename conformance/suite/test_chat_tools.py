@@ -82,7 +82,7 @@ def test_tool_call_arguments_are_the_generated_json(session, upstream):
     }
     upstream.says(tool_calls=[{"name": "search_the_web", "arguments": arguments}])
 
-    message = session.chat("Hi", tools=[function("search_the_web", **TEXTS)]).message
+    message = session.chat("Hi", tools=[function("search_the_web", "Search the web.", **TEXTS)]).message
 
     text = at(message, "tool_calls", 0, "function", "arguments", kind=str)
     expect(_respelled(text)).equals(json.dumps(arguments, sort_keys=True), "function.arguments, as JSON")

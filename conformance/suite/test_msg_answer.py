@@ -170,7 +170,9 @@ def test_call_comes_back_as_a_tool_use_block(session, upstream, streamed):
     arguments |= TEMPTING
     upstream.says(tool_calls=[{"name": "search_the_web", "arguments": arguments}])
 
-    reply = session.message("Hi", tools=[CLOCK, as_tool(function("search_the_web", **TEXTS))], stream=streamed)
+    reply = session.message(
+        "Hi", tools=[CLOCK, as_tool(function("search_the_web", "Search the web.", **TEXTS))], stream=streamed
+    )
 
     found = [(at(block, "name"), at(block, "input")) for block in reply.tool_calls]
     expect(found).equals([("search_the_web", arguments)], "names and inputs of the tool_use blocks")

@@ -30,7 +30,7 @@ def written(reply: Any) -> list[tuple[Any, Any]]:
 @pytest.mark.requirement(id="MSG-150")
 @pytest.mark.parametrize("place", [behind_broken, before_broken], ids=["behind", "before"])
 @pytest.mark.parametrize("broken", BROKEN)
-def test_nothing_is_lost_or_invented_beside_a_malformed_call(session, upstream, streamed, broken, place):
+def test_nothing_is_lost_or_invented_beside_a_malformed_block(session, upstream, streamed, broken, place):
     """Beside a malformed call nothing is lost and nothing invented: a `tool_use` block is a call that was written
     whole, with its arguments, and all that is no call is text."""
     upstream.says(place(broken))

@@ -133,7 +133,7 @@ def test_arguments_are_the_generated_json(session, upstream, streamed):
     """`arguments` is a string, and its JSON value is that of the generated arguments with their types."""
     upstream.says(tool_calls=[{"name": "search", "arguments": ARGUMENTS}])
 
-    reply = session.respond("Hi", tools=[flat(function("search", **TEXTS))], stream=streamed)
+    reply = session.respond("Hi", tools=[flat(function("search", "Search the web.", **TEXTS))], stream=streamed)
 
     text = at(reply.tool_calls, 0, "arguments", kind=str)
     expect(_respelled(text)).equals(json.dumps(ARGUMENTS, sort_keys=True), "arguments, as JSON")

@@ -63,7 +63,8 @@ class LiveText:
         """What may be shown now that these ids were sampled too; "" when that is nothing."""
         if self._ended:
             return ""
-        text = self._begun + "".join(self._decoded(ids))
+        said = "".join(self._decoded(ids))
+        text = self._begun + said
         found = self._end.search(text) if self._end is not None else None
         begins = len(text) if found is None else found.start()
         if found is not None and found[0] in self._ends:

@@ -90,9 +90,7 @@ def json_call(written: Any, signatures: Signatures) -> Call:
 
 def _arguments(written: Any) -> Any:
     """Models write an object, its JSON as a string, and for nothing also null."""
-    if written is None:
-        return {}
-    return parse_arguments(written) if isinstance(written, str) else written
+    return parse_arguments(written) if written is None or isinstance(written, str) else written
 
 
 def new_call(name: Any, arguments: Any, signatures: Signatures, *, untyped: bool = False) -> Call:

@@ -56,10 +56,10 @@ def skip_space(text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def parse_arguments(text: str) -> dict[str, Any] | str:
-    """The object that `text` spells, or `text` itself when it spells no JSON object (contract UA-VAL-06). Empty text is
-    how many clients write that there are no arguments."""
-    if not text or text.isspace():
+def parse_arguments(text: str | None) -> dict[str, Any] | str:
+    """The object that `text` spells, or `text` itself when it spells no JSON object (contract UA-VAL-06). None, nothing
+    but blanks, and `null` are what clients write for a call without arguments: an empty object."""
+    if text is None or not text.strip() or text.strip() == "null":
         return {}
     try:
         value = parse_json(text)

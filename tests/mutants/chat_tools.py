@@ -17,8 +17,6 @@ from tests.mutants.chat_wire import Body, on_answer, on_this_wire, on_turn, sayi
 from tests.mutants.found_calls import all_text, by_name, doubled, respelled, with_invented, without_malformed
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
-from tests.mutants.stream import Chunk, change_chunks
-from tests.mutants.stream_content import tool_deltas
 
 ANY_TOOL = {"type": "function", "function": {"name": "any"}}
 
@@ -215,29 +213,6 @@ def malformed_call_makes_text_of_all(gateway: Sabotage) -> None:
 def calls_are_kept_by_name(gateway: Sabotage) -> None:
     """What was called is a table of names, in which the last call of a tool wins."""
     _on_calls(gateway, lambda text, rest, calls: (rest, by_name(calls)))
-
-
-@mutant("CHAT-103")
-def empty_arguments_are_not_streamed(gateway: Sabotage) -> None:
-    """A call without arguments has no fragment of them."""
-
-    def change(chunks: list[Chunk]) -> None:
-        for delta in tool_deltas(chunks):
-            if delta["function"].get("arguments") == "{}":
-                del delta["function"]["arguments"]
-
-    change_chunks(gateway, change)
-
-
-@mutant("CHAT-103")
-def empty_arguments_are_empty_text(gateway: Sabotage) -> None:
-    """An empty object is falsy, and nothing is written for it."""
-
-    def emptied(call: Any) -> None:
-        if call["function"]["arguments"] == "{}":
-            call["function"]["arguments"] = ""
-
-    _in_plain_calls(gateway, emptied)
 
 
 @mutant("CHAT-055")

@@ -212,15 +212,6 @@ def items_are_kept_by_name(gateway: Sabotage) -> None:
     on_calls(gateway, responding(gateway), lambda text, rest, calls: (rest, by_name(calls)))
 
 
-@mutant("RESP-123")
-def empty_arguments_of_an_item_are_null(gateway: Sabotage) -> None:
-    """An empty object is falsy, and nothing is written for it."""
-
-    @gateway.wrap(responses_items, "dump_arguments")
-    def dump_arguments(original: Any, arguments: Any) -> Any:
-        return original(arguments) if arguments else "null"
-
-
 @mutant("RESP-013")
 def streamed_text_is_stripped(gateway: Sabotage) -> None:
     """The stream is made of the stripped text, the body of the text."""
