@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Part = dict[str, Any]
 
-_BILLING = re.compile(r"\s*x-anthropic-billing-header:", re.IGNORECASE)
+_BILLING = re.compile(r"x-anthropic-billing-header:", re.IGNORECASE)
 """A line that Claude Code puts into its system prompt, another with each request (UA-ANR-02)."""
 
 
@@ -118,7 +118,7 @@ def _system(system: Any, where: str) -> str:
 def _without_billing(text: str) -> str:
     if _BILLING.search(text) is None:
         return text
-    return "\n".join(line for line in text.split("\n") if _BILLING.match(line) is None)
+    return "\n".join(line for line in text.split("\n") if _BILLING.match(line.lstrip()) is None)
 
 
 def _user(content: Any, where: str, media: bool) -> list[Message]:
