@@ -40,6 +40,18 @@ def on_parse(gateway: Sabotage, change: Callable[[Body], Body]) -> None:
         return original(change(body), *rest)
 
 
+def responding(gateway: Sabotage) -> ContextVar[bool]:
+    """Whether the request that is being served is one for a response."""
+    serving: ContextVar[bool] = ContextVar("responding", default=False)
+
+    def note(body: Body) -> Body:
+        serving.set(True)
+        return body
+
+    on_parse(gateway, note)
+    return serving
+
+
 def on_request(gateway: Sabotage, change: Callable[[Body, ResponseRequest], ResponseRequest]) -> None:
     """Change each request that was read."""
 
