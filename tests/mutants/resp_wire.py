@@ -66,7 +66,8 @@ def on_history(gateway: Sabotage, change: Callable[[ResponseRequest, Any], Any])
 
     @gateway.wrap(responses, "messages")
     def messages(original: Any, tip: Any) -> Any:
-        entries = change(ASKED.get(), tip)
+        asked = ASKED.get(None)  # nobody asks for a response where tokens are counted
+        entries = None if asked is None else change(asked, tip)
         return original(tip) if entries is None else [message for entry in entries for message in entry.messages]
 
 
