@@ -74,7 +74,7 @@ def test_outputs_alone_answer_the_calls(session, upstream):
 
     session.respond(results_of(first, "sun"), previous_response_id=first.id, tools=[SEARCH])
 
-    called = assistant("", tool_calls=[tool_call("search", CALL["arguments"])])
+    called = assistant(upstream.tool_format.write("", [CALL]))  # as the model wrote it
     context(upstream, 1).reads_as_rendered([*session.messages("Hi"), called, tool("sun")], tools=[FUNCTION])
 
 

@@ -50,8 +50,6 @@ SEVERAL = [{"name": "search_the_web", "arguments": {"q": said}} for said in ("on
 
 TEMPTING = {"id": 1234567890123456789, "zip": "01234", "flag": "true"}
 """Arguments that a parser is tempted to change: an integer that no double holds, strings that spell other values."""
-TEXTS = {"zip": {"type": "string"}, "flag": {"type": "string"}}
-"""What a tool's schema says of those that are strings."""
 
 
 def value_of(arguments: Any) -> Any:

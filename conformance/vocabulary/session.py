@@ -65,6 +65,17 @@ def function(name: str, description: str = "A tool.", **properties: Any) -> dict
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
+def typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of a tool that takes these arguments: in some formats a call has only text, and the tool says of
+    which type it is."""
+    return {name: {"type": _TYPES[type(value)]} for name, value in arguments.items()}
+
+
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"} | {
+    type(None): "null"
+}
+
+
 def tool_call(name: str, arguments: Any = "{}", call_id: str = "call_0") -> dict[str, Any]:
     """A call as it stands in an assistant message: `assistant(None, tool_calls=[tool_call("search")])`."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
