@@ -194,7 +194,10 @@ def text_of_a_malformed_call_is_dropped(gateway: Sabotage) -> None:
 @mutant("CHAT-100", also=("CHAT-101",))
 def call_beside_a_malformed_one_is_lost(gateway: Sabotage) -> None:
     """The calls that were found are thrown away at the one that can't be parsed."""
-    _on_calls(gateway, lambda text, rest, calls: (rest, [] if "<tool_call>" in rest else calls))
+    on_answer(
+        gateway,
+        lambda answer: saying(answer, tool_calls=[]) if "<tool_call>" in answer.message["content"] else answer,
+    )
 
 
 @mutant("CHAT-100", also=("CHAT-101",))

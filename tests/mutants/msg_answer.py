@@ -11,7 +11,16 @@ from typing import Any
 from reference_gateway.session import session as session_module
 from reference_gateway.session.session import Session
 from reference_gateway.wire import anthropic_messages
-from tests.mutants.found_calls import all_text, by_name, doubled, on_calls, respelled, with_invented, without_malformed
+from tests.mutants.found_calls import (
+    Calls,
+    all_text,
+    by_name,
+    doubled,
+    on_calls,
+    respelled,
+    with_invented,
+    without_malformed,
+)
 from tests.mutants.msg_wire import Block, Body, is_message, on_answer, on_blocks, on_plain, on_turn, over_messages
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
@@ -266,8 +275,12 @@ def malformed_call_makes_text_of_all_blocks(gateway: Sabotage) -> None:
 
 @mutant("MSG-152")
 def blocks_are_kept_by_name(gateway: Sabotage) -> None:
-    """What was called is a table of names, in which the last call of a tool wins."""
-    on_calls(gateway, over_messages(gateway), lambda text, rest, calls: (rest, by_name(calls)))
+    """Calls beside text are kept in a table of names, in which the last call of a tool wins."""
+
+    def change(text: str, rest: str, calls: Calls) -> tuple[str, Calls]:
+        return rest, by_name(calls) if rest else calls
+
+    on_calls(gateway, over_messages(gateway), change)
 
 
 @mutant("MSG-018")
