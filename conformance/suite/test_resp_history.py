@@ -155,7 +155,7 @@ def test_responses_and_chat_leave_the_same_trajectories(sessions, upstream):
     answer = results_of(second, "sunny")
     responses.send_response({**fields, "input": answer, "previous_response_id": second.id})
 
-    expect(responses.trajectories()).have_tokens_of(chat.trajectories())
+    expect(responses.trajectories()).have_ids_and_masks_of(chat.trajectories())
 
 
 @pytest.mark.requirement(id="RESP-059")
