@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from reference_gateway.wire.base import RequestRefused
 
 try:
-    from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
+    from compression import zstd  # Python 3.14
 except ImportError:
     try:
-        from backports import zstd  # type: ignore[import-not-found, unused-ignore]
+        from backports import zstd
     except ImportError:  # without the extra `gateway`: such bodies are refused with 415
         zstd = None
 
