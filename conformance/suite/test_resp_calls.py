@@ -54,7 +54,8 @@ def test_a_call_behind_a_malformed_one_is_an_item(session, upstream, streamed, b
 
 @pytest.mark.requirement(id="RESP-122")
 def test_each_item_has_its_own_arguments(session, upstream, streamed):
-    """Each of several calls of one tool has the arguments that were generated for it, in later turns, too."""
+    """Each of several calls of one tool in a response has the arguments that were generated for it, in later turns,
+    too."""
     upstream.says(tool_calls=SEVERAL[:1])
     upstream.says("Now all.", tool_calls=SEVERAL)
     chain = session.chain(stream=streamed, tools=[SEARCH])
