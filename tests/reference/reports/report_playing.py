@@ -12,8 +12,9 @@ small, and others of its kind. A play is a list of exchanges in one session:
     coding  how the body is encoded
     gets    what the client gets: `status` (200); `text`, `ended`, `calls` as [name, arguments]; `at`: path -> value;
             `refusal`: what the error must name
-    reads   what the engine reads: `once`: texts in their order, each once; `never`; `ends`; `as`: the same as for an
-            earlier exchange. null: the engine is not asked
+            `fails`: true: the engine gave no answer, and the client may ask again
+    reads   what the engine reads: `once`: texts, each once; `in_order`: these, too, in their order; `never`; `ends`;
+            `images`: how many; `as`: the same as for an earlier exchange. null: the engine is not asked
 
 Whatever a play says besides, its streams follow the grammar of their wire, and what is exported is what the engine
 received and sampled: `sampled` texts in their order, if the play ends with them.
@@ -126,6 +127,13 @@ class Play:
         return list(shown)
 
     def _got(self, wire: str, reply: Reply, gets: Mapping[str, Any]) -> None:
+        if gets.get("fails"):
+            if reply.is_stream:
+                assert "error" in reply.chunks[-1] or reply.completion["status"] == "failed", reply.body
+            else:
+                expect(reply).status(503)
+                assert "retry-after" in reply.headers
+            return
         expect(reply).status(gets.get("status", 200))
         if "refusal" in gets:
             assert gets["refusal"] in str(reply.error), reply.body
@@ -150,11 +158,10 @@ class Play:
         if not reads:
             return
         assert call is not None
-        where = -1
-        for text in map(self._filled, reads.get("once", [])):
+        in_order = self._filled(reads.get("in_order", []))
+        for text in [*self._filled(reads.get("once", [])), *in_order]:
             assert call.text.count(text) == 1, f"{text!r} once in {call.text!r}"
-            assert call.text.index(text) > where, f"{text!r} in its place in {call.text!r}"
-            where = call.text.index(text)
+        assert sorted(in_order, key=call.text.index) == in_order, call.text
         for text in reads.get("never", []):
             assert text not in call.text
         if "ends" in reads:
@@ -162,8 +169,8 @@ class Play:
         if "as" in reads:
             other = self.calls[reads["as"]]
             assert other is not None and call.context == other.context, call.text
-        for name, value in reads.get("at", {}).items():
-            assert _at(call.fields, name) == value, name
+        if "images" in reads:
+            assert len(call.images or []) == reads["images"]
 
 
 def _document(reply: Reply) -> Any:

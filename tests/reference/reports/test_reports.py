@@ -65,7 +65,7 @@ def performances() -> Iterator[Any]:
                     yield pytest.param(name, play, engine, delivery, id=f"{name}-{play}-{engine}-{delivery}")
 
 
-@pytest.mark.parametrize(("name", "play", "engine", "delivery"), performances())
+@pytest.mark.parametrize(("name", "play", "engine", "delivery"), list(performances()))
 def test_a_report(name: str, play: str, engine: str, delivery: str, stage: Stage) -> None:
     report = reports()[name]
     tokenizer = report.get("gateway", {}).get("tokenizer", "chatml")
