@@ -23,13 +23,17 @@ received and sampled: `sampled` texts in their order, if the play ends with them
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from conformance.client.http import Reply
 from conformance.client.responses import ResponseReply
+from conformance.gateway import Trajectory
+from conformance.oracles import token_truth
 from conformance.oracles.stream_check import check
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
@@ -70,19 +74,12 @@ class Play:
         self._read(exchange.get("reads", {}), said is not None)
 
     def end(self, sampled: list[str] | None) -> None:
-        """Hold what is exported against what the engine received and sampled."""
-        exported = self.session.finalize()
-        expect(exported).match(self.upstream)
+        """Hold what is exported against what the engine received and sampled. What it gave up is no answer."""
+        calls = [call for call in self.upstream.calls if call.finish_reason != "abort"]
+        exported, decode = self.session.finalize(), self.upstream.tokenizer.decode
+        assert token_truth.judge(exported, calls, decode=decode) == []
         if sampled is not None:
-            decode, found = self.upstream.tokenizer.decode, []
-            for each in exported:
-                runs = [
-                    i for i, mask in enumerate(each.response_mask) if mask and (i == 0 or not each.response_mask[i - 1])
-                ]
-                for start in runs:
-                    end = next((i for i in range(start, len(each.response_mask)) if not each.response_mask[i]), None)
-                    found.append(decode(each.response_ids[start:end]))
-            assert found == sampled
+            assert [decode(run) for each in exported for run in _sampled(each)] == sampled
 
     def _send(self, exchange: Mapping[str, Any]) -> Reply:
         wire = exchange["to"]
@@ -138,7 +135,8 @@ class Play:
         if "refusal" in gets:
             assert gets["refusal"] in str(reply.error), reply.body
         if reply.is_stream:
-            assert check(reply.body, GRAMMARS[wire]) == []
+            wrong = check(reply.body, GRAMMARS[wire])
+            assert not wrong, [str(each.violation) for each in wrong]
         if "text" in gets:
             assert reply.text == gets["text"]
         if "ended" in gets:
@@ -168,9 +166,18 @@ class Play:
             assert call.text.endswith(reads["ends"]), call.text
         if "as" in reads:
             other = self.calls[reads["as"]]
-            assert other is not None and call.context == other.context, call.text
+            assert other is not None
+            assert call.context == other.context, call.text
         if "images" in reads:
             assert len(call.images or []) == reads["images"]
+
+
+def _sampled(trajectory: Trajectory) -> Iterator[list[int]]:
+    """The runs of ids with mask 1."""
+    marked = zip(trajectory.response_mask, trajectory.response_ids, strict=True)
+    for mask, run in groupby(marked, key=itemgetter(0)):
+        if mask:
+            yield [token for _, token in run]
 
 
 def _document(reply: Reply) -> Any:

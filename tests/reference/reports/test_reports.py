@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from conformance.client.http import Recorder, client
 from conformance.drivers.http import HttpDriver
 from conformance.fixtures import fixture_path
 from conformance.upstream.client import Upstream
-from conformance.vocabulary.session import Sessions
+from conformance.vocabulary.session import Session, Sessions
 from tests.mutants.harness import serving
 from tests.reference.reports.report_playing import REPORTS, Play
 
@@ -49,6 +49,21 @@ class Stage:
             self._gateways[key] = self._closing.enter_context(url)
         return self._gateways[key]
 
+    @contextmanager
+    def session(self, tokenizer: str, **settings: Any) -> Iterator[tuple[Session, Upstream]]:
+        """A session of such a gateway, which records log-probabilities, and the engine behind it."""
+        upstream, url = self.upstream(tokenizer), self.gateway(tokenizer, **settings)
+        recorder = Recorder(timeout=30.0)
+        with client(recorder) as http:
+            recorder.begin()
+            upstream.begin()
+            sessions = Sessions(HttpDriver(url, DriverClient(http)), http, recorder, upstream.nonce)
+            try:
+                yield sessions.open(sampling_params={"logprobs": True}), upstream
+            finally:
+                sessions.discard()
+                upstream.end()
+
 
 @pytest.fixture(scope="module")
 def stage(shared_upstream: Upstream) -> Iterator[Stage]:
@@ -67,24 +82,14 @@ def performances() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("name", "play", "engine", "delivery"), list(performances()))
 def test_a_report(name: str, play: str, engine: str, delivery: str, stage: Stage) -> None:
+    """What the report says is right holds, on what the client got, what the engine received and what is exported."""
     report = reports()[name]
-    tokenizer = report.get("gateway", {}).get("tokenizer", "chatml")
-    settings = {k: v for k, v in report.get("gateway", {}).items() if k != "tokenizer"}
-    settings |= {"backend": engine, "stream": "incremental" if delivery == "incremental" else "synthesised"}
-    upstream, url = stage.upstream(tokenizer), stage.gateway(tokenizer, **settings)
-    recorder = Recorder(timeout=30.0)
-    http = client(recorder)
-    recorder.begin()
-    upstream.begin()
-    sessions = Sessions(HttpDriver(url, DriverClient(http)), http, recorder, upstream.nonce)
-    try:
-        session = sessions.open(sampling_params={"logprobs": True})
+    settings = {"tokenizer": "chatml", **report.get("gateway", {}), "backend": engine}
+    settings["stream"] = "incremental" if delivery == "incremental" else "synthesised"
+    exchanges = [each for each in report["plays"][play] if "to" in each]
+    (sampled,) = [each["sampled"] for each in report["plays"][play] if "sampled" in each] or [None]
+    with stage.session(**settings) as (session, upstream):
         playing = Play(session, upstream, report.get("tools", []), delivery != "plain")
-        *exchanges, end = report["plays"][play] if "sampled" in report["plays"][play][-1] else [*report["plays"][play], {}]
         for exchange in exchanges:
             playing.exchange(exchange)
-        playing.end(end.get("sampled"))
-    finally:
-        sessions.discard()
-        upstream.end()
-        http.close()
+        playing.end(sampled)
