@@ -67,7 +67,7 @@ def _choice(path: Path, choice: dict[Any, Any]) -> Iterator[Finding]:
     calls = message.get("tool_calls")
     reason = choice.get("finish_reason")
     if isinstance(calls, list) and calls:
-        if reason in ("stop", "length"):
+        if reason == "stop":  # a cut behind a call is told as a cut
             hint = "an answer with tool calls ends with `tool_calls`, whatever the backend's stop reason was"
             yield Finding((*path, "finish_reason"), '"tool_calls", as the message has tool calls', brief(reason), hint)
         yield from _tool_calls((*path, "message", "tool_calls"), calls)

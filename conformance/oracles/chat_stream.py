@@ -277,7 +277,7 @@ class _Grammar:
             choice.finished = where
             if reason not in CUT:
                 yield from self._arguments(where, choice)
-            if choice.calls and reason in ("stop", "length"):
+            if choice.calls and reason == "stop":  # a cut behind a call is told as a cut
                 hint = "an answer with tool calls ends with `tool_calls`, whatever the backend's stop reason was"
                 yield Violation(f"{place}.finish_reason", '"tool_calls", as there are tool calls', brief(reason), hint)
             elif not choice.calls and reason == "tool_calls":

@@ -42,10 +42,11 @@ def calling(*calls):
         body(usage=...),
         body({"role": "assistant", "content": ""}, "length"),
         body(calling(call(), call("call_2", "{}")), "tool_calls"),
+        body(calling(call()), "length"),
         body({"role": "assistant", "content": None, "reasoning_content": "hm"}, "length"),
         body(system_fingerprint=None, kv_transfer_params=None),
     ],
-    ids=["text", "no-usage", "empty", "tool-calls", "reasoning-only", "unknown-fields"],
+    ids=["text", "no-usage", "empty", "tool-calls", "cut-behind-a-call", "reasoning-only", "unknown-fields"],
 )
 def test_a_completion_conforms(document):
     assert chat.completion(document) == []
@@ -686,3 +687,7 @@ def test_no_stream_makes_the_grammar_or_the_assembly_raise(frames):
         assert str(one).encode()
     assert isinstance(chat.assemble(events(*frames)), dict)
     chat.completion(chat.assemble(events(*frames)))
+
+
+def test_a_stream_tells_a_cut_behind_a_call_as_a_cut():
+    assert chat.stream(events(ROLE, chunk({"tool_calls": [{**CALLS[3], "index": 0}]}), chunk({}, "length"), DONE)) == []
