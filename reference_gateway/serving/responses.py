@@ -25,6 +25,7 @@ from reference_gateway.session import Phase, Session, SessionClosed
 from reference_gateway.session.conversations import Conversation, Entry, Item, Kept, item_id, messages, new_id, without
 from reference_gateway.session.errors import UnknownItem
 from reference_gateway.session.repeats import repeated
+from reference_gateway.tools.file_search import FileSearch
 from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
 from reference_gateway.wire.base import Policy, RequestRefused
@@ -79,7 +80,11 @@ class Responses:
     def parse(self, session: Session, body: Mapping[str, Any], headers: Mapping[str, str]) -> ResponseRequest:
         """Raises `RequestRefused`."""
         known, defaults = session.conversations.known, session.sampling_params
-        return parse(body, headers, self._policy, self._tools, known, defaults)
+        return parse(body, headers, self._policy, self._served(session), known, defaults)
+
+    def _served(self, session: Session) -> list[ServerTool]:
+        """The tools, the search over files being that of the session's files."""
+        return [tool.of(session.files) if isinstance(tool, FileSearch) else tool for tool in self._tools]
 
     def create_conversation(self, session: Session, body: Mapping[str, Any]) -> Conversation:
         """A conversation with the items that the request gives it. Raises `RequestRefused` and `SessionClosed`."""
