@@ -29,6 +29,7 @@ from reference_gateway.tools.file_search import FileSearch
 from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
 from reference_gateway.wire.base import Policy, RequestRefused
+from reference_gateway.wire.input_files import with_files
 from reference_gateway.wire.openai_responses import (
     ResponseRequest,
     body_of,
@@ -80,6 +81,7 @@ class Responses:
     def parse(self, session: Session, body: Mapping[str, Any], headers: Mapping[str, str]) -> ResponseRequest:
         """Raises `RequestRefused`."""
         known, defaults = session.conversations.known, session.sampling_params
+        body = with_files(body, "input", session.files)
         return parse(body, headers, self._policy, self._served(session), known, defaults)
 
     def _served(self, session: Session) -> list[ServerTool]:
@@ -90,6 +92,7 @@ class Responses:
         """A conversation with the items that the request gives it. Raises `RequestRefused` and `SessionClosed`."""
         _require_active(session)
         kept = session.conversations
+        body = with_files(body, "items", session.files)
         items, metadata = read_conversation(body, kept.known, self._policy.media)
         conversation = kept.create(int(self._clock()), metadata)
         if items:
@@ -100,7 +103,7 @@ class Responses:
         """Put the items that the request gives behind those of the conversation. Returns them with their ids. Raises
         `RequestRefused` and `SessionClosed`."""
         kept = session.conversations
-        given = read_items(body, kept.known, self._policy.media)
+        given = read_items(with_files(body, "items", session.files), kept.known, self._policy.media)
         async with conversation.turn:
             _require_active(session)
             told = lower(given, kept.known)
