@@ -68,7 +68,11 @@ def test_a_file_is_kept_read_listed_and_deleted(keeper):
     other = keeper.file(CHEESE)
     assert [file["id"] for file in keeper.get("/files", order="asc").json()["data"]] == [made["id"], other]
     assert keeper.delete(f"/files/{other}").json() == {"id": other, "object": "file", "deleted": True}
-    for answer in (keeper.get(f"/files/{other}"), keeper.get(f"/files/{other}/content"), keeper.delete(f"/files/{other}")):
+    for answer in (
+        keeper.get(f"/files/{other}"),
+        keeper.get(f"/files/{other}/content"),
+        keeper.delete(f"/files/{other}"),
+    ):
         assert other in refusal(answer, 404)
 
 
@@ -105,7 +109,9 @@ def test_what_is_no_text_or_no_form_is_refused_by_name(keeper):
     assert "multipart/form-data" in refusal(http.post(f"{base}/files", json={"file": "a"}), 415)
     broken = {"content-type": "multipart/form-data; boundary=x"}
     assert "file" in refusal(http.post(f"{base}/files", content=b"nothing", headers=broken))
-    assert "boundary" in refusal(http.post(f"{base}/files", content=b"a", headers={"content-type": "multipart/form-data"}))
+    assert "boundary" in refusal(
+        http.post(f"{base}/files", content=b"a", headers={"content-type": "multipart/form-data"})
+    )
     assert "file" in refusal(http.post(f"{base}/files", files={"other": ("a", "b")}, data={"purpose": "batch"}))
     two = [("file", ("a", "b")), ("file", ("c", "d"))]
     assert "files" in refusal(http.post(f"{base}/files", files=two, data={"purpose": "batch"}))
