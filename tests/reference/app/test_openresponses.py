@@ -1,5 +1,5 @@
-"""What its acceptance tests ask of a server of the OpenResponses specification, as far as the gateway has the feature:
-each response, and each event of its stream, is held against the published types (`openresponses-types`, extra `dev`)."""
+"""What the acceptance tests of the OpenResponses specification ask of a server, as far as the gateway has the feature:
+each response, and each event of its stream, is held against the published types (`openresponses-types`, of `dev`)."""
 
 from __future__ import annotations
 
