@@ -1,6 +1,6 @@
 """Files in a request of the Responses wire: parts of type `input_file`, which become text in the context.
 
-A part has its file as `file_data` (base64, or a data URI of it), or names one of the session's by `file_id`. That one is
+A part has its file as `file_data` (base64, or a data URI of it), or names one of the session's by `file_id`. That is
 put in its place here, so that a history keeps what it said when the file is deleted. Text in UTF-8 only: anything else
 is refused by name, as is `file_url`, since the gateway fetches nothing. Pure.
 """
