@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from reference_gateway.tools import stores
+from tests.reference.app.gateway_doubles import Told, gateway
 from tests.reference.app.test_app_responses import Agent, agent, calls
 
 CHEESE = "Cheese is made of milk."
@@ -108,7 +109,7 @@ def test_what_is_no_text_or_no_form_is_refused_by_name(keeper):
     http, base = keeper.agent.http, keeper.agent.base
     assert "multipart/form-data" in refusal(http.post(f"{base}/files", json={"file": "a"}), 415)
     broken = {"content-type": "multipart/form-data; boundary=x"}
-    assert "file" in refusal(http.post(f"{base}/files", content=b"nothing", headers=broken))
+    assert "the body" in refusal(http.post(f"{base}/files", content=b"nothing", headers=broken))
     assert "boundary" in refusal(
         http.post(f"{base}/files", content=b"a", headers={"content-type": "multipart/form-data"})
     )
@@ -155,17 +156,16 @@ def test_ids_and_routes_that_are_not_there(keeper):
 
 
 def test_files_belong_to_one_session_and_its_key():
-    with agent(config={"api_key": "admin"}) as one:
-        opened = [
-            one.http.post(f"{one.url}/sessions", json={}, headers={"authorization": "Bearer admin"}).json()
-            for _ in range(2)
-        ]
+    with gateway(Told(), api_key="admin") as client:
+        create, admin = f"{client.url}/sessions", {"authorization": "Bearer admin"}
+        opened = [client.http.post(create, json={}, headers=admin).json() for _ in range(2)]
         mine, other = ({"authorization": f"Bearer {handle['api_key']}"} for handle in opened)
         base = opened[0]["base_url"]
         form = {"files": {"file": ("a", "b")}, "data": {"purpose": "assistants"}}
-        made = one.http.post(f"{base}/files", headers=mine, **form).json()
-        assert one.http.get(f"{base}/files/{made['id']}", headers=other).status_code == 401
-        assert one.http.get(f"{opened[1]['base_url']}/files/{made['id']}", headers=other).status_code == 404
+        made = client.http.post(f"{base}/files", headers=mine, **form).json()
+        assert client.http.get(f"{base}/files/{made['id']}", headers=mine).json() == made
+        assert client.http.get(f"{base}/files/{made['id']}", headers=other).status_code == 401
+        assert client.http.get(f"{opened[1]['base_url']}/files/{made['id']}", headers=other).status_code == 404
 
 
 def test_a_session_that_is_over_takes_no_files(keeper):

@@ -149,9 +149,9 @@ def test_a_file(stream):
 
 
 def test_a_length_that_cuts(stream):
-    cut = Generation(byte_codec().vocabulary.encode("Hel"), stop_reason="length")
+    cut = Generation(byte_codec().vocabulary.encode("Hello to you all"), stop_reason="length")
     with agent(cut) as one:
-        body = asked(one, HELLO, stream, max_output_tokens=3)
+        body = asked(one, HELLO, stream, max_output_tokens=16)
     assert (body["status"], body["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
 
 
