@@ -30,6 +30,7 @@ from reference_gateway.serving.access import Access
 from reference_gateway.serving.control_plane import ControlPlane
 from reference_gateway.serving.data_plane import OPENAI, WIRES, DataPlane, envelope_of, locate
 from reference_gateway.serving.errors import problem_of
+from reference_gateway.serving.files_plane import FilesPlane
 from reference_gateway.serving.http import JSON, HungUp, respond
 from reference_gateway.serving.invocations_plane import InvocationsPlane, Settings
 from reference_gateway.serving.lifespan import Part, running
@@ -50,9 +51,12 @@ log = logging.getLogger(__name__)
 class Gateway(FastAPI):
     """The control plane as a FastAPI app, and in front of it the data plane, whose turns don't pay for a framework."""
 
-    def __init__(self, data_plane: DataPlane, invocations: InvocationsPlane, **settings: Any) -> None:
+    def __init__(
+        self, data_plane: DataPlane, invocations: InvocationsPlane, files: FilesPlane, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self._data_plane = data_plane
+        self._files = files
         self._invocations = invocations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +77,8 @@ class Gateway(FastAPI):
                 await super().__call__(scope, receive, send)
             elif invocation:
                 await self._invocations.serve(place.session_id, place.path, scope, receive, send)
+            elif self._files.takes(place.path):
+                await self._files.serve(place.session_id, place.path, scope, receive, send)
             else:
                 await self._data_plane.serve(place, scope, receive, send)
 
@@ -105,6 +111,7 @@ def create_app(
     sessions = Sessions(codec, checked, media=media, options=config.options)
     access, metrics = Access(config.api_key), Metrics()
     policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs, media=media is not None)
+    server_tools = tuple(server_tools)
     tools = build_tools(config, server_tools)
     live = codec.live if config.stream == "incremental" and isinstance(codec, TemplateCodec) else None
     responses = ResponsesPlane(Responses(policy, tools, answered=metrics.answered), live)
@@ -117,7 +124,7 @@ def create_app(
         metrics,
         backend.name,
         wires,
-        server_tools=bool(tools),
+        server_tools=config.file_search is not None or bool(server_tools),
         media=media is not None,
         delivery="none" if deployment.delivery is None else deployment.delivery.option,
         declared=tuple(deployment.declares),
@@ -155,6 +162,7 @@ def create_app(
     app = Gateway(
         DataPlane(sessions, access, metrics, policy, responses, config.max_body, config.model, live),
         invoked,
+        FilesPlane(sessions, access, metrics, config.max_body),
         title="reference-gateway",
         version=__version__,
         lifespan=lifespan,
@@ -209,9 +217,11 @@ def build_backend(config: Config, codec: Codec) -> Backend:
 
 
 def build_tools(config: Config, more: Iterable[ServerTool] = ()) -> tuple[ServerTool, ...]:
-    """The server tools that `config` describes, and `more`. Raises ValueError for two of one name."""
-    search = [] if config.file_search is None else [FileSearch(config.file_search)]
-    tools: tuple[ServerTool, ...] = (*search, *more)
+    """The search over files, unless one of `more` has its name and there is no directory to search, and `more`. Raises
+    ValueError for two of one name."""
+    more = tuple(more)
+    replaced = config.file_search is None and any(tool.name == FileSearch.name for tool in more)
+    tools: tuple[ServerTool, ...] = more if replaced else (FileSearch(config.file_search), *more)
     names = [tool.name for tool in tools]
     if len(set(names)) != len(names):
         raise ValueError(f"server_tools must have a name each: {', '.join(names)}")

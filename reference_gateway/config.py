@@ -25,7 +25,7 @@ STARTUP_FAILURE = ("shutdown_started", "no_shutdown")
 """What happens to the parts that did start when another one failed to: they are stopped, or left."""
 MAX_BODY = 8 * 1024 * 1024
 """Bytes. Bounds how long one request can keep the event loop in the tokenizer."""
-TAKEN_PATHS = ("/chat/completions", "/messages", "/models", "/responses", "/conversations")
+TAKEN_PATHS = ("/chat/completions", "/messages", "/models", "/responses", "/conversations", "/files", "/vector_stores")
 _INVOCATIONS_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+){0,8}")
 
 

@@ -16,6 +16,7 @@ from reference_gateway.codec.chat_template import TemplateRefused
 from reference_gateway.serving.http import HungUp
 from reference_gateway.session import InvalidField, SessionClosed, SessionExists, UnknownSession
 from reference_gateway.session.errors import UnknownConversation, UnknownItem, UnknownResponse
+from reference_gateway.tools.stores import FileRefused, UnknownFile, UnknownStore
 from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, MediaRefused
 from reference_gateway.wire.base import RequestRefused
 
@@ -39,7 +40,7 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case RequestRefused():
             return Problem(error.status, str(error), error.headers)
-        case InvalidField() | TemplateRefused() | MediaRefused():
+        case InvalidField() | TemplateRefused() | MediaRefused() | FileRefused():
             return Problem(400, str(error))
         case BackendRefused():
             return Problem(error.status, str(error))
@@ -49,6 +50,8 @@ def problem_of(error: Exception) -> Problem:
         case HungUp():
             return Problem(400, "the body was cut short")
         case UnknownSession() | UnknownConversation() | UnknownResponse() | UnknownItem():
+            return Problem(404, str(error))
+        case UnknownFile() | UnknownStore():
             return Problem(404, str(error))
         case SessionRequired():
             return Problem(409, str(error), NO_RETRY)

@@ -79,7 +79,7 @@ class LiveResponse:
         if not said.shown:
             part = {"type": "output_text", "text": "", "annotations": []}
             item = {"id": said.id, "type": "message", "status": "in_progress", "role": "assistant", "content": [part]}
-            begun, added, *_ = of_item(item, said.index)
+            begun, added, *_ = of_item(item, said.index, self._body["id"])
             self._put(begun, added)
         place = {"item_id": said.id, "output_index": said.index, "content_index": 0}
         self._put({"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []})
@@ -87,7 +87,7 @@ class LiveResponse:
     def made(self, items: Sequence[Item]) -> None:
         """Items that are whole, behind those before."""
         for item in items:
-            events = list(of_item(item, self._items))
+            events = list(of_item(item, self._items, self._body["id"]))
             if self._said is not None and item["id"] == self._said.id and self._said.shown:
                 events = _rest(events, item, self._said.shown)
             self._put(*events)

@@ -25,9 +25,11 @@ from reference_gateway.session import Phase, Session, SessionClosed
 from reference_gateway.session.conversations import Conversation, Entry, Item, Kept, item_id, messages, new_id, without
 from reference_gateway.session.errors import UnknownItem
 from reference_gateway.session.repeats import repeated
+from reference_gateway.tools.file_search import FileSearch
 from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
 from reference_gateway.wire.base import Policy, RequestRefused
+from reference_gateway.wire.input_files import with_files
 from reference_gateway.wire.openai_responses import (
     ResponseRequest,
     body_of,
@@ -79,12 +81,18 @@ class Responses:
     def parse(self, session: Session, body: Mapping[str, Any], headers: Mapping[str, str]) -> ResponseRequest:
         """Raises `RequestRefused`."""
         known, defaults = session.conversations.known, session.sampling_params
-        return parse(body, headers, self._policy, self._tools, known, defaults)
+        body = with_files(body, "input", session.files)
+        return parse(body, headers, self._policy, self._served(session), known, defaults)
+
+    def _served(self, session: Session) -> list[ServerTool]:
+        """The tools, the search over files being that of the session's files."""
+        return [tool.of(session.files) if isinstance(tool, FileSearch) else tool for tool in self._tools]
 
     def create_conversation(self, session: Session, body: Mapping[str, Any]) -> Conversation:
         """A conversation with the items that the request gives it. Raises `RequestRefused` and `SessionClosed`."""
         _require_active(session)
         kept = session.conversations
+        body = with_files(body, "items", session.files)
         items, metadata = read_conversation(body, kept.known, self._policy.media)
         conversation = kept.create(int(self._clock()), metadata)
         if items:
@@ -95,7 +103,7 @@ class Responses:
         """Put the items that the request gives behind those of the conversation. Returns them with their ids. Raises
         `RequestRefused` and `SessionClosed`."""
         kept = session.conversations
-        given = read_items(body, kept.known, self._policy.media)
+        given = read_items(with_files(body, "items", session.files), kept.known, self._policy.media)
         async with conversation.turn:
             _require_active(session)
             told = lower(given, kept.known)

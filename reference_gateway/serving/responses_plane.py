@@ -19,9 +19,8 @@ response is made of is in `responses`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 from starlette.types import Send
@@ -29,9 +28,10 @@ from starlette.types import Send
 from reference_gateway.serving.errors import problem_of
 from reference_gateway.serving.http import JSON, RawHeaders
 from reference_gateway.serving.live_responses import LiveResponse, LiveTexts
+from reference_gateway.serving.pages import listing, page_of
 from reference_gateway.serving.responses import Responses
 from reference_gateway.session import Session
-from reference_gateway.session.conversations import Conversation, Item, items
+from reference_gateway.session.conversations import Conversation, items
 from reference_gateway.session.errors import UnknownItem
 from reference_gateway.wire import sse
 from reference_gateway.wire.base import RequestRefused
@@ -53,9 +53,6 @@ METHODS: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("conversations", "*", "items", "*"): ("GET", "DELETE"),
 }
 """Path below `/v1`, `*` being an id -> the methods that it takes."""
-
-PAGE = 20
-LARGEST_PAGE = 100
 
 
 def methods_of(path: str) -> tuple[str, ...] | None:
@@ -80,11 +77,11 @@ class ResponsesPlane:
             case ["responses", response_id]:
                 return _json(kept.body(response_id))
             case ["responses", response_id, _]:
-                return _json(_page(kept.inputs(response_id), query))
+                return _json(page_of(kept.inputs(response_id), query))
             case [_, conversation_id]:
                 return _json(_conversation(kept.conversation(conversation_id)))
             case [_, conversation_id, _]:
-                return _json(_page(items(kept.conversation(conversation_id).tip), query))
+                return _json(page_of(items(kept.conversation(conversation_id).tip), query))
             case [_, conversation_id, _, item_id]:
                 for item in items(kept.conversation(conversation_id).tip):
                     if item["id"] == item_id:
@@ -130,7 +127,7 @@ class ResponsesPlane:
                 return _json(_conversation(conversation))
             case ["conversations", conversation_id, "items"]:
                 conversation = kept.conversation(conversation_id)
-                return _json(_list(await self._responses.add(session, conversation, body)))
+                return _json(listing(await self._responses.add(session, conversation, body)))
         raise AssertionError(path)
 
     async def _respond(
@@ -163,35 +160,4 @@ def _conversation(conversation: Conversation) -> dict[str, Any]:
         "object": "conversation",
         "created_at": conversation.created_at,
         "metadata": conversation.metadata,
-    }
-
-
-def _page(listed: Iterable[Item], query: bytes) -> dict[str, Any]:
-    """The items that the query asks for."""
-    asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    order = asked.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise RequestRefused("order must be asc or desc")
-    limit = asked.get("limit", str(PAGE))
-    if not limit.isdecimal() or not 1 <= int(limit[:9]) <= LARGEST_PAGE:
-        raise RequestRefused(f"limit must be a number from 1 to {LARGEST_PAGE}")
-    found = list(listed)
-    if order == "desc":
-        found.reverse()
-    if "after" in asked:
-        places = [place for place, item in enumerate(found) if item["id"] == asked["after"]]
-        if not places:
-            raise RequestRefused("after must be the id of an item of the list")
-        found = found[places[0] + 1 :]
-    page = found[: int(limit)]
-    return _list(page, has_more=len(found) > len(page))
-
-
-def _list(page: Sequence[Item], *, has_more: bool = False) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": has_more,
     }

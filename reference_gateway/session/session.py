@@ -35,6 +35,7 @@ from reference_gateway.session.settings import Settings, object_of
 from reference_gateway.session.trajectory import Trajectory, context_of, export, media
 from reference_gateway.session.tree import FRESH, NO_MEDIA, Match, Node, Stop, Tree
 from reference_gateway.session.turns import Turns
+from reference_gateway.tools.stores import Files
 from reference_gateway.types import (
     Answer,
     Backend,
@@ -105,6 +106,7 @@ class Session:
         self.reward_info: dict[str, Any] = {}
         self.in_flight = 0
         self._conversations: dict[bytes, Conversations] = {}
+        self._files: dict[bytes, Files] = {}
         self.histories = Histories()
         self.turns = Turns(session_id)
         self._sampling = object_of("sampling_params", settings.sampling_params)
@@ -372,6 +374,11 @@ class Session:
         """Those of the isolation keys that the request in progress has."""
         return self._conversations.setdefault(isolation.partition(), Conversations())
 
+    @property
+    def files(self) -> Files:
+        """Those of the isolation keys that the request in progress has."""
+        return self._files.setdefault(isolation.partition(), Files())
+
     def state(self) -> dict[str, Any]:
         """A snapshot as JSON (contract UA-LC-11). `num_trajectories` counts the closed ones."""
         chains = self._tree.chains()
@@ -449,6 +456,7 @@ class Session:
     def _discard(self) -> None:
         self._tree = Tree(self._tree.policy)
         self._conversations = {}
+        self._files = {}
         self.histories = Histories()
         self.turns = Turns(self.session_id)
 

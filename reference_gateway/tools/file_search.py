@@ -1,59 +1,78 @@
-"""File search: passages of the text files of one directory, ranked for a query (BM25).
+"""File search: passages of the vector stores of a session, and of the text files of one directory.
 
-Knows files and words. The directory is read once, at start-up; what leads out of it, is hidden, is larger than
-`MAX_FILE` or is no UTF-8 text is not searched.
+Knows files and the entry that asks for the tool. The directory is one more vector store, `files`, that every session
+has. It is read once, at start-up; what leads out of it, is hidden, is larger than `MAX_FILE` or is no UTF-8 text is not
+searched.
 """
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import hashlib
-import math
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reference_gateway.tools.server_tools import Execution
+from reference_gateway.tools.filters import filter_of
+from reference_gateway.tools.passages import Source, passages_of, ranked
+from reference_gateway.tools.server_tools import EntryRefused, Execution
+from reference_gateway.tools.stores import Files, UnknownStore
 from reference_gateway.types import Tool
 
+DIRECTORY = "files"
+"""The id of the vector store that the directory is."""
 MAX_FILE = 1024 * 1024
-"""Bytes."""
-PASSAGE = 800
-"""Characters that a passage aims at; it ends with the paragraph that reaches them."""
+"""Bytes of a file in the directory."""
 RESULTS = 5
-
-_WORD = re.compile(r"\w+")
-_K1, _B = 1.5, 0.75  # the usual constants of BM25
+MOST_RESULTS = 50
+ON_THE_LOOP = 1000
+"""Passages that are searched at once; more are searched in a thread, so that other turns go on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A piece of a file. `filename` is relative to the directory."""
+class Asked:
+    """What is to be searched, each file once; the most results, and the least score of one."""
 
-    filename: str
-    text: str
-    words: Counter[str]
+    sources: Sequence[Source]
+    limit: int = RESULTS
+    threshold: float = 0.0
+
+    async def results(self, query: str) -> list[dict[str, Any]]:
+        """The best passages, in a thread where it would take long."""
+        rank = partial(ranked, self.sources, query, self.limit, self.threshold)
+        if sum(len(source.passages) for source in self.sources) <= ON_THE_LOOP:
+            return rank()
+        return await asyncio.to_thread(rank)
 
 
 class FileSearch:
-    """The server tool `file_search` over one directory. Raises ValueError when it is none."""
+    """The server tool `file_search`. `directory` None has only the stores of a session. Raises ValueError when it is no
+    directory."""
 
     name = "file_search"
     item_type = "file_search_call"
 
-    def __init__(self, directory: Path) -> None:
-        if not directory.is_dir():
+    def __init__(self, directory: Path | None = None) -> None:
+        if directory is not None and not directory.is_dir():
             raise ValueError(f"file_search must name a directory: {directory} is none")
-        self.passages = list(_passages(directory.resolve()))
-        self._files = Counter(word for passage in self.passages for word in passage.words)
-        lengths = [passage.words.total() for passage in self.passages]
-        self._mean = sum(lengths) / len(lengths) if lengths else 0.0
+        self._directory = None if directory is None else tuple(_sources(directory.resolve()))
+        self._files = Files()
+
+    def of(self, files: Files) -> FileSearch:
+        """The same for the session that has these files."""
+        search = copy.copy(self)
+        search._files = files
+        return search
 
     def offered(self, entry: Mapping[str, Any]) -> bool:
-        """See `ServerTool`."""
-        return entry.get("type") == "file_search"
+        """See `ServerTool`. An entry that names no stores asks for the directory."""
+        if entry.get("type") != "file_search" or (self._directory is None and not _stores(entry)):
+            return False
+        self.asked(entry)
+        return True
 
     def definition(self) -> Tool:
         """See `ServerTool`."""
@@ -71,38 +90,66 @@ class FileSearch:
         item = {"type": self.item_type, "queries": [query] if isinstance(query, str) else []}
         if not isinstance(query, str):
             return Execution("Error when running tool: query must be a string", {**item, "status": "failed"})
-        limit = entry.get("max_num_results")
-        found = self.search(query, limit if type(limit) is int and 0 < limit <= 50 else RESULTS)
-        told = "\n\n".join(f"[{each['filename']}]\n{each['text']}" for each in found)
-        return Execution(told or "Nothing was found.", {**item, "status": "completed", "results": found})
+        try:
+            results = await self.asked(entry).results(query)
+        except EntryRefused as refusal:  # a store that went while the model was thinking
+            return Execution(f"Error when running tool: {refusal}", {**item, "status": "failed"})
+        told = "\n\n".join(f"[{result['filename']}]\n{result['text']}" for result in results)
+        return Execution(told or "Nothing was found.", {**item, "status": "completed", "results": results})
 
     def search(self, query: str, limit: int = RESULTS) -> list[dict[str, Any]]:
-        """The best passages, the best first, as `results` of a `file_search_call`. `score` is between 0 and 1."""
-        words = set(_words(query))
-        scored = [(score, place) for place, each in enumerate(self.passages) if (score := self._score(words, each)) > 0]
-        scored.sort(key=lambda one: (-one[0], one[1]))
-        return [
-            {
-                "file_id": f"file-{hashlib.sha256(self.passages[place].filename.encode()).hexdigest()[:24]}",
-                "filename": self.passages[place].filename,
-                "score": round(score / (score + 1), 4),
-                "text": self.passages[place].text,
-                "attributes": {},
-            }
-            for score, place in scored[:limit]
-        ]
+        """The best passages of the directory."""
+        return ranked(self._directory or (), query, limit)
 
-    def _score(self, query: set[str], passage: Passage) -> float:
-        weight = _K1 * (1 - _B + _B * passage.words.total() / self._mean)
-        score = 0.0
-        for word in query & passage.words.keys():
-            count, having = passage.words[word], self._files[word]
-            rarity = math.log(1 + (len(self.passages) - having + 0.5) / (having + 0.5))
-            score += rarity * count * (_K1 + 1) / (count + weight)
-        return score
+    def asked(self, entry: Mapping[str, Any]) -> Asked:
+        """What the entry asks for. Raises `EntryRefused`."""
+        try:
+            admitted = filter_of(entry.get("filters"))
+        except ValueError as error:
+            raise EntryRefused(str(error)) from None
+        stores = _stores(entry) or [DIRECTORY]
+        sources = {source.file_id: source for store_id in stores for source in self._store(store_id)}
+        chosen = [source for source in sources.values() if admitted(source.attributes)]
+        return Asked(chosen, _limit(entry), _threshold(entry))
+
+    def _store(self, store_id: str) -> Sequence[Source]:
+        if store_id == DIRECTORY and self._directory is not None:
+            return self._directory
+        try:
+            return [attached.source for attached in self._files.store(store_id).attached.values()]
+        except UnknownStore as error:
+            raise EntryRefused(f"vector_store_ids: {error}", status=404) from None
 
 
-def _passages(root: Path) -> Iterator[Passage]:
+def _stores(entry: Mapping[str, Any]) -> list[str]:
+    ids = entry.get("vector_store_ids")
+    if not isinstance(ids, list | None) or not all(isinstance(store_id, str) for store_id in ids or ()):
+        raise EntryRefused("vector_store_ids must be a list of ids")
+    return ids or []
+
+
+def _limit(entry: Mapping[str, Any]) -> int:
+    limit = entry.get("max_num_results")
+    if limit is None:
+        return RESULTS
+    if type(limit) is not int or not 1 <= limit <= MOST_RESULTS:
+        raise EntryRefused(f"max_num_results must be an integer from 1 to {MOST_RESULTS}")
+    return limit
+
+
+def _threshold(entry: Mapping[str, Any]) -> float:
+    ranking = entry.get("ranking_options")
+    if not isinstance(ranking, dict | None):
+        raise EntryRefused("ranking_options must be an object")
+    threshold = (ranking or {}).get("score_threshold")
+    if threshold is None:
+        return 0.0
+    if type(threshold) not in (int, float) or not 0 <= threshold <= 1:
+        raise EntryRefused("ranking_options.score_threshold must be a number from 0 to 1")
+    return float(threshold)
+
+
+def _sources(root: Path) -> Iterator[Source]:
     for file in sorted(root.rglob("*")):
         name = file.relative_to(root)
         if any(part.startswith(".") for part in name.parts) or not file.resolve().is_relative_to(root):
@@ -113,20 +160,5 @@ def _passages(root: Path) -> Iterator[Passage]:
             text = file.read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             continue
-        for piece in _pieces(text):
-            yield Passage(name.as_posix(), piece, Counter(_words(piece)))
-
-
-def _pieces(text: str) -> Iterator[str]:
-    piece = ""
-    for paragraph in re.split(r"\n\s*\n", text):
-        piece = f"{piece}\n\n{paragraph}".strip()
-        if len(piece) >= PASSAGE:
-            yield piece
-            piece = ""
-    if piece:
-        yield piece
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
+        file_id = f"file-{hashlib.sha256(name.as_posix().encode()).hexdigest()[:24]}"
+        yield Source(file_id, name.as_posix(), passages_of(text))

@@ -39,6 +39,15 @@ class Execution:
     item: dict[str, Any]
 
 
+class EntryRefused(ValueError):
+    """An entry asks of its tool what it cannot do. The text names the field within the entry; `status` is that of
+    HTTP."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ServerTool(Protocol):
     """A tool that the gateway runs. `item_type` is the type of the items that it leaves in a response."""
 
@@ -46,7 +55,7 @@ class ServerTool(Protocol):
     item_type: str
 
     def offered(self, entry: Mapping[str, Any]) -> bool:
-        """Whether this entry of a request's `tools` asks for it."""
+        """Whether this entry of a request's `tools` asks for it. Raises `EntryRefused`."""
 
     def definition(self) -> Tool:
         """What the model is told of it, as a function of the chat wire."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reference_gateway.session.conversations import Item, Known
-from reference_gateway.tools.server_tools import ServerTool
+from reference_gateway.tools.server_tools import EntryRefused, ServerTool
 from reference_gateway.types import Answer, Tool
 from reference_gateway.wire import openai_chat
 from reference_gateway.wire.base import (
@@ -247,7 +247,10 @@ def _tools(body: Mapping[str, Any], served: Sequence[ServerTool]) -> Tools:
             functions.append(_function(entry, f"tools[{place}]"))
             echo.append({"description": None, "parameters": None, "strict": None, **entry})
             continue
-        offered = [tool for tool in served if tool.offered(entry)]
+        try:
+            offered = [tool for tool in served if tool.offered(entry)]
+        except EntryRefused as refusal:
+            raise RequestRefused(f"tools[{place}].{refusal}", status=refusal.status) from None
         asked |= {tool.name: (tool, entry) for tool in offered}
         echo += [entry] if offered else []
     if _choice(body) == "none":

@@ -40,7 +40,7 @@ def events(body: dict[str, Any]) -> Iterator[Event]:
     """The events, without their numbers."""
     yield from opening(body)
     for index, item in enumerate(body["output"]):
-        yield from of_item(item, index)
+        yield from of_item(item, index, body["id"])
     yield ending(body)
 
 
@@ -52,12 +52,14 @@ def opening(body: dict[str, Any]) -> Iterator[Event]:
     yield {"type": "response.in_progress", "response": begun}
 
 
-def of_item(item: Item, index: int) -> Iterator[Event]:
-    """All that is said of an item."""
+def of_item(item: Item, index: int, response_id: str) -> Iterator[Event]:
+    """All that is said of an item. The API has no `response_id` here, and llama-stack-client 0.7 knows the two events
+    of an item by it."""
+    about = {"response_id": response_id, "output_index": index}
     place = {"item_id": item["id"], "output_index": index}
-    yield {"type": "response.output_item.added", "output_index": index, "item": _added(item)}
+    yield {"type": "response.output_item.added", **about, "item": _added(item)}
     yield from _WITHIN[item["type"]](item, place)
-    yield {"type": "response.output_item.done", "output_index": index, "item": item}
+    yield {"type": "response.output_item.done", **about, "item": item}
 
 
 def ending(body: dict[str, Any]) -> Event:

@@ -17,6 +17,7 @@ from typing import Any
 from reference_gateway.session.conversations import Item, Kept, Known, item_id
 from reference_gateway.tools.arguments import dump_arguments, parse_arguments
 from reference_gateway.types import Message
+from reference_gateway.wire import input_files
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.media import media_url
 
@@ -75,9 +76,11 @@ def _part(part: Any, where: str, media: bool) -> Item:
     kind = part.get("type")
     if media and kind == _IMAGE:
         return _image(part, where)
+    if kind == input_files.TYPE:
+        return input_files.read_file(part, where)
     name = _TEXT.get(kind) if isinstance(kind, str) else None
     if name is None:
-        takes = f"text and {_IMAGE} parts" if media else "text parts"
+        takes = f"text, {input_files.TYPE} and {_IMAGE} parts" if media else f"text and {input_files.TYPE} parts"
         raise RequestRefused(f"{where}.type is not supported: this gateway takes {takes}")
     if not isinstance(part.get(name), str):
         raise RequestRefused(f"{where}.{name} must be a string")
@@ -302,7 +305,7 @@ def _chat_call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
 
 def _content(parts: Sequence[Item]) -> str | list[dict[str, Any]]:
     """Texts as one string; with an image among them, a list of parts as a chat message has it."""
-    if all(part["type"] in _TEXT for part in parts):
+    if all(part["type"] != _IMAGE for part in parts):
         return _text(parts)
     return [_chat_image(part) if part["type"] == _IMAGE else {"type": "text", "text": _text([part])} for part in parts]
 
@@ -314,4 +317,11 @@ def _chat_image(part: Item) -> dict[str, Any]:
 
 
 def _text(parts: Sequence[Item]) -> str:
-    return "".join(part[_TEXT[part["type"]]] for part in parts)
+    """Texts one behind the other, and files set apart from them."""
+    text = ""
+    for part in parts:
+        if part["type"] == input_files.TYPE:
+            text += f"\n\n{input_files.text_of(part)}\n\n" if text else f"{input_files.text_of(part)}\n\n"
+        else:
+            text += part[_TEXT[part["type"]]]
+    return text

@@ -66,7 +66,7 @@ RESPONSES = {
     ],
     "tools": [
         {"type": "function", "name": "f", "parameters": PARAMETERS, "strict": False},
-        {"type": "file_search", "vector_store_ids": ["v"]},
+        {"type": "file_search", "vector_store_ids": []},
     ],
     "tool_choice": "auto",
     "metadata": {"a": "b"},

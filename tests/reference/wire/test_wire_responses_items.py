@@ -200,7 +200,7 @@ def test_images_keep_their_place():
         ({"type": "input_image", "file_id": "f"}, "input[0].content[0].image_url must be"),
         ({"type": "input_image", "image_url": "file:///etc/passwd"}, "input[0].content[0].image_url must be"),
         ({"type": "input_image", "image_url": "http://h", "detail": 5}, "input[0].content[0].detail must be a string"),
-        ({"type": "input_file"}, "input[0].content[0].type is not supported: this gateway takes text and input_image"),
+        ({"type": "input_audio"}, "input[0].content[0].type is not supported: this gateway takes text, input_file and"),
     ],
 )
 def test_a_bad_image_is_refused_by_its_name(part, complaint):
@@ -211,5 +211,5 @@ def test_a_bad_image_is_refused_by_its_name(part, complaint):
 
 def test_the_assistant_has_no_images():
     part = {"type": "input_image", "image_url": "http://h/a.png"}
-    with pytest.raises(RequestRefused, match="takes text parts"):
+    with pytest.raises(RequestRefused, match="takes text and input_file parts"):
         read_input([{"role": "assistant", "content": [part]}], unknown, media=True)

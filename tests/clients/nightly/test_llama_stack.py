@@ -1,0 +1,71 @@
+"""The client of llama-stack, in the versions before and after its agent moved, and as it is called now: its agent's
+turns of text, with a tool of its own and with a search of the vector store that it filled, unmodified and offline."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from conformance.upstream.client import Upstream
+from tests.clients.exported import create_session, finalize, one_chain
+from tests.clients.nightly.conftest import Run
+
+pytestmark = pytest.mark.nightly_clients
+
+SCRIPT = Path(__file__).parent / "frameworks" / "llama_stack_agent.py"
+PYTHON = (3, 12)
+"""What these packages need at least."""
+
+
+@pytest.fixture(scope="module", params=["llama-stack-client==0.3.0", "llama-stack-client==0.7.0", "ogx-client"])
+def python(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> str:
+    """An interpreter that has one version of the client, in an environment of its own: two cannot share one."""
+    folder = pytestconfig.cache.mkdir("python-clients") / request.param
+    interpreter = str(folder / "bin" / "python")
+    if not (folder / "installed").exists():
+        subprocess.run([_base(), "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", request.param], check=True)
+        (folder / "installed").touch()
+    return interpreter
+
+
+def _base() -> str:
+    if sys.version_info >= PYTHON:
+        return sys.executable
+    for name in ("python3.14", "python3.13", "python3.12"):
+        # Tried, as a name may be a shim for a version that is not there.
+        if shutil.which(name) and subprocess.run([name, "--version"], capture_output=True).returncode == 0:
+            return name
+    pytest.skip("these clients need Python 3.12")
+
+
+@pytest.mark.parametrize("mode", ["plain", "stream"])
+def test_turns_of_the_agent(
+    gateway: httpx.Client, upstream: Upstream, run: Run, tmp_path: Path, python: str, mode: str
+) -> None:
+    handle = create_session(gateway)
+    upstream.says("Hello to you.")
+    upstream.says("I will look.", tool_calls=[{"name": "weather", "arguments": {"city": "Zürich"}}])
+    upstream.says("It is sunny.")
+    upstream.says(tool_calls=[{"name": "file_search", "arguments": {"query": "lighthouse"}}])
+    upstream.says("In Zürich.")
+
+    given = (handle["base_url"], handle["api_key"], upstream.nonce, mode)
+    printed = run(python, "-X", "utf8", str(SCRIPT), *given, cwd=tmp_path, variables={})
+
+    said = ["Hello to you.", "It is sunny.", "In Zürich."]
+    steps = ["inference", "inference, tool_execution, inference", "inference, tool_execution, inference"]
+    expected = said if mode == "plain" else [f"{step}, {text}" for step, text in zip(steps, said, strict=True)]
+    assert printed.splitlines() == expected
+    calls = upstream.calls
+    assert len(calls) == 5
+    assert "sunny in Zürich" in calls[2].text, "what the client's tool returned is not in the next context"
+    assert "[lighthouse.md]\nThe lighthouse stands in Zürich." in calls[4].text, "the passage is not in the context"
+    trajectories = finalize(gateway, handle, upstream)
+    assert len(trajectories) == 1
+    assert one_chain(trajectories, calls)
