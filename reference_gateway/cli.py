@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         "--structured-outputs",
         choices=STRUCTURED_OUTPUTS,
         default=default.structured_outputs,
-        help="engine: it holds answers to the format or the calls that a request asks for; refuse: such requests are refused",
+        help="formats of the answer and forced calls: refused, or the engine's to see to (vllm, sglang)",
     )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(

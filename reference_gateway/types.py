@@ -23,8 +23,8 @@ class Turn:
     `tools` is what the template sees: None when the request has none, an empty list or `tool_choice: "none"`.
     `max_tokens` is not in `sampling`. `continues_last`: the last message is an assistant's that the model goes on with,
     and not one that it answers. `one_call`: of several calls the client is shown the first one only. `constraint`: what
-    the answer has to be, None where that is the model's choice. `logprobs`: the client is told how likely each token was. `idempotency_key` and `retry_count` come from the request's headers.
-    `progress` hears of the turn while it runs.
+    the answer has to be, None where that is the model's choice. `logprobs`: the client is told how likely each token
+    was. `idempotency_key` and `retry_count` come from the request's headers. `progress` hears of the turn while it runs.
     """
 
     messages: Sequence[Message]
@@ -43,8 +43,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What an answer has to be: JSON that fits `schema`, or calls of the tools that `calls` names; where it has both, one
-    of the two. `one_call`: of calls no more than one."""
+    """What an answer has to be: JSON that fits `schema`, or calls of the tools that `calls` names; where it has both,
+    one of the two. `one_call`: of calls no more than one."""
 
     schema: Mapping[str, Any] | None = None
     calls: tuple[str, ...] = ()
@@ -198,8 +198,8 @@ class Progress(Protocol):
 
 class Backend(Protocol):
     """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients. One that can tell of ids as they are
-    sampled takes a `progress` as well (`Streaming`); one with no field for media says so: `takes_media = False`. One that
-    can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`."""
+    sampled takes a `progress` as well (`Streaming`); one with no field for media says so: `takes_media = False`.
+    One that can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`."""
 
     name: str
 

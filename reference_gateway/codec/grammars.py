@@ -58,8 +58,8 @@ WRITTEN: Mapping[str, Written] = {
         quoted=False,
     ),
 }
-"""Tool format -> how its calls are written; where a format has two ways, the one that its parser names first. A pythonic
-call has its arguments as Python, for which there is no grammar."""
+"""Tool format -> how its calls are written; where a format has two ways, the one that its parser names first. There is
+no grammar for a pythonic call, whose arguments are Python."""
 
 
 def grammar_of(

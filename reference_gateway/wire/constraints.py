@@ -82,8 +82,8 @@ def constraint_of(
     one_call: bool,
     continues_last: bool = False,
 ) -> Constraint | None:
-    """None where the model is free. `where` is the field that the schema comes from. A forced call goes before a format,
-    which is for what the model says. Raises `RequestRefused`."""
+    """None where the model is free. `where` is the field that the schema comes from. A forced call goes before a
+    format, which is for what the model says. Raises `RequestRefused`."""
     if schema is None and not choice.forced:
         return None
     if continues_last:
