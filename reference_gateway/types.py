@@ -24,7 +24,8 @@ class Turn:
     `max_tokens` is not in `sampling`. `continues_last`: the last message is an assistant's that the model goes on with,
     and not one that it answers. `one_call`: of several calls the client is shown the first one only. `constraint`: what
     the answer has to be, None where that is the model's choice. `logprobs`: the client is told how likely each token
-    was. `idempotency_key` and `retry_count` come from the request's headers. `progress` hears of the turn while it runs.
+    was. `idempotency_key` and `retry_count` come from the request's headers. `progress` hears of the turn while it
+    runs.
     """
 
     messages: Sequence[Message]

@@ -27,8 +27,8 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What becomes of a field, and `why`. A refused one may be given `defaults`, or what `allows` takes. Where the engine
-    can do what it asks for, `by_engine` says how it is honoured, and `policy` under which flag of the policy."""
+    """What becomes of a field, and `why`. A refused one may be given `defaults`, or what `allows` takes. Where the
+    engine can do what it asks for, `by_engine` says how it is honoured, and `policy` under which flag of the policy."""
 
     fate: Fate
     why: str

@@ -45,7 +45,11 @@ def responses(policy=ENGINE, **body):
     return respond(policy, **body).constraint
 
 
-ANY, F = Constraint(calls=("f", "g")), Constraint(calls=("f",), one_call=True)
+REQUIRED = {"type": "allowed_tools", "mode": "required"}
+PLACE = {"type": "json_schema", "schema": SCHEMA}
+ANY = Constraint(calls=("f", "g"))
+ONE = Constraint(calls=("f", "g"), one_call=True)
+F = Constraint(calls=("f",), one_call=True)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ ANY, F = Constraint(calls=("f", "g")), Constraint(calls=("f",), one_call=True)
         (chat, {**JSON_OBJECT, "tools": None}, Constraint(OBJECT)),
         (chat, {"tool_choice": "required"}, ANY),
         (chat, {**CHAT_FORMAT, "tool_choice": "required"}, ANY),
-        (chat, {"tool_choice": "required", "parallel_tool_calls": False}, Constraint(calls=("f", "g"), one_call=True)),
+        (chat, {"tool_choice": "required", "parallel_tool_calls": False}, ONE),
         (chat, {"tool_choice": {"type": "function", "function": {"name": "f"}}}, F),
         (
             chat,
@@ -75,18 +79,18 @@ ANY, F = Constraint(calls=("f", "g")), Constraint(calls=("f",), one_call=True)
         ),
         (messages, {"tool_choice": {"type": "auto"}}, None),
         (messages, {"tool_choice": {"type": "any"}}, ANY),
-        (messages, {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}, Constraint(None, ("f", "g"), True)),
+        (messages, {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}, ONE),
         (messages, {"tool_choice": {"type": "tool", "name": "f"}}, F),
-        (messages, {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}, Constraint(SCHEMA, ("f", "g"))),
-        (messages, {"output_format": {"type": "json_schema", "schema": SCHEMA}, "tools": []}, Constraint(SCHEMA)),
+        (messages, {"output_config": {"format": PLACE}}, Constraint(SCHEMA, ("f", "g"))),
+        (messages, {"output_format": PLACE, "tools": []}, Constraint(SCHEMA)),
         (responses, {}, None),
-        (responses, {"text": {"format": {"type": "json_schema", "name": "p", "schema": SCHEMA}}, "tools": []}, Constraint(SCHEMA)),
+        (responses, {"text": {"format": {**PLACE, "name": "p"}}, "tools": []}, Constraint(SCHEMA)),
         (responses, {"text": {"format": {"type": "json_object"}}, "tools": None}, Constraint(OBJECT)),
         (responses, {"tool_choice": "required"}, ANY),
         (responses, {"tool_choice": {"type": "function", "name": "f"}}, F),
         (
             responses,
-            {"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}},
+            {"tool_choice": {**REQUIRED, "tools": [{"type": "function", "name": "g"}]}},
             Constraint(calls=("g",)),
         ),
     ],
@@ -98,7 +102,7 @@ def test_what_a_request_asks_for(read, body, expected):
 @pytest.mark.parametrize(
     ("read", "body", "says"),
     [
-        (chat, {"response_format": {"type": "xml"}}, "response_format.type must be one of text, json_object, json_schema"),
+        (chat, {"response_format": {"type": "xml"}}, "response_format.type must be one of text, json_object, json"),
         (chat, {"response_format": 7}, "response_format.type must be one of"),
         (chat, {"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema must be an object"),
         (chat, {"tool_choice": "sometimes"}, "tool_choice must be one of auto, none and required"),
@@ -117,14 +121,14 @@ def test_what_a_request_asks_for(read, body, expected):
             {**CHAT_FORMAT, "messages": PREFILL, "continue_final_message": True, "add_generation_prompt": False},
             "response_format is not supported where the last of the messages is to be gone on with",
         ),
-        (messages, {"messages": PREFILL, "tool_choice": {"type": "any"}}, "tool_choice is not supported where the last"),
+        (messages, {"messages": PREFILL, "tool_choice": {"type": "any"}}, "tool_choice is not supported where"),
         (messages, {"output_config": {"format": {"type": "json_object"}}}, "output_config.format.type must be one of"),
         (messages, {"output_format": {"type": "json_schema"}}, "output_format.schema must be an object"),
         (messages, {"tool_choice": "any"}, "tool_choice must be an object"),
         (messages, {"tool_choice": {"type": "tool"}}, "tool_choice.name must be a non-empty string"),
         (responses, {"text": {"format": {"type": "json_schema"}}}, "text.format.schema must be an object"),
         (responses, {"tool_choice": {"type": "web_search"}}, "tool_choice must be one of"),
-        (responses, {"tool_choice": {"type": "allowed_tools", "mode": "required"}}, "tool_choice.tools must be"),
+        (responses, {"tool_choice": REQUIRED}, "tool_choice.tools must be"),
     ],
 )  # fmt: skip
 def test_refused(read, body, says):
