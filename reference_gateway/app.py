@@ -108,9 +108,20 @@ def create_app(
         raise ValueError("media needs a chat template that has a place for images, and this one has none")
     if media is not None and not getattr(backend, "takes_media", True):
         raise ValueError(f"media needs a backend that takes it, such as sglang: {backend.name} has no field for it")
+    constrains = config.structured_outputs == "engine"
+    if constrains and not getattr(backend, "takes_grammars", False):
+        raise ValueError(
+            f"structured_outputs needs a backend that holds answers to a format, such as vllm: {backend.name} does not"
+        )
     sessions = Sessions(codec, checked, media=media, options=config.options)
     access, metrics = Access(config.api_key), Metrics()
-    policy = Policy(config.sampling, template_kwargs=config.request_template_kwargs, media=media is not None)
+    policy = Policy(
+        config.sampling,
+        template_kwargs=config.request_template_kwargs,
+        media=media is not None,
+        formats=constrains,
+        forced_calls=constrains and getattr(codec, "forces_calls", False),
+    )
     server_tools = tuple(server_tools)
     tools = build_tools(config, server_tools)
     live = codec.live if config.stream == "incremental" and isinstance(codec, TemplateCodec) else None
@@ -124,8 +135,8 @@ def create_app(
         metrics,
         backend.name,
         wires,
+        policy,
         server_tools=config.file_search is not None or bool(server_tools),
-        media=media is not None,
         delivery="none" if deployment.delivery is None else deployment.delivery.option,
         declared=tuple(deployment.declares),
     )

@@ -21,7 +21,15 @@ from reference_gateway import __version__
 from reference_gateway.channel.options import CHANNEL_OPTIONS
 from reference_gateway.codec.parsers import PARSERS
 from reference_gateway.codec.reasoning import REASONING
-from reference_gateway.config import BACKENDS, CONTROL_TOKENS_IN_TEXT, MEDIA, STARTUP_FAILURE, STREAM, Config
+from reference_gateway.config import (
+    BACKENDS,
+    CONTROL_TOKENS_IN_TEXT,
+    MEDIA,
+    STARTUP_FAILURE,
+    STREAM,
+    STRUCTURED_OUTPUTS,
+    Config,
+)
 from reference_gateway.serving import logs
 from reference_gateway.session.options import OPTIONS
 from reference_gateway.wire.base import DEFAULT_SAMPLING
@@ -123,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=(*MEDIA, "none"),
         default="none",
         help="references: images and videos reach the engine (sglang) as URLs",
+    )
+    model.add_argument(
+        "--structured-outputs",
+        choices=STRUCTURED_OUTPUTS,
+        default=default.structured_outputs,
+        help="formats of the answer and forced calls: refused, or the engine's to see to (vllm, sglang)",
     )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(

@@ -21,6 +21,8 @@ STREAM = ("synthesised", "incremental")
 """When the frames of a stream leave: all together once the turn is committed, or text as the engine samples it."""
 MEDIA = ("references",)
 """What becomes of images and videos: their URLs and data URIs are passed on to the engine as they are."""
+STRUCTURED_OUTPUTS = ("refuse", "engine")
+"""What becomes of formats of the answer and of forced calls: they are refused, or the engine's to see to."""
 STARTUP_FAILURE = ("shutdown_started", "no_shutdown")
 """What happens to the parts that did start when another one failed to: they are stopped, or left."""
 MAX_BODY = 8 * 1024 * 1024
@@ -48,6 +50,7 @@ class Config:
     control_tokens_in_text: str = "plain"
     stream: str = "synthesised"
     media: str | None = None
+    structured_outputs: str = STRUCTURED_OUTPUTS[0]
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     request_template_kwargs: bool = False
     backend: str = "scripted"
@@ -81,6 +84,8 @@ class Config:
             raise ValueError(f"stream must be one of {', '.join(STREAM)}")
         if self.media is not None and self.media not in MEDIA:
             raise ValueError(f"media must be None or one of {', '.join(MEDIA)}")
+        if self.structured_outputs not in STRUCTURED_OUTPUTS:
+            raise ValueError(f"structured_outputs must be one of {', '.join(STRUCTURED_OUTPUTS)}")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
         if self.backend != "scripted":

@@ -22,9 +22,10 @@ class Turn:
 
     `tools` is what the template sees: None when the request has none, an empty list or `tool_choice: "none"`.
     `max_tokens` is not in `sampling`. `continues_last`: the last message is an assistant's that the model goes on with,
-    and not one that it answers. `one_call`: of several calls the client is shown the first one only. `logprobs`: the
-    client is told how likely each token was. `idempotency_key` and `retry_count` come from the request's headers.
-    `progress` hears of the turn while it runs.
+    and not one that it answers. `one_call`: of several calls the client is shown the first one only. `constraint`: what
+    the answer has to be, None where that is the model's choice. `logprobs`: the client is told how likely each token
+    was. `idempotency_key` and `retry_count` come from the request's headers. `progress` hears of the turn while it
+    runs.
     """
 
     messages: Sequence[Message]
@@ -34,10 +35,31 @@ class Turn:
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     continues_last: bool = False
     one_call: bool = False
+    constraint: Constraint | None = None
     logprobs: bool = False
     idempotency_key: str | None = None
     retry_count: int = 0
     progress: Progress | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What an answer has to be: JSON that fits `schema`, or calls of the tools that `calls` names; where it has both,
+    one of the two. `one_call`: of calls no more than one."""
+
+    schema: Mapping[str, Any] | None = None
+    calls: tuple[str, ...] = ()
+    one_call: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What the ids of one generation may spell, as engines take it: `text` is JSON, a JSON Schema where `kind` is
+    `json`, and where it is `structural_tag` a description of text with JSON in it, which vLLM and SGLang leave to
+    xgrammar."""
+
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +163,10 @@ class Codec(Protocol):
         Never raises for any ids: what cannot be parsed stays text. With `continues_last` it goes on from one that is
         there already. Called in a thread of its own for a long generation."""
 
+    def grammar(self, constraint: Constraint, tools: Sequence[Tool] | None, context: Sequence[int]) -> Grammar:
+        """The constraint in the words of the model: calls in the format that `decode` finds them in, and thoughts where
+        the model thinks first."""
+
     def find_stop(self, ids: Sequence[int], stops: Sequence[str], matched: str | None) -> Stopped | None:
         """Where the text of sampled ids reaches one of `stops`, or the one that the engine says it `matched`. None
         when it reaches none."""
@@ -173,7 +199,8 @@ class Progress(Protocol):
 
 class Backend(Protocol):
     """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients. One that can tell of ids as they are
-    sampled takes a `progress` as well (`Streaming`); one with no field for media says so: `takes_media = False`."""
+    sampled takes a `progress` as well (`Streaming`); one with no field for media says so: `takes_media = False`.
+    One that can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`."""
 
     name: str
 

@@ -83,7 +83,7 @@ def test_forced_tool_choice_reaches_the_upstream(session, upstream):
     session.chat("Hi", tools=[SEARCH], tool_choice="required")
 
     [call] = calls_made(upstream)
-    constraints = [name for name in CONSTRAINTS if call.body.get(name) is not None]
+    constraints = [name for name in CONSTRAINTS if call.fields.get(name) is not None]
     expect(call.body.get("tool_choice") or constraints).satisfies(
         lambda found: found == "required" or bool(constraints),
         "`tool_choice: required`, or a constraint",

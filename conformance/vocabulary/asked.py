@@ -122,12 +122,12 @@ def _echoes(name: str, value: Any) -> Heard:
 
 
 def holds(value: Any, part: Any) -> bool:
-    """Does `part` stand in `value`, at any depth, as it is or as JSON text?"""
+    """Does `part` stand in `value`, at any depth, as it is or in JSON text?"""
     if value == part:
         return True
     if isinstance(value, str) and value.startswith("{"):
         try:
-            return bool(json.loads(value) == part)
+            return holds(json.loads(value), part)
         except ValueError:
             return False
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -31,7 +31,10 @@ from conformance.vocabulary.session import Sessions
 STARTUP_TIMEOUT = 30.0
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "reference": ("--backend", "vllm"),
-    "reference-sglang": ("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
+    "reference-sglang": (
+        *("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
+        *("--structured-outputs", "engine"),
+    ),
 }
 """The ways in which the reference gateway is started: over each dialect that takes tokens, and between them with each
 value of what is decided at its start."""

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reference_gateway.types import Backend, BackendFailed, BackendRefused, Generation, Media, Progress
+from reference_gateway.types import Backend, BackendFailed, BackendRefused, Generation, Grammar, Media, Progress
 
 
 class EngineError(BackendFailed):
@@ -41,11 +41,14 @@ class Checked:
         session_id: str,
         media: Media,
         progress: Progress | None = None,
+        grammar: Grammar | None = None,
     ) -> Generation:
         """Sample once. A backend that can't tell of its progress tells nothing until it is done."""
-        heard: dict[str, Any] = {"progress": progress} if progress is not None and self._streams else {}
+        more: dict[str, Any] = {"progress": progress} if progress is not None and self._streams else {}
+        if grammar is not None:
+            more["grammar"] = grammar
         try:
-            generation = await self._backend.generate(context, sampling, session_id=session_id, media=media, **heard)
+            generation = await self._backend.generate(context, sampling, session_id=session_id, media=media, **more)
             check_ids(generation.ids)
         except (BackendRefused, BackendFailed):
             raise

@@ -16,7 +16,7 @@ import orjson
 
 from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, refuse, spanned, versions_of
 from reference_gateway.context import Context
-from reference_gateway.types import BackendFailed, Generation, Media, Progress
+from reference_gateway.types import BackendFailed, Generation, Grammar, Media, Progress
 
 
 class SglangBackend(HttpEngine):
@@ -24,6 +24,7 @@ class SglangBackend(HttpEngine):
 
     name = "sglang"
     takes_media = True
+    takes_grammars = True
 
     def __init__(self, url: str, *, api_key: str | None = None, timeout_s: float | None = None) -> None:
         super().__init__(url, "/generate", api_key=api_key, timeout_s=timeout_s)
@@ -36,10 +37,13 @@ class SglangBackend(HttpEngine):
         session_id: str,
         media: Media,
         progress: Progress | None = None,
+        grammar: Grammar | None = None,
     ) -> Generation:
         """See `types.Streaming`. `max_tokens` becomes `max_new_tokens`, a wish for `logprobs` `return_logprob`."""
         context = Context.of(context)
         body = {"input_ids": orjson.Fragment(context.json()), **_parameters(sampling), **_media(media)}
+        if grammar is not None:
+            body["sampling_params"][_GRAMMARS[grammar.kind]] = grammar.text
         # The engine writes each place of an image as many ids: with media, its prompt is longer than what was sent.
         expected = None if media.images or media.videos else context
         if expected is not None:
@@ -91,6 +95,10 @@ class Events:
         if not self._done or self._known.stop_reason is None:
             raise BackendFailed("the engine's stream broke off before its generation was whole")
         return self._known
+
+
+_GRAMMARS: Mapping[str, str] = {"json": "json_schema", "structural_tag": "structural_tag"}
+"""Kind of a grammar -> the sampling parameter that takes its text."""
 
 
 def _parameters(sampling: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_ev
 from reference_gateway.backends.http_engine import versions_of as _versions
 from reference_gateway.backends.model_length import ModelLength
 from reference_gateway.context import Context
-from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
+from reference_gateway.types import BackendFailed, BackendRefused, Generation, Grammar, Media, Progress
 
 
 class VllmBackend(HttpEngine):
@@ -27,6 +27,7 @@ class VllmBackend(HttpEngine):
 
     name = "vllm"
     takes_media = False
+    takes_grammars = True
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class VllmBackend(HttpEngine):
         session_id: str,
         media: Media,
         progress: Progress | None = None,
+        grammar: Grammar | None = None,
     ) -> Generation:
         """See `types.Streaming`. A parameter `logprobs` that is true becomes the count that this route takes."""
         if media.images or media.videos:
@@ -58,6 +60,8 @@ class VllmBackend(HttpEngine):
         context = Context.of(context)
         limit = await self._limit(sampling, context)
         body = {**self._fixed, **_parameters(sampling), "max_tokens": limit, "prompt": orjson.Fragment(context.json())}
+        if grammar is not None:
+            body["structured_outputs"] = {grammar.kind: grammar.text}
         if progress is not None:
             return await self._stream({**body, "stream": True}, session_id, context, progress)
         return _generation(parsed(await self._post(orjson.dumps(body), session_id), context), context)

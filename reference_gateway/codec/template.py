@@ -24,6 +24,7 @@ from reference_gateway.codec.calls import find_calls
 from reference_gateway.codec.chat_template import ChatTemplate, MessageRefused, TemplateRefused
 from reference_gateway.codec.directory import TokenizerFiles
 from reference_gateway.codec.ends import KNOWN_ENDS, place_ends
+from reference_gateway.codec.grammars import WRITTEN, grammar_of
 from reference_gateway.codec.live import OPENINGS, LiveText
 from reference_gateway.codec.media import placed
 from reference_gateway.codec.opened import opened, until_opening
@@ -34,9 +35,12 @@ from reference_gateway.codec.seams import ANCHOR_USER, TOOLS, Seams, behind, fin
 from reference_gateway.codec.stops import first_stop
 from reference_gateway.codec.tools import Parser, parse_calls
 from reference_gateway.codec.vocabulary import Vocabulary, new_cut
-from reference_gateway.types import Message, Stopped, Tool
+from reference_gateway.types import Constraint, Grammar, Message, Stopped, Tool
 
 log = logging.getLogger(__name__)
+
+_TAIL = 16
+"""Tokens of a context in which an opening of thoughts at its end stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class TemplateCodec:
         parse_control: bool = False,
     ) -> None:
         self._openings = OPENINGS.get(tool_parser) if isinstance(tool_parser, str) else None
+        self._written = WRITTEN.get(tool_parser) if isinstance(tool_parser, str) else None
         if isinstance(tool_parser, str):
             tool_parser = PARSERS[_known("tool_parser", tool_parser, PARSERS)]
         self._parser = tool_parser
@@ -192,6 +197,16 @@ class TemplateCodec:
     def token_bytes(self, token: int) -> bytes:
         """See `types.Codec`."""
         return self.vocabulary.token_bytes(token)
+
+    @property
+    def forces_calls(self) -> bool:
+        """Whether calls can be written as a grammar."""
+        return self._written is not None
+
+    def grammar(self, constraint: Constraint, tools: Sequence[Tool] | None, context: Sequence[int]) -> Grammar:
+        """See `types.Codec`. A context may have begun thoughts that other contexts leave to the model."""
+        opened = self._thoughts and opens_thoughts(self.vocabulary.decode(list(context)[-_TAIL:], keep_control=True))
+        return grammar_of(constraint, tools or (), self._written, thinks=self._thoughts, opened=opened)
 
     def find_stop(self, ids: Sequence[int], stops: Sequence[str], matched: str | None) -> Stopped | None:
         """See `types.Codec`. Of several places of what the engine matched it means the one that the last id made whole:

@@ -23,7 +23,7 @@ from reference_gateway.serving.metrics import MEDIA_TYPE, Metrics
 from reference_gateway.session import Session, Sessions, Trajectory
 from reference_gateway.session.options import resolve_options
 from reference_gateway.types import Codec
-from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.base import Policy, RequestRefused
 from reference_gateway.wire.json_body import read_object, require_json
 
 Route = Callable[[Request], Awaitable[Response]]
@@ -87,8 +87,8 @@ class ControlPlane:
     metrics: Metrics
     backend: str
     wires: tuple[str, ...]
+    policy: Policy
     server_tools: bool = False
-    media: bool = False
     delivery: str = "none"
     declared: tuple[str, ...] = ()
 
@@ -190,7 +190,9 @@ class ControlPlane:
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
         names += ["incremental-streaming"] if self.config.stream == "incremental" else []
         names += ["server-tools"] if self.server_tools else []
-        names += ["media"] if self.media else []
+        names += ["media"] if self.policy.media else []
+        names += ["response-format"] if self.policy.formats else []
+        names += ["tool-choice-required"] if self.policy.forced_calls else []
         names += self.declared
         return _json(
             {

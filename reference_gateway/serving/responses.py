@@ -226,6 +226,7 @@ class Responses:
             max_tokens=limit,
             template_kwargs=request.template_kwargs,
             one_call=request.one_call,
+            constraint=request.constraint_behind_tools if made.answers else request.constraint,
             progress=None if made.live is None else made.live.generating(request.tools.definitions, stops),
             idempotency_key=request.retry.idempotency_key,
             retry_count=request.retry.count,

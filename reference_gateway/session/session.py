@@ -45,7 +45,6 @@ from reference_gateway.types import (
     Media,
     MediaExtractor,
     Message,
-    Progress,
     Stopped,
     Streaming,
     Token,
@@ -184,7 +183,7 @@ class Session:
             sampling["logprobs"] = True
         with self._held(plan.match):
             added, sent = self._media(plan)
-            generation = await self._generate(plan.context, sampling, sent, turn.progress)
+            generation = await self._generate(plan.context, sampling, sent, turn)
             self._require_active()
             logprobs = self._checked_logprobs(generation, recorded or turn.logprobs)
             stops = stop_strings(sampling)
@@ -204,10 +203,11 @@ class Session:
             tokens=self._tokens(generation.ids, logprobs or ()) if turn.logprobs else None,
         )
 
-    async def _generate(
-        self, context: Context, sampling: dict[str, Any], media: Media, progress: Progress | None
-    ) -> Generation:
+    async def _generate(self, context: Context, sampling: dict[str, Any], media: Media, turn: Turn) -> Generation:
         about: dict[str, Any] = {"session_id": self.session_id, "media": media}
+        if turn.constraint is not None:
+            about["grammar"] = self._codec.grammar(turn.constraint, turn.tools, context)
+        progress = turn.progress
         if progress is None:
             generation = await self._backend.generate(context, sampling, **about)
         else:

@@ -18,8 +18,16 @@ import orjson
 from reference_gateway.tools.arguments import parse_arguments
 from reference_gateway.types import Answer, Turn
 from reference_gateway.wire import sse
-from reference_gateway.wire.anthropic_request import read_messages, read_one_call, read_stop, read_tools
+from reference_gateway.wire.anthropic_request import (
+    read_choice,
+    read_messages,
+    read_one_call,
+    read_schema,
+    read_stop,
+    read_tools,
+)
 from reference_gateway.wire.base import Policy, WireRequest, open_end, retry_of, sampling_of, template_kwargs_of
+from reference_gateway.wire.constraints import constraint_of
 from reference_gateway.wire.fields import MESSAGES, Gate
 
 log = logging.getLogger(__name__)
@@ -45,20 +53,27 @@ _STOP_REASONS: Mapping[str, str] = {
 
 def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
     """See `base.Wire`. `max_tokens` may be left out."""
-    _GATE.check(body)
-    tools = read_tools(body.get("tools"), body.get("tool_choice"))
+    _GATE.check(body, policy)
+    choice = body.get("tool_choice")
+    tools = read_tools(body.get("tools"), choice)
     given = {**body, "stop": read_stop(body.get("stop_sequences"))}
     sampling = sampling_of(given, policy.sampling, body.get("max_tokens"))
     retry = retry_of(headers)
     messages = read_messages(body.get("system"), body.get("messages"), policy.media)
+    continues_last = messages[-1]["role"] == "assistant" and open_end(messages, "messages cannot be gone on with:")
+    one_call = read_one_call(choice)
+    schema, where = read_schema(body)
     turn = Turn(
         messages=messages,
         tools=tools,
         sampling=sampling.parameters,
         max_tokens=sampling.max_tokens,
         template_kwargs=template_kwargs_of(body, policy),
-        continues_last=messages[-1]["role"] == "assistant" and open_end(messages, "messages cannot be gone on with:"),
-        one_call=read_one_call(body.get("tool_choice")),
+        continues_last=continues_last,
+        one_call=one_call,
+        constraint=constraint_of(
+            schema, where, read_choice(choice), tools, policy, one_call=one_call, continues_last=continues_last
+        ),
         idempotency_key=retry.idempotency_key,
         retry_count=retry.count,
     )

@@ -19,6 +19,7 @@ from typing import Any
 
 from reference_gateway.types import Message, Tool
 from reference_gateway.wire.base import RequestRefused, flag_of
+from reference_gateway.wire.constraints import FORCED, FREE, HIDDEN, Choice, Schema, named, schema_of
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,32 @@ def read_tools(tools: Any, choice: Any) -> list[Tool] | None:
     if tools is not None and not isinstance(tools, list):
         raise RequestRefused("tools must be a list")
     read = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(tools or ()) if not _is_served(tool)]
+    return None if read_choice(choice).hidden else read or None
+
+
+def read_choice(choice: Any) -> Choice:
+    """Raises `RequestRefused`."""
     kind = choice.get("type") if isinstance(choice, dict) else choice
-    if choice is not None and kind not in ("auto", "none"):
-        raise RequestRefused('tool_choice is not supported with this type: expected "auto" or "none"')
-    return None if kind == "none" else read or None
+    if choice is None or kind == "auto":
+        return FREE
+    if kind == "none":
+        return HIDDEN
+    if isinstance(choice, dict) and kind == "any":
+        return FORCED
+    if isinstance(choice, dict) and kind == "tool":
+        return named(choice.get("name"), "tool_choice.name")
+    raise RequestRefused("tool_choice must be an object with the type auto, any, tool or none")
+
+
+def read_schema(body: Mapping[str, Any]) -> tuple[Schema | None, str]:
+    """What the answer's JSON has to fit, and the field that says so: that of today, or that of the API's beta. Raises
+    `RequestRefused`."""
+    config = body.get("output_config")
+    if not isinstance(config, dict | None):
+        raise RequestRefused("output_config must be an object")
+    form = (config or {}).get("format")
+    where = "output_format" if form is None else "output_config.format"
+    return schema_of(body.get("output_format") if form is None else form, where, any_object=False), where
 
 
 def read_one_call(choice: Any) -> bool:

@@ -34,11 +34,14 @@ class RequestRefused(ValueError):
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the gateway lets a request decide: which sampling parameters reach the backend, and whether its
-    `chat_template_kwargs` reach the template (option `template_kwargs`). `media`: it takes images and videos."""
+    `chat_template_kwargs` reach the template (option `template_kwargs`). `media`: it takes images and videos.
+    `formats`: the engine holds an answer to a format; `forced_calls`: also to calls, in the format of this model."""
 
     sampling: frozenset[str] = DEFAULT_SAMPLING
     template_kwargs: bool = False
     media: bool = False
+    formats: bool = False
+    forced_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What becomes of each field of a request, on each wire: one table, from which the gates and `docs/fields.md` come.
 
 A field that changes what an answer means is honoured, or refused by name; a value that changes nothing is harmless.
+What only an engine can do is refused unless the gateway is started with `--structured-outputs engine`.
 null is the same as absent. A field that does not stand here is unknown, and unknown fields are accepted and ignored:
 agents send many.
 
@@ -11,11 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.base import Policy, RequestRefused
 
 
 class Fate(StrEnum):
@@ -26,20 +27,25 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What becomes of a field, and `why`. A refused one may be given `defaults`, or what `allows` takes."""
+    """What becomes of a field, and `why`. A refused one may be given `defaults`, or what `allows` takes. Where the
+    engine can do what it asks for, `by_engine` says how it is honoured, and `policy` under which flag of the policy."""
 
     fate: Fate
     why: str
     defaults: tuple[Any, ...] = ()
     allows: Callable[[Any], bool] | None = None
+    policy: str | None = None
+    by_engine: str = ""
 
-    def takes(self, value: Any) -> bool:
+    def takes(self, value: Any, policy: Policy) -> bool:
         """Whether the field may have this value."""
         if self.fate is not Fate.REFUSED or value is None:
             return True
         if self.allows is not None and self.allows(value):
             return True
-        return any(type(value) is type(default) and value == default for default in self.defaults)
+        if any(type(value) is type(default) and value == default for default in self.defaults):
+            return True
+        return self.policy is not None and getattr(policy, self.policy) is True
 
 
 def _honoured(why: str) -> Field:
@@ -56,6 +62,14 @@ def _harmless(why: str) -> Field:
 
 def _is_text(form: Any) -> bool:
     return isinstance(form, dict) and form.get("type") == "text"
+
+
+def _leaves_calls(choice: Any) -> bool:
+    return isinstance(choice, str) and choice.lower() in ("auto", "none")
+
+
+def _leaves_calls_anthropic(choice: Any) -> bool:
+    return (choice.get("type") if isinstance(choice, dict) else choice) in ("auto", "none")
 
 
 def _clears_thoughts(management: Any) -> bool:
@@ -76,11 +90,23 @@ _CACHE = _harmless("where the provider caches; the answer is the same")
 _TIER = _harmless("how fast the provider answers")
 _HINT = _harmless("a hint to the provider's own models; what this model thinks is its template's")
 _SAMPLING = _honoured("reaches the engine where `--sampling` lets it, which is the operator's to say")
-_NO_CONSTRAINT = "the answer is not constrained to a format"
+_FORMAT = Field(
+    Fate.REFUSED,
+    "the answer is not constrained to a format",
+    allows=_is_text,
+    policy="formats",
+    by_engine="the engine holds the answer to the schema; where tools may be called, the answer or calls",
+)
 _ENGINES_OWN = "an engine's own extension that this gateway does not pass on"
 _SERVERS_WORK = "the gateway does not do that"
 _ONE_CALL = _honoured("one call: the client is shown the first one, and goes on from it")
-_FORCED = _honoured("auto and none; a forced call is refused, as nothing makes the model call")
+_FORCED = Field(
+    Fate.REFUSED,
+    "nothing makes the model call",
+    allows=_leaves_calls,
+    policy="forced_calls",
+    by_engine="the engine holds the answer to calls in the format of the tool parser, which pythonic is too free for",
+)
 
 _EVERYWHERE: Mapping[str, Field] = {
     "model": _harmless("one model is served; the name is echoed"),
@@ -123,7 +149,7 @@ CHAT: Mapping[str, Field] = {
     "max_completion_tokens": _honoured("the limit of the generation, before `max_tokens`"),
     "stop": _SAMPLING,
     "stop_sequences": _refused("this wire's name for it is stop", []),
-    "response_format": _refused(_NO_CONSTRAINT, allows=_is_text),
+    "response_format": _FORMAT,
     "logprobs": _honoured("one entry for each sampled token, as the engine reported it"),
     "top_logprobs": _refused("the gateway knows the sampled token's only", 0),
     "functions": _refused("use tools", []),
@@ -153,14 +179,14 @@ MESSAGES: Mapping[str, Field] = {
     "messages": _honoured("the conversation; an assistant's at its end is gone on with"),
     "system": _honoured("the system message"),
     "tools": _honoured("those that the client runs; one that the provider runs is not offered to the model"),
-    "tool_choice": _FORCED,
+    "tool_choice": replace(_FORCED, allows=_leaves_calls_anthropic),
     "tool_choice.disable_parallel_tool_use": _ONE_CALL,
     "max_tokens": _honoured("the limit of the generation"),
     "stop_sequences": _SAMPLING,
     "stop": _refused("this wire's name for it is stop_sequences", []),
-    "output_config.format": _refused(_NO_CONSTRAINT, allows=_is_text),
+    "output_config.format": _FORMAT,
     "output_config.effort": _HINT,
-    "output_format": _refused(_NO_CONSTRAINT, allows=_is_text),
+    "output_format": _FORMAT,
     "thinking": _HINT,
     "context_management": _refused("the context is what the client sends", allows=_clears_thoughts),
     "container": _refused(_SERVERS_WORK),
@@ -184,7 +210,7 @@ RESPONSES: Mapping[str, Field] = {
     "max_output_tokens": _honoured("the limit of all generations of the response together"),
     "stop": _SAMPLING,
     "stop_sequences": _refused("this gateway's name for it is stop", []),
-    "text.format": _refused(_NO_CONSTRAINT, allows=_is_text),
+    "text.format": _FORMAT,
     "text.verbosity": _HINT,
     "top_logprobs": _refused("log-probabilities are not shown on this wire", 0),
     "include": _refused("log-probabilities are not shown on this wire", allows=_includes_no_logprobs),
@@ -218,12 +244,12 @@ class Gate:
             if field.fate is Fate.REFUSED:
                 self._refused.setdefault(path.partition(".")[0], []).append((path, field))
 
-    def check(self, body: Mapping[str, Any]) -> None:
+    def check(self, body: Mapping[str, Any], policy: Policy) -> None:
         """Raises `RequestRefused`, which names the field and what it may be."""
         for name in body.keys() & self._refused.keys():
             for path, field in self._refused[name]:
                 value = _value(body, path)
-                if not field.takes(value):
+                if not field.takes(value, policy):
                     raise RequestRefused(_refusal(path, field, value))
 
 
@@ -248,6 +274,8 @@ def _written(field: Field) -> str:
 
 _ALLOWED: Mapping[Callable[[Any], bool], str] = {
     _is_text: '{"type": "text"}',
+    _leaves_calls: '"auto" or "none"',
+    _leaves_calls_anthropic: '{"type": "auto"} or {"type": "none"}',
     _clears_thoughts: "edits that clear thoughts",
     _includes_no_logprobs: 'anything but "message.output_text.logprobs"',
 }
@@ -270,7 +298,12 @@ def _lines() -> Iterator[str]:
         for path in sorted(fields):
             field = fields[path]
             but = f", but for `{_written(field)}`" if _written(field) else ""
-            yield f"| `{path}` | {field.fate}{but} | {field.why} |"
+            why = (
+                field.why
+                if not field.by_engine
+                else f"{field.why}. With `--structured-outputs engine`: {field.by_engine}"
+            )
+            yield f"| `{path}` | {field.fate}{but} | {why} |"
     yield ""
 
 

@@ -27,6 +27,7 @@ from reference_gateway.wire.base import (
     sampling_of,
     template_kwargs_of,
 )
+from reference_gateway.wire.constraints import FORCED, FREE, HIDDEN, Choice, allowed, constraint_of, named, schema_of
 from reference_gateway.wire.fields import CHAT, Gate
 from reference_gateway.wire.openai_messages import read_messages
 
@@ -37,20 +38,28 @@ _ERROR_TYPES = {409: "conflict_error", 429: "rate_limit_error"}
 
 def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> WireRequest:
     """See `base.Wire`."""
-    _GATE.check(body)
-    tools = _tools(body)
+    _GATE.check(body, policy)
+    choice = _choice(body.get("tool_choice"))
+    offered = _tools(body)
+    tools = None if choice.hidden else offered
     limit = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
     sampling = sampling_of(body, policy.sampling, body.get(limit), limit)
     retry = retry_of(headers)
     messages = read_messages(body.get("messages"), policy.media)
+    continues_last = _continues_last(body, messages)
+    one_call = not flag_of(body, "parallel_tool_calls", True)
+    schema = schema_of(body.get("response_format"), "response_format", "json_schema")
     turn = Turn(
         messages=messages,
         tools=tools,
         sampling=sampling.parameters,
         max_tokens=sampling.max_tokens,
         template_kwargs=template_kwargs_of(body, policy),
-        continues_last=_continues_last(body, messages),
-        one_call=not flag_of(body, "parallel_tool_calls", True),
+        continues_last=continues_last,
+        one_call=one_call,
+        constraint=constraint_of(
+            schema, "response_format", choice, tools, policy, one_call=one_call, continues_last=continues_last
+        ),
         logprobs=flag_of(body, "logprobs", False),
         idempotency_key=retry.idempotency_key,
         retry_count=retry.count,
@@ -164,7 +173,7 @@ def _continues_last(body: Mapping[str, Any], messages: Sequence[Message]) -> boo
 
 
 def _tools(body: Mapping[str, Any]) -> list[Tool] | None:
-    tools, choice = body.get("tools"), body.get("tool_choice")
+    tools = body.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise RequestRefused("tools must be a list")
     for place, tool in enumerate(tools or ()):
@@ -173,16 +182,32 @@ def _tools(body: Mapping[str, Any]) -> list[Tool] | None:
             raise RequestRefused(f"tools[{place}] must be an object with a function that has a name")
         if function.get("parameters") is not None and not isinstance(function["parameters"], dict):
             raise RequestRefused(f"tools[{place}].function.parameters must be an object")
-    tools = [_without_nulls(tool) for tool in tools or ()]
+    return [_without_nulls(tool) for tool in tools or ()] or None
+
+
+def _choice(choice: Any) -> Choice:
     if choice is None:
-        return tools or None
-    if isinstance(choice, dict):
-        raise RequestRefused('tool_choice as an object is not supported: expected "auto" or "none"')
-    if not isinstance(choice, str):
-        raise RequestRefused("tool_choice must be a string or object")
-    if choice.lower() not in ("auto", "none"):
-        raise RequestRefused(f'tool_choice={_shown(choice)} is not supported: expected "auto" or "none"')
-    return (tools or None) if choice.lower() == "auto" else None
+        return FREE
+    if isinstance(choice, str) and choice.lower() in _CHOICES:
+        return _CHOICES[choice.lower()]
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if kind == "function":
+        return named(_name_in(choice), "tool_choice.function.name")
+    if kind == "allowed_tools" and isinstance(choice.get(kind), dict):
+        tools = choice[kind].get("tools")
+        names = [_name_in(tool) for tool in tools] if isinstance(tools, list) else []
+        return allowed(choice[kind].get("mode"), names, "tool_choice.allowed_tools")
+    raise RequestRefused(
+        "tool_choice must be one of auto, none and required, or an object with the type function or allowed_tools"
+    )
+
+
+_CHOICES: Mapping[str, Choice] = {"auto": FREE, "none": HIDDEN, "required": FORCED}
+
+
+def _name_in(tool: Any) -> Any:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return function.get("name") if isinstance(function, dict) else None
 
 
 def _without_nulls(tool: Tool) -> Tool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from reference_gateway.session.conversations import Item, Known
 from reference_gateway.tools.server_tools import EntryRefused, ServerTool
-from reference_gateway.types import Answer, Tool
+from reference_gateway.types import Answer, Constraint, Tool
 from reference_gateway.wire import openai_chat
 from reference_gateway.wire.base import (
     Policy,
@@ -24,6 +24,16 @@ from reference_gateway.wire.base import (
     retry_of,
     sampling_of,
     template_kwargs_of,
+)
+from reference_gateway.wire.constraints import (
+    FORCED,
+    FREE,
+    HIDDEN,
+    Choice,
+    allowed,
+    constraint_of,
+    named,
+    schema_of,
 )
 from reference_gateway.wire.fields import RESPONSES, Gate
 from reference_gateway.wire.responses_items import read_input
@@ -44,10 +54,13 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class ResponseRequest:
-    """A parsed request. `echo` are the fields that the response repeats."""
+    """A parsed request. `echo` are the fields that the response repeats. `constraint` is that of the first generation,
+    `constraint_behind_tools` that of the others: a call that was forced has been made."""
 
     items: list[Item]
     tools: Tools
+    constraint: Constraint | None
+    constraint_behind_tools: Constraint | None
     sampling: Sampling
     retry: Retry
     template_kwargs: Mapping[str, Any]
@@ -71,7 +84,7 @@ def parse(
 ) -> ResponseRequest:
     """Validate and translate. `defaults` are the session's sampling parameters. Raises `RequestRefused` naming the
     field."""
-    _GATE.check(body)
+    _GATE.check(body, policy)
     _require_text(body)
     conversation, previous = _conversation(body), _text(body, "previous_response_id")
     if conversation is not None and previous is not None:
@@ -83,7 +96,9 @@ def parse(
     instructions = _text(body, "instructions")
     if not items and instructions is None and conversation is None and previous is None:
         raise RequestRefused("input must not be empty where there is neither conversation nor previous_response_id")
-    tools = _tools(body, served)
+    choice = _choice(body.get("tool_choice"), served)
+    tools = _tools(body, served, choice)
+    schema = schema_of((body.get("text") or {}).get("format"), "text.format")
     if tools.served and body.get("max_tool_calls") is not None:
         raise RequestRefused("max_tool_calls is not supported beside a tool that this gateway runs")
     include = body.get("include")
@@ -100,7 +115,7 @@ def parse(
         "conversation": None if conversation is None else {"id": conversation},
         "store": store,
         "text": _text_form(body),
-        "tool_choice": _choice(body),
+        "tool_choice": _shown_choice(body),
         "tools": list(tools.echo),
         "truncation": "disabled",
         **_sampled_with(body, defaults or {}),
@@ -108,13 +123,21 @@ def parse(
         "reasoning": _reasoning(body),
         **_CONSTANT,
     }
+    one_call = not echo["parallel_tool_calls"]
+
+    def constrained(choice: Choice) -> Constraint | None:
+        return constraint_of(schema, "text.format", choice, tools.definitions, policy, one_call=one_call)
+
+    first = constrained(choice)
     return ResponseRequest(
         items=items,
         tools=tools,
+        constraint=first,
+        constraint_behind_tools=constrained(FREE) if tools.served and choice.forced else first,
         sampling=_sampling(body, policy),
         retry=retry_of(headers),
         template_kwargs=template_kwargs_of(body, policy),
-        one_call=not echo["parallel_tool_calls"],
+        one_call=one_call,
         instructions=instructions,
         conversation=conversation,
         previous=previous,
@@ -209,13 +232,39 @@ def _require_text(body: Mapping[str, Any]) -> None:
         raise RequestRefused("text must be an object, and text.format too")
 
 
-def _choice(body: Mapping[str, Any]) -> str:
+def _choice(choice: Any, served: Sequence[ServerTool]) -> Choice:
+    if choice is None:
+        return FREE
+    if isinstance(choice, str) and choice.lower() in _CHOICES:
+        return _CHOICES[choice.lower()]
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if kind == "allowed_tools":
+        tools = choice.get("tools")
+        names = [_name_in(tool, served) for tool in tools] if isinstance(tools, list) else []
+        return allowed(choice.get("mode"), names, "tool_choice")
+    if kind == "function" or (isinstance(choice, dict) and _name_in(choice, served) is not None):
+        return named(_name_in(choice, served), "tool_choice.name")
+    raise RequestRefused(
+        "tool_choice must be one of auto, none and required, or an object with the type function or allowed_tools, or "
+        "that of a tool that this gateway runs"
+    )
+
+
+_CHOICES: Mapping[str, Choice] = {"auto": FREE, "none": HIDDEN, "required": FORCED}
+
+
+def _name_in(tool: Any, served: Sequence[ServerTool]) -> Any:
+    """The name by which the model calls what an entry of a tool choice means."""
+    if not isinstance(tool, dict):
+        return None
+    if tool.get("type") == "function":
+        return tool.get("name")
+    return next((each.name for each in served if each.offered(tool)), None)
+
+
+def _shown_choice(body: Mapping[str, Any]) -> Any:
     choice = body.get("tool_choice")
-    if isinstance(choice, dict):
-        raise RequestRefused('tool_choice as an object is not supported: expected "auto" or "none"')
-    if choice is not None and (not isinstance(choice, str) or choice.lower() not in ("auto", "none")):
-        raise RequestRefused('tool_choice is not supported: expected "auto" or "none"')
-    return "auto" if choice is None else choice.lower()
+    return "auto" if choice is None else choice.lower() if isinstance(choice, str) else choice
 
 
 def _conversation(body: Mapping[str, Any]) -> str | None:
@@ -233,7 +282,7 @@ def _sampling(body: Mapping[str, Any], policy: Policy) -> Sampling:
     return sampling_of(body, policy.sampling, limit)
 
 
-def _tools(body: Mapping[str, Any], served: Sequence[ServerTool]) -> Tools:
+def _tools(body: Mapping[str, Any], served: Sequence[ServerTool], choice: Choice) -> Tools:
     entries = body.get("tools")
     if not isinstance(entries, list | None):
         raise RequestRefused("tools must be a list")
@@ -253,7 +302,7 @@ def _tools(body: Mapping[str, Any], served: Sequence[ServerTool]) -> Tools:
             raise RequestRefused(f"tools[{place}].{refusal}", status=refusal.status) from None
         asked |= {tool.name: (tool, entry) for tool in offered}
         echo += [entry] if offered else []
-    if _choice(body) == "none":
+    if choice.hidden:
         return Tools(echo=tuple(echo))
     # The client's own tool wins over one of the same name that the gateway would run (contract LS-TOL-08).
     own = {function["function"]["name"] for function in functions}
@@ -308,8 +357,16 @@ def _reasoning(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _text_form(body: Mapping[str, Any]) -> dict[str, Any]:
-    verbosity = (body.get("text") or {}).get("verbosity")
-    return {"format": {"type": "text"}, **({} if verbosity is None else {"verbosity": verbosity})}
+    text = body.get("text") or {}
+    form = text.get("format") or {"type": "text"}
+    if form["type"] == "json_schema":
+        form = {
+            "description": None,
+            "strict": False,
+            **{key: value for key, value in form.items() if value is not None},
+        }
+    verbosity = text.get("verbosity")
+    return {"format": form, **({} if verbosity is None else {"verbosity": verbosity})}
 
 
 def _number(body: Mapping[str, Any], field: str) -> float | None:

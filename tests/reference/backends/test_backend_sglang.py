@@ -13,7 +13,7 @@ from aiohttp import web
 
 from reference_gateway.backends.base import Checked
 from reference_gateway.backends.sglang import SglangBackend
-from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Media
+from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Grammar, Media
 
 STOP = {"type": "stop", "matched": 8}
 
@@ -63,6 +63,7 @@ def ask(
     headers: Any = None,
     media: Media | None = None,
     progress: Heard | None = None,
+    grammar: Grammar | None = None,
     **settings: Any,
 ) -> Any:
     """What the backend makes of `answer` (a document, or bytes), and what it had sent: (outcome, body, headers)."""
@@ -78,7 +79,12 @@ def ask(
             backend = Checked(SglangBackend(url + settings.pop("path", ""), **settings))
             try:
                 return await backend.generate(
-                    [1, 2, 3], sampling or {}, session_id="s-1", media=media or Media(), progress=progress
+                    [1, 2, 3],
+                    sampling or {},
+                    session_id="s-1",
+                    media=media or Media(),
+                    progress=progress,
+                    grammar=grammar,
                 )
             except (BackendRefused, BackendFailed) as error:
                 return error
@@ -86,6 +92,12 @@ def ask(
                 await backend.close()
 
     return asyncio.run(exchange()), *(seen[0] if seen else ({}, {}))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("json", "json_schema"), ("structural_tag", "structural_tag")])
+def test_a_grammar_is_a_sampling_parameter(kind, name):
+    _, body, _ = ask(generated(), grammar=Grammar(kind, "{}"))
+    assert body["sampling_params"][name] == "{}"
 
 
 def streamed(*events: Any, done: bool = True) -> bytes:

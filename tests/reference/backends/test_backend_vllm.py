@@ -14,7 +14,7 @@ from aiohttp import web
 from reference_gateway.backends.base import Checked, EngineError
 from reference_gateway.backends.model_length import ASSUMED_ROOM
 from reference_gateway.backends.vllm import VllmBackend
-from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Media
+from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Grammar, Media
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,7 +39,13 @@ def completion(**fields: Any) -> dict[str, Any]:
 
 
 def ask(
-    answer: Any, sampling: dict[str, Any] | None = None, *, status: int = 200, headers: Any = None, **settings: Any
+    answer: Any,
+    sampling: dict[str, Any] | None = None,
+    *,
+    status: int = 200,
+    headers: Any = None,
+    grammar: Grammar | None = None,
+    **settings: Any,
 ) -> Any:
     """What the backend makes of `answer` (a document, or bytes), and what it had sent: (outcome, body, headers)."""
     seen: list[tuple[dict[str, Any], dict[str, str]]] = []
@@ -53,13 +59,21 @@ def ask(
         async with engine(handler) as url:
             backend = Checked(VllmBackend(url + settings.pop("path", ""), **settings))
             try:
-                return await backend.generate([1, 2, 3], sampling or {}, session_id="s-1", media=Media())
+                return await backend.generate(
+                    [1, 2, 3], sampling or {}, session_id="s-1", media=Media(), grammar=grammar
+                )
             except (BackendRefused, BackendFailed) as error:
                 return error
             finally:
                 await backend.close()
 
     return asyncio.run(exchange()), *(seen[0] if seen else ({}, {}))
+
+
+@pytest.mark.parametrize("kind", ["json", "structural_tag"])
+def test_a_grammar_is_a_structured_output(kind):
+    _, body, _ = ask(completion(), grammar=Grammar(kind, "{}"))
+    assert body["structured_outputs"] == {kind: "{}"}
 
 
 def test_tokens_go_in_and_come_out():

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.base import Policy, RequestRefused
 from reference_gateway.wire.fields import CHAT, MESSAGES, RESPONSES, WIRES, Fate, Gate, page
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = {"type": "json_schema", "schema": {"type": "object"}}
+REFUSE, ENGINE = Policy(), Policy(formats=True, forced_calls=True)
 
 
 def test_the_page_is_that_of_the_table():
@@ -25,11 +26,11 @@ def test_every_refused_field_is_refused_by_name_and_null_is_not(wire):
         if field.fate is not Fate.REFUSED or field.allows is not None:
             continue
         name, _, inner = path.partition(".")
-        Gate(fields).check({name: {inner: None} if inner else None})
+        Gate(fields).check({name: {inner: None} if inner else None}, REFUSE)
         for default in field.defaults:
-            Gate(fields).check({name: {inner: default} if inner else default})
+            Gate(fields).check({name: {inner: default} if inner else default}, REFUSE)
         with pytest.raises(RequestRefused, match=path):
-            Gate(fields).check({name: {inner: "odd"} if inner else "odd"})
+            Gate(fields).check({name: {inner: "odd"} if inner else "odd"}, REFUSE)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_every_refused_field_is_refused_by_name_and_null_is_not(wire):
 )
 def test_a_refusal_says_what_is_expected(fields, body, says):
     with pytest.raises(RequestRefused, match=says):
-        Gate(fields).check(body)
+        Gate(fields).check(body, REFUSE)
 
 
 @pytest.mark.parametrize(
@@ -66,4 +67,31 @@ def test_a_refusal_says_what_is_expected(fields, body, says):
     ],
 )
 def test_what_changes_nothing_passes(fields, body):
-    Gate(fields).check(body)
+    Gate(fields).check(body, REFUSE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (CHAT, {"response_format": SCHEMA, "tool_choice": "required"}),
+        (MESSAGES, {"output_config": {"format": SCHEMA}, "tool_choice": {"type": "any"}}),
+        (MESSAGES, {"output_format": SCHEMA}),
+        (RESPONSES, {"text": {"format": SCHEMA}, "tool_choice": {"type": "function", "name": "f"}}),
+    ],
+)
+def test_what_the_engine_can_do_is_refused_unless_it_is_asked_to(fields, body):
+    with pytest.raises(RequestRefused, match="is not supported"):
+        Gate(fields).check(body, REFUSE)
+    Gate(fields).check(body, ENGINE)
+
+
+def test_a_gateway_that_cannot_force_calls_still_takes_formats():
+    policy = Policy(formats=True)
+    Gate(CHAT).check({"response_format": SCHEMA}, policy)
+    with pytest.raises(RequestRefused, match="tool_choice"):
+        Gate(CHAT).check({"tool_choice": "required"}, policy)
+
+
+def test_the_engines_own_fields_stay_refused():
+    with pytest.raises(RequestRefused, match="structured_outputs is not supported"):
+        Gate(CHAT).check({"structured_outputs": {"json": {}}}, ENGINE)

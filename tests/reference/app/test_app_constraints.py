@@ -1,0 +1,106 @@
+"""A gateway that leaves formats and forced calls to its engine: what the engine is told, and what a session keeps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from reference_gateway.app import create_app
+from reference_gateway.config import Config
+from reference_gateway.types import BackendRefused
+from tests.reference.app.gateway_doubles import Told, byte_codec, gateway
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
+TOOLS = [{"type": "function", "function": {"name": "find"}}]
+CALL = '<tool_call>\n{"name": "find", "arguments": {}}\n</tool_call>'
+PLACE = '{"city": "Oslo"}'
+
+
+class Held(Told):
+    """One that keeps the grammars that it is given; None where it is given none."""
+
+    takes_grammars = True
+
+    def __init__(self, *steps: Any) -> None:
+        super().__init__(*steps)
+        self.grammars: list[Any] = []
+
+    async def generate(self, *arguments: Any, grammar: Any = None, **named: Any) -> Any:
+        self.grammars.append(grammar)
+        return await super().generate(*arguments, **named)
+
+    def told(self) -> list[Any]:
+        return [None if each is None else json.loads(each.text) for each in self.grammars]
+
+
+def held(backend: Any, **config: Any) -> Any:
+    return gateway(backend, structured_outputs="engine", **config)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_turn_is_held_to_its_own_format_and_the_next_is_not(stream):
+    backend = Held(PLACE, "Hi", PLACE)
+    with held(backend) as client:
+        session = client.open()
+        for texts, fields in (
+            (("A",), {"response_format": FORMAT}),
+            (("A", PLACE, "B"), {}),
+            (("A", PLACE, "B", "Hi", "C"), {"response_format": FORMAT}),
+        ):
+            assert client.chat(session, *texts, stream=stream, **fields).status_code == 200
+        exported = client.http.post(f"{session}/finalize").json()["trajectories"]
+    assert backend.told() == [SCHEMA, None, SCHEMA]
+    assert len(exported) == 1
+
+
+def test_a_forced_call_comes_back_as_one():
+    backend = Held(CALL)
+    with held(backend) as client:
+        answer = client.chat(client.open(), "A", tools=TOOLS, tool_choice="required").json()
+    [call] = answer["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "find"
+    assert "find" in backend.grammars[0].text
+
+
+def test_a_format_that_the_engine_refuses_is_the_callers_fault():
+    with held(Held(BackendRefused("the schema has a feature that is not supported"))) as client:
+        answer = client.chat(client.open(), "A", response_format=FORMAT)
+    assert answer.status_code == 400
+    assert "the schema has a feature" in answer.json()["error"]["message"]
+
+
+def test_a_forced_call_of_the_gateways_own_tool_does_not_bind_what_comes_behind_it(tmp_path):
+    (tmp_path / "a.txt").write_text("Oslo is a city.")
+    search = '<tool_call>\n{"name": "file_search", "arguments": {"query": "Oslo"}}\n</tool_call>'
+    backend = Held(search, "It is a city.")
+    body = {"input": "Oslo?", "tools": [{"type": "file_search"}], "tool_choice": {"type": "file_search"}}
+    with held(backend, file_search=tmp_path) as client:
+        answer = client.http.post(f"{client.open()}/v1/responses", json=body)
+    assert answer.json()["status"] == "completed", answer.text
+    assert [grammar is None for grammar in backend.grammars] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("config", "declared"),
+    [
+        ({}, set()),
+        ({"structured_outputs": "engine"}, {"response-format", "tool-choice-required"}),
+    ],
+)
+def test_what_is_declared(config, declared):
+    with gateway(Held(), **config) as client:
+        names = set(client.http.get(f"{client.url}/capabilities").json()["capabilities"])
+    assert names & {"response-format", "tool-choice-required"} == declared
+
+
+def test_a_backend_that_holds_to_nothing_is_refused_at_the_start():
+    with pytest.raises(ValueError, match="structured_outputs needs a backend that holds answers to a format"):
+        create_app(Config(structured_outputs="engine"), codec=byte_codec())
+
+
+def test_the_field_is_named_where_its_value_is_wrong():
+    with pytest.raises(ValueError, match="structured_outputs must be one of refuse, engine"):
+        Config(structured_outputs="yes")
