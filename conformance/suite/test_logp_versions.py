@@ -18,9 +18,9 @@ from conformance.vocabulary.expect import expect
         pytest.param([4, None], (4, 4), id="last-unknown"),
     ],
 )
-def test_trajectory_spans_its_weight_versions(session, upstream, versions, expected):
+def test_trajectory_spans_its_weight_versions(session, upstream, streamed, versions, expected):
     """A trajectory has the lowest and the highest weight version that its generations report."""
-    talk = Conversation(session, upstream)
+    talk = Conversation(session, upstream, stream=streamed)
     for number, version in enumerate(versions):
         talk.turn(f"Question {number}", f"Answer {number}", weight_version=version)
 

@@ -77,6 +77,17 @@ def test_the_last_line_may_have_no_end():
     assert found == Generation([7, 8, 9], stop_reason="stop")
 
 
+def test_a_version_that_changes_in_a_stream_is_a_span():
+    first, second, last = (json.loads(read.split(b"data: ", 1)[1]) for read in (event([7]), event([8]), event([9])))
+    last["choices"][0]["finish_reason"] = "stop"
+    reads = [
+        b"data: " + json.dumps({**piece, "weight_version": version}).encode() + b"\n\n"
+        for piece, version in ((first, 3), (second, 4), (last, "default"))
+    ]
+    found, _ = stream([*reads, b"data: [DONE]\n\n"])
+    assert found == Generation([7, 8, 9], stop_reason="stop", versions=(3, 4))
+
+
 def test_an_event_may_repeat_a_context_of_any_length():
     found, _ = stream([event([7], prompt_token_ids=LONG), *WHOLE[1:]], LONG)
     assert found == Generation([7, 8, 9], stop_reason="stop")
