@@ -131,7 +131,11 @@ def _wire_calls(calls: Sequence[Mapping[str, Any]], serial: str) -> list[dict[st
 
 
 def _parsed(ask: Ask, sample: Sample) -> tuple[str, list[dict[str, Any]], str]:
+    """The text, the calls and the finish reason of an answer, as an engine that was started with the right parser tells
+    them."""
     text, calls = tool_calls(sample.text) if ask.tools else (sample.text, [])
+    if ask.tools and sample.calls and not calls:  # in another format than hermes
+        text, calls = sample.said, [call for call in sample.calls if isinstance(call["arguments"], Mapping)]
     finish = "tool_calls" if calls and sample.finish_reason == "stop" else sample.finish_reason
     return text, calls, finish
 

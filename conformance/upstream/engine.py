@@ -73,7 +73,8 @@ class Ask:
 class Sample:
     """One choice: what was sampled, and what of it the answer shows. `speaking` of the `ids` have text. `matched` is
     what of the request's stops ended it. `logprobs` is None where the answer has none, and may be shorter than `ids`
-    when a step says so. `prompt_ids` is None where the engine does not say what its prompt was."""
+    when a step says so. `prompt_ids` is None where the engine does not say what its prompt was. `calls` are those that
+    the step makes, behind the text `said`; none where the generation ended within it."""
 
     ids: list[int]
     text: str
@@ -85,6 +86,8 @@ class Sample:
     prompt_ids: list[int] | None
     weight_version: Any = None
     ids_per_event: int = 1
+    calls: tuple[Mapping[str, Any], ...] = ()
+    said: str = ""
 
 
 @dataclass(slots=True)
@@ -381,6 +384,8 @@ class Engine:
             prompt_ids=_prompt_ids(step, ask),
             weight_version=step.weight_version,
             ids_per_event=step.ids_per_event,
+            calls=step.tool_calls if len(ending.ids) == len(ids) else (),
+            said=step.text or "",
         )
 
     def _limit(self, ask: Ask) -> int:

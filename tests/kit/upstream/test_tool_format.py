@@ -12,7 +12,7 @@ from conformance.upstream.client import Upstream
 from conformance.upstream.tool_format import CUT_OFF, EMPTY, FORMATS, NO_NAME, NO_OBJECT, SPOILED, Format
 from reference_gateway.codec.parsers import PARSERS
 
-from .caller import Caller
+from .caller import Caller, events
 
 ARGUMENTS = {
     "q": 'Wetter "heute"\né',
@@ -91,6 +91,23 @@ def test_the_upstream_writes_in_its_format(llama: Upstream, caller: Caller) -> N
     texts = [caller.complete(llama.nonce).json()["choices"][0]["text"] for _ in range(2)]
 
     assert texts == ['{"name": "f", "parameters": {"a": 1}}'] * 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_chat_route_has_the_parser_of_the_format(stream: bool, llama: Upstream, caller: Caller) -> None:
+    llama.says("Let me look.", tool_calls=[{"name": "f", "arguments": {"a": 1}}])
+
+    answer = caller.chat(llama.nonce, tools=[TOOL], stream=stream)
+
+    if stream:
+        deltas = [event["choices"][0]["delta"] for event in events(answer)]
+        assert "".join(delta.get("content") or "" for delta in deltas) == "Let me look."
+        parts = [part["function"] for delta in deltas for part in delta.get("tool_calls", ())]
+        assert (parts[0]["name"], "".join(part["arguments"] for part in parts)) == ("f", '{"a": 1}')
+    else:
+        choice = answer.json()["choices"][0]
+        assert (choice["message"]["content"], choice["finish_reason"]) == ("Let me look.", "tool_calls")
+        assert choice["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a": 1}'}
 
 
 def test_what_no_model_says_is_not_said(scripted: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
