@@ -10,7 +10,7 @@ from conformance.client.http import at
 from conformance.upstream.tool_format import CUT_OFF, NO_NAME, NO_OBJECT, SPOILED
 from conformance.vocabulary.calls import TEMPTING
 from conformance.vocabulary.expect import calls_made, expect
-from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import ABSENT, assistant, function, tool, tool_call, typed, user
 
 SEARCH = function("search_the_web", q={"type": "string"})
@@ -24,7 +24,7 @@ CLOCKED = {"name": "read_clock", "arguments": {"zone": "UTC"}}
 def test_tools_are_in_the_context(session, upstream, choice):
     """The names of the request's tools are in the context that the upstream receives."""
     if "read_clock" not in upstream.tokenizer.render([user("Hi")], tools=[CLOCK]):
-        raise NotTested("the chat template has no place for tools")
+        raise NotApplicable("the chat template has no place for tools")
     upstream.says("Hello")
 
     session.chat("Hi", tools=[SEARCH, CLOCK], tool_choice=choice)

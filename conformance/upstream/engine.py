@@ -370,7 +370,7 @@ class Engine:
         else:
             ids = self.tokenizer.encode(written(step))
             if step.finish not in script.UNENDED:
-                ids.append(self.tokenizer.end_of_turn)
+                ids.append(self.tokenizer.end_of_call if step.tool_calls else self.tokenizer.end_of_turn)
         limit = self._limit(ask) if step.obeys_limits else None
         ending = ended(ids, step.finish, ask.stops, limit, self.tokenizer, ask.skip_special)
         return Sample(

@@ -107,8 +107,8 @@ def _finish(sample: Sample, tokenizer: Tokenizer) -> dict[str, Any]:
     if reason == "length":
         return {"type": reason, "length": len(sample.ids)}
     if reason == "stop":
-        ended = sample.ids[-1:] == [tokenizer.end_of_turn]
-        return {"type": reason, "matched": tokenizer.end_of_turn if ended else sample.matched}
+        ended = sample.ids[-1:] in ([tokenizer.end_of_turn], [tokenizer.end_of_call])
+        return {"type": reason, "matched": sample.ids[-1] if ended else sample.matched}
     if reason == "abort":
         return {"type": reason, "message": "Aborted", "status_code": None, "err_type": None}
     return {"type": reason}

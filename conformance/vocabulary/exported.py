@@ -19,6 +19,7 @@ from conformance.oracles.tokens import Decode, first_difference, listed, pack, p
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import ANSWERED, Call
+from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import Message, Superseded, Trajectories
 
 Record = Upstream | Sequence[Call]
@@ -271,8 +272,11 @@ class ContextExpectation:
         return self
 
     def reads_as_rendered(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Self:
-        """Its text is the chat template's render of these messages, whichever ids it is written with."""
+        """Its text is the chat template's render of these messages, whichever ids it is written with. `NotApplicable`
+        where the template writes an answer otherwise than a model samples it: what was sampled stays as it is."""
         __tracebackhide__ = True
+        if not writes_as_sampled(self.tokenizer, messages):
+            raise NotApplicable("the chat template puts something between a sampled answer and its end, or no end")
         decode = self.tokenizer.decode
         wanted = decode(rendered(self.tokenizer, messages, tools=tools))
         found = decode(self.context)
@@ -324,17 +328,18 @@ class ContextExpectation:
         said = (place for place, each in enumerate(messages) if each.get("role") not in ("system", "user", "tool"))
         answered = 1 + max(said, default=0)
         text = self.tokenizer.render(messages[:answered], tools=tools, add_generation_prompt=False)
-        before, closing = self._parted(text, tools)
-        ended = self.before.generation[-1:] == [self.tokenizer.end_of_turn]
+        ends = (self.tokenizer.end_of_call, self.tokenizer.end_of_turn)
+        end = next((token for token in ends if self.before.generation[-1:] == [token]), None)
+        before, closing = self._parted(text, tools, end or self.tokenizer.end_of_turn)
         gap = self.context[len(head) :]
-        prompt = self.tokenizer.encode(before + closing if ended else before)
+        prompt = self.tokenizer.encode(before if end is None else before + closing)
         return Trajectory(prompt, [*gap, 0], [*(0 for _ in gap), 1])
 
-    def _parted(self, text: str, tools: Sequence[Any] | None) -> tuple[str, str]:
+    def _parted(self, text: str, tools: Sequence[Any] | None, end_token: int) -> tuple[str, str]:
         """A render that ends with an answer, up to the end of what was said in it; and what the template needs to
-        end the turn, its end token included. Some put text of their own before that token, and some have none: there
-        the role that comes next ends the turn."""
-        end = self.tokenizer.end_of_turn_text
+        end the turn with `end_token`, which is included. Some put text of their own before that token, and some have
+        none: there the role that comes next ends the turn."""
+        end = self.tokenizer.token(end_token)
         question, answer = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": _SAID}
         shortest = self.tokenizer.render([question, answer], tools=tools, add_generation_prompt=False)
         behind = shortest.rpartition(_SAID)[2]
@@ -347,6 +352,21 @@ class ContextExpectation:
 def context(upstream: Upstream, number: int) -> ContextExpectation:
     """Start an expectation about what the upstream received with call `number` of this check, counted from 0."""
     return ContextExpectation(upstream, number)
+
+
+def writes_as_sampled(tokenizer: Tokenizer, messages: Sequence[Message]) -> bool:
+    """Whether the template's render of these messages has each answer behind the generation prompt, and an end token
+    right behind it, as a model samples it. Answers with calls are not looked at."""
+    whole = tokenizer.render(list(messages))
+    ends = tuple(map(tokenizer.token, tokenizer.end_tokens))
+    for place, message in enumerate(messages):
+        content = message.get("content")
+        if message["role"] != "assistant" or not isinstance(content, str) or message.get("tool_calls"):
+            continue
+        sampled = tokenizer.render(list(messages[:place])) + content
+        if not whole.startswith(sampled) or not whole[len(sampled) :].startswith(ends):
+            return False
+    return True
 
 
 def rendered(tokenizer: Tokenizer, messages: Sequence[Message], **kwargs: Any) -> list[int]:

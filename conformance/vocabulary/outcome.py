@@ -12,6 +12,7 @@ from conformance.client.transcript import Exchange, UpstreamCall, UpstreamPost, 
 from conformance.gateway import NotObservable
 from conformance.oracles import Violation
 from conformance.requirements import Requirement
+from conformance.tokenizer import TemplateRefusal
 
 
 class Outcome(StrEnum):
@@ -50,7 +51,7 @@ def of_exception(error: BaseException | None) -> Outcome:
     match error:
         case None:
             return Outcome.PASSED
-        case NotApplicable():
+        case NotApplicable() | TemplateRefusal():
             return Outcome.NOT_APPLICABLE
         case NotTested() | NotObservable():
             return Outcome.NOT_TESTED

@@ -192,6 +192,7 @@ class ReferenceGateway:
             *("--tokenizer", str(tokenizer), *REFERENCES[name], "--backend-url", upstream.url),
             *("--tool-parser", upstream.tool_format.name, "--file-search", str(FILES)),
             *("--deployment", "reference_gateway.examples.demo:deployment"),
+            *(("--reasoning-parser", "think") if upstream.tokenizer.drops_thoughts else ()),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
         assert process.stdout is not None

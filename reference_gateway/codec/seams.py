@@ -232,12 +232,13 @@ class _Proof:
     def kinds(self, tools: list[Tool] | None) -> frozenset[str]:
         """The kinds of continuation for which the proof holds."""
         histories = [history for history in _HISTORIES if self._renders(history, tools)]
-        return frozenset(
-            kind
-            for kind, cases in CONTINUATIONS.items()
-            if histories
-            and all(self._same(history, anchor, suffix, tools) for anchor, suffix in cases for history in histories)
-        )
+        proved = set()
+        for kind, cases in CONTINUATIONS.items():
+            rendered = [(anchor, new) for anchor, new in cases if self._renders([ANCHOR_USER, anchor, *new], tools)]
+            same = (self._same(history, anchor, new, tools) for anchor, new in rendered for history in histories)
+            if histories and rendered and all(same):
+                proved.add(kind)
+        return frozenset(proved)
 
     def keeps_thoughts(self) -> bool:
         """Whether an answer with reasoning may be continued by a user."""
