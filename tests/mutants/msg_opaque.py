@@ -19,6 +19,11 @@ def _blocks(message: Any) -> list[Any]:
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
+def _is_made_of_blocks(block: Any) -> bool:
+    source = block.get("source")
+    return block.get("type") == "document" and isinstance(source, dict) and source.get("type") == "content"
+
+
 def _has_call(message: Any) -> bool:
     return any(block.get("type") == "tool_use" for block in _blocks(message))
 
@@ -68,13 +73,13 @@ def redacted_thinking_before_a_call_is_text(gateway: Sabotage) -> None:
 
 @mutant("MSG-134")
 def redacted_echo_is_another_message(gateway: Sabotage) -> None:
-    """An echo with a redacted thought in front of its one text gets a blank where the thought was."""
+    """The text of an echo with a redacted thought in front of it says that there was one."""
 
     def assistant(original: Any, content: Any, where: str) -> Any:
         message, thinking = original(content, where)
         kinds = [block.get("type") for block in content] if isinstance(content, list) else []
         if kinds == [REDACTED, "text"] and "messages[1]" in where and thinking == 1:
-            message = {**message, "name": "thinker"}
+            message = {**message, "content": f"[redacted]\n{message['content']}"}
         return message, thinking
 
     on_lowered(gateway, "_assistant", assistant)
@@ -88,13 +93,13 @@ def every_tool_is_a_function(gateway: Sabotage) -> None:
 
 @mutant("MSG-136")
 def documents_are_skipped(gateway: Sabotage) -> None:
-    """A document is left out where there is text beside it."""
+    """A document that is made of blocks is left out where there is text beside it."""
 
     def skipped(messages: list[Any]) -> list[Any]:
         for message in messages:
             blocks = _blocks(message)
             if len(blocks) > 1:
-                message["content"] = [block for block in blocks if block.get("type") != "document"]
+                message["content"] = [block for block in blocks if not _is_made_of_blocks(block)]
         return messages
 
     on_messages(gateway, skipped)

@@ -213,17 +213,17 @@ def items_are_kept_by_name(gateway: Sabotage) -> None:
 
 
 @mutant("RESP-013")
-def streamed_text_is_stripped(gateway: Sabotage) -> None:
-    """The stream is made of the stripped text, the body of the text."""
+def end_of_a_streamed_text_is_lost(gateway: Sabotage) -> None:
+    """Of a text in front of a call, the stream lacks the end, which could have been the beginning of the call."""
 
     def change(body: Body, events: list[Body]) -> list[Body]:
         if len(calls(body)) != 1:
             return events
-        stripped = json.loads(json.dumps(body))
-        for item in stripped["output"]:
+        shortened = json.loads(json.dumps(body))
+        for item in shortened["output"]:
             for part in item.get("content", ()):
-                part["text"] = part["text"].rstrip()
-        return list(original(stripped))
+                part["text"] = part["text"][:-1]
+        return list(original(shortened))
 
     original = responses_body.events
     on_events(gateway, change)
