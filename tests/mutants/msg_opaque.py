@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
 from typing import Any
 
+from reference_gateway.session.session import Session
+from reference_gateway.session.tree import FRESH
 from reference_gateway.wire import anthropic_request
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.msg_wire import Body, on_body, on_lowered, on_messages
@@ -73,16 +76,21 @@ def redacted_thinking_before_a_call_is_text(gateway: Sabotage) -> None:
 
 @mutant("MSG-134")
 def redacted_echo_is_another_message(gateway: Sabotage) -> None:
-    """The text of an echo with a redacted thought in front of it says that there was one."""
+    """An echo with a redacted thought in front of its one text is found nowhere in what was recorded."""
+    redacted: ContextVar[bool] = ContextVar("redacted", default=False)
 
     def assistant(original: Any, content: Any, where: str) -> Any:
         message, thinking = original(content, where)
         kinds = [block.get("type") for block in content] if isinstance(content, list) else []
-        if kinds == [REDACTED, "text"] and "messages[1]" in where and thinking == 1:
-            message = {**message, "content": f"[redacted]\n{message['content']}"}
+        if kinds == [REDACTED, "text"]:
+            redacted.set(True)
         return message, thinking
 
     on_lowered(gateway, "_assistant", assistant)
+
+    @gateway.wrap(Session, "_match")
+    def match(original: Any, *asked: Any) -> Any:
+        return FRESH if redacted.get() else original(*asked)
 
 
 @mutant("MSG-135")

@@ -213,17 +213,17 @@ def items_are_kept_by_name(gateway: Sabotage) -> None:
 
 
 @mutant("RESP-013")
-def end_of_a_streamed_text_is_lost(gateway: Sabotage) -> None:
-    """Of a text in front of a call, the stream lacks the end, which could have been the beginning of the call."""
+def streamed_text_gains_a_line_feed(gateway: Sabotage) -> None:
+    """In a stream, a text in front of a call ends with a line feed."""
 
     def change(body: Body, events: list[Body]) -> list[Body]:
         if len(calls(body)) != 1:
             return events
-        shortened = json.loads(json.dumps(body))
-        for item in shortened["output"]:
+        longer = json.loads(json.dumps(body))
+        for item in longer["output"]:
             for part in item.get("content", ()):
-                part["text"] = part["text"][:-1]
-        return list(original(shortened))
+                part["text"] += "\n"
+        return list(original(longer))
 
     original = responses_body.events
     on_events(gateway, change)

@@ -121,12 +121,12 @@ def arguments_are_sent_again_at_the_end(gateway: Sabotage) -> None:
 
 @mutant("STREAM-014")
 def last_fragment_is_lost(gateway: Sabotage) -> None:
-    """What is left in the buffer when the arguments end is not sent."""
+    """What is left in the buffer when the arguments of the second of two calls end is not sent."""
 
     def change(chunks: list[Chunk]) -> None:
-        for delta in tool_deltas(chunks):
-            if delta["function"]["arguments"] != "{}":
-                delta["function"]["arguments"] = delta["function"]["arguments"][:-1]
+        fragments = tool_deltas(chunks)
+        if {delta["index"] for delta in fragments} == {0, 1}:
+            fragments[-1]["function"]["arguments"] = fragments[-1]["function"]["arguments"][:-1]
 
     change_chunks(gateway, change)
 

@@ -186,13 +186,14 @@ def mask_of_a_single_turn_ends_early(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-005", bugs=(24,))
 def mask_takes_in_the_generation_prompt(sabotage: Sabotage) -> None:
-    """From the third turn of a stream on an off-by-one adds up, and the generation prompt counts as sampled."""
+    """At the last of three turns of a stream an off-by-one adds up, and the generation prompt counts as sampled."""
 
     @exporting_streams(sabotage)
     def widen(session: Session, exported: list[Trajectory]) -> None:
-        for each in ended_turns(session, exported):
-            for place in later_turns(each.response_mask):
-                each.response_mask[place - 1] = 1
+        for each in exported:
+            later = later_turns(each.response_mask)
+            if len(later) == 1:
+                each.response_mask[later[0] - 1] = 1
 
 
 @mutant("TOKEN-005", also=("TOKEN-036",))

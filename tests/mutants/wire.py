@@ -50,7 +50,7 @@ def refused_in_one_sentence(gateway: Sabotage, path: str, about: str = "") -> No
 
 def run_before_it_is_refused(gateway: Sabotage, path: str, *fields: str, only: str = "", **other: Any) -> None:
     """A request is run for these of its fields and the `other` ones, and refused then for another; where it has the
-    field `only`."""
+    field `only`, and repeats nothing that was said."""
 
     @gateway.middleware
     def running(app: App) -> App:
@@ -61,7 +61,12 @@ def run_before_it_is_refused(gateway: Sabotage, path: str, *fields: str, only: s
             whole, sent = await receive(), list[Any]()
             await app(scope, once(whole, receive), keep_in(sent))
             body = read(whole)
-            if sent and sent[0]["status"] in (400, 422) and only in ("", *body):
+            refused = (
+                sent
+                and sent[0]["status"] in (400, 422)
+                and not any(b"Duplicate" in message.get("body", b"") for message in sent)
+            )
+            if refused and only in ("", *body):
                 kept = {name: body[name] for name in fields if name in body} | other
                 await app(scope, once({**whole, "body": json.dumps(kept).encode()}, receive), keep_in([]))
             for message in sent:
