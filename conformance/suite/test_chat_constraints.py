@@ -242,7 +242,7 @@ def test_forced_arguments_fit_the_parameters(session, upstream, choice):
     """The arguments of a forced call are held to the `parameters` of its function."""
     upstream.says(tool_calls=[SEARCHES], rather=[calling(WRONG_CALL)])
 
-    reply = session.chat("Hi", tools=[SEARCH], tool_choice=choice)
+    reply = session.chat("Hi", tools=TOOLS, tool_choice=choice)
 
     expect(reply).status(200)
     expect([call["function"]["arguments"] for call in reply.tool_calls]).satisfies(

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.client.responses import flat, results_of
 from conformance.vocabulary import constrained
-from conformance.vocabulary.asked import expect_named
+from conformance.vocabulary.asked import SCHEMA, expect_named
 from conformance.vocabulary.constrained import (
     HELLO,
     LOOKS,
@@ -35,7 +35,7 @@ ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [NAMED]}
 FREE = [ABSENT, {"format": {"type": "text"}}]
 
 
-def place(schema=constrained.SCHEMA):
+def place(schema=SCHEMA):
     return {"format": flat_schema(schema, name="place")}
 
 
