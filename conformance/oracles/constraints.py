@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -19,7 +20,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 Fields = Mapping[str, Any]
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SPACE = " \t\n\r"
 Ends = set[int]
 """Places of a text at which something that began at another may have ended."""
 
@@ -54,13 +55,13 @@ def _chosen(choice: Any, calls: Sequence[Mapping[str, Any]]) -> bool:
     return bool(calls) and all(call.get("name") == function.get("name") for call in calls)
 
 
-def _constraints(fields: Fields) -> Iterator[Callable[[str], bool]]:
+def _constraints(fields: Fields) -> Iterator[Callable[[str], bool | None]]:
     """Each constraint of the request, as a test of a whole text."""
     nested = fields.get("structured_outputs")
-    for name, value in {**fields, **(nested if isinstance(nested, Mapping) else {})}.items():
+    for name, value in (*fields.items(), *(nested.items() if isinstance(nested, Mapping) else ())):
         kind = _KINDS.get(name)
         if kind is not None and value is not None and value is not False:
-            yield lambda text, kind=kind, value=value: kind(value, text)  # type: ignore[misc]
+            yield partial(kind, value)
 
 
 def _json(schema: Any, text: str) -> bool:
@@ -84,31 +85,30 @@ def _choice(choices: Any, text: str) -> bool:
     return text in choices
 
 
-def _unread(_: Any, __: str) -> bool:
-    raise Unreadable
+def _unread(_: Any, __: str) -> None:
+    """A grammar in a language of its own."""
 
 
 def _tag(tag: Any, text: str) -> bool:
     tag = _read(tag)
     if "structures" in tag:  # as structural tags were written first
         tags = [
-            {"begin": each["begin"], "content": {"json_schema": each["schema"]}, "end": each["end"]}
-            for each in tag["structures"]
+            {**each, "content": {"type": "json_schema", "json_schema": each["schema"]}} for each in tag["structures"]
         ]
         return len(text) in _triggered({"triggers": tag["triggers"], "tags": tags}, text, 0)
     return len(text) in _ends(tag["format"], text, 0)
 
 
-def _format(form: Any, text: str) -> bool:
+def _format(form: Any, text: str) -> bool | None:
     """`response_format`, where a gateway talks chat to its engine."""
     kind = form["type"]
     if kind == "json_schema":
         return _json(form["json_schema"]["schema"], text)
-    known: dict[str, Callable[[Any, str], bool]] = {"json_object": _any_object, "structural_tag": _tag}
+    known: dict[str, Callable[[Any, str], bool | None]] = {"json_object": _any_object, "structural_tag": _tag}
     return kind == "text" or known.get(kind, _unread)(form, text)
 
 
-_KINDS: Mapping[str, Callable[[Any, str], bool]] = {
+_KINDS: Mapping[str, Callable[[Any, str], bool | None]] = {
     **dict.fromkeys(("json", "guided_json", "json_schema"), _json),
     **dict.fromkeys(("json_object", "guided_json_object"), _any_object),
     **dict.fromkeys(("regex", "guided_regex"), _regex),
@@ -124,10 +124,7 @@ _KINDS: Mapping[str, Callable[[Any, str], bool]] = {
 
 def _ends(form: Any, text: str, start: int) -> Ends:
     """Where what began at `start` may have ended, if it is of this format."""
-    reads = _FORMATS.get(form.get("type", "json_schema" if "json_schema" in form else ""))
-    if reads is None:
-        raise Unreadable
-    return reads(form, text, start)
+    return _FORMATS[form["type"]](form, text, start)
 
 
 def _constant(form: Any, text: str, start: int) -> Ends:
@@ -139,15 +136,10 @@ def _value(form: Any, text: str, start: int) -> Ends:
         raise Unreadable
     validator = _validator(_read(form["json_schema"]))
     try:
-        value, end = json.JSONDecoder().raw_decode(text, _behind_space(text, start))
+        value, end = json.JSONDecoder().raw_decode(text, len(text) - len(text[start:].lstrip(_SPACE)))
     except ValueError:
         return set()
     return {end} if validator.is_valid(value) else set()
-
-
-def _behind_space(text: str, start: int) -> int:
-    found = _SPACE.match(text, start)
-    return found.end() if found else start
 
 
 def _regex_ends(pattern: Any, text: str, start: int) -> Ends:

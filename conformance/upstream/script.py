@@ -100,7 +100,8 @@ class Step:
             known = isinstance(answer, Mapping) and answer and set(answer) <= {"text", "tool_calls"}
             _check(known, "rather", 'objects {"text", "tool_calls"}', answer)
             _check(isinstance(answer.get("text", ""), str), "rather.text", "a string", answer)
-            _check_calls(tuple(answer.get("tool_calls", ())), "rather.tool_calls")
+            calls = answer.get("tool_calls", ())
+            _check_calls(tuple(calls) if isinstance(calls, list) else calls, "rather.tool_calls")
         _check(self.tool_format in FORMATS, "tool_format", f"one of {', '.join(FORMATS)}", self.tool_format)
         _check(isinstance(self.finish, str) and self.finish != "", "finish", "a non-empty string", self.finish)
         known = self.logprobs in (WHEN_ASKED, VOLUNTEER, MISSING, SHORT)
