@@ -36,8 +36,9 @@ _UNREADABLE = (Unreadable, Unresolvable, LookupError, TypeError, ValueError, Att
 def free_to_say(fields: Fields, text: str, calls: Sequence[Mapping[str, Any]] = ()) -> bool | None:
     """Does a request with these fields leave its model free to answer with `text`, in which these `calls` are made?
     None where a constraint can't be read, and no other excludes the text."""
-    known: list[bool | None] = [_chosen(fields.get("tool_choice"), calls)]
-    for holds in _constraints(fields):
+    chosen: Callable[[str], bool | None] = partial(_chosen, fields, calls)
+    known: list[bool | None] = []
+    for holds in (chosen, *_constraints(fields)):
         try:
             known.append(holds(text))
         except _UNREADABLE:
@@ -45,14 +46,18 @@ def free_to_say(fields: Fields, text: str, calls: Sequence[Mapping[str, Any]] = 
     return False if False in known else None if None in known else True
 
 
-def _chosen(choice: Any, calls: Sequence[Mapping[str, Any]]) -> bool:
-    """As an engine holds its model to the tool choice of a chat request."""
-    if choice == "required":
-        return bool(calls)
-    function = choice.get("function") if isinstance(choice, Mapping) else None
-    if not isinstance(function, Mapping):
+def _chosen(fields: Fields, calls: Sequence[Mapping[str, Any]], _: str) -> bool:
+    """As an engine holds its model to the tool choice of a chat request: to functions, and to their parameters."""
+    choice, tools = fields.get("tool_choice"), fields.get("tools") or ()
+    parameters = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in tools}
+    if isinstance(choice, Mapping) and "function" in choice:
+        parameters = {name: schema for name, schema in parameters.items() if name == choice["function"]["name"]}
+    elif choice != "required":
         return True
-    return bool(calls) and all(call.get("name") == function.get("name") for call in calls)
+    return bool(calls) and all(
+        call["name"] in parameters and _validator(parameters[call["name"]]).is_valid(call["arguments"])
+        for call in calls
+    )
 
 
 def _constraints(fields: Fields) -> Iterator[Callable[[str], bool | None]]:

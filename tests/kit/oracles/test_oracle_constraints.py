@@ -13,7 +13,6 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "require
 TEXT = json.dumps(SCHEMA)
 PLACE, WRONG, HELLO = '{"city": "Oslo"}', '{"city": 7}', "Hello"
 CALL = {"name": "find", "arguments": {}}
-OTHER = {"name": "look", "arguments": {}}
 
 
 def tag(form: Any) -> dict[str, Any]:
@@ -99,6 +98,7 @@ def test_nothing_is_kept_from_a_model_without_a_constraint(fields):
         {"json_schema": "{"},
         {"json_schema": {"type": "no such type"}},
         {"structural_tag": {}},
+        {"tool_choice": "required", "tools": 7},
         tag({"type": "token", "token": 7}),
         tag({}),
         tag({"type": "json_schema", "json_schema": SCHEMA, "style": "qwen_xml"}),
@@ -121,20 +121,30 @@ def test_what_one_constraint_excludes_no_other_allows():
     assert free_to_say({"regex": "Hello", "json_schema": TEXT}, HELLO) is False
 
 
+FIND = {"type": "function", "function": {"name": "find"}}
+LOOK = {"type": "function", "function": {"name": "look", "parameters": SCHEMA}}
+LOOKS, WRONG_LOOK = ({"name": "look", "arguments": each} for each in ({"city": "Oslo"}, {"city": 7}))
+
+
 @pytest.mark.parametrize(
     ("choice", "calls", "free"),
     [
         ("required", [], False),
-        ("required", [CALL, OTHER], True),
-        ({"type": "function", "function": {"name": "find"}}, [], False),
-        ({"type": "function", "function": {"name": "find"}}, [CALL], True),
-        ({"type": "function", "function": {"name": "find"}}, [CALL, OTHER], False),
-        ({"type": "function", "name": "find"}, [], True),
+        ("required", [CALL, LOOKS], True),
+        ("required", [CALL, WRONG_LOOK], False),
+        ("required", [{"name": "paint", "arguments": {}}], False),
+        (FIND, [], False),
+        (FIND, [CALL], True),
+        (FIND, [CALL, LOOKS], False),
+        (LOOK, [LOOKS], True),
+        (LOOK, [WRONG_LOOK], False),
+        ({"type": "auto"}, [], True),
         ("none", [], True),
+        ("auto", [WRONG_LOOK], True),
     ],
 )
 def test_a_choice_of_chat_is_of_calls(choice, calls, free):
-    assert free_to_say({"tool_choice": choice}, "", calls) is free
+    assert free_to_say({"tool_choice": choice, "tools": [FIND, LOOK]}, "", calls) is free
 
 
 @pytest.mark.parametrize(
