@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         "--structured-outputs",
         choices=STRUCTURED_OUTPUTS,
         default=default.structured_outputs,
-        help="formats of the answer and forced calls: refused, or the engine's to see to (vllm, sglang)",
+        help="formats of the answer and forced calls: refused, or the engine's to see to (vllm or sglang, started "
+        "without a reasoning parser of its own)",
     )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(

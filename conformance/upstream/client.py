@@ -232,7 +232,7 @@ class Upstream:
         **more: Any,
     ) -> Step:
         """The next generation. See `script.Step` for the fields; `more` takes the rest of them (`token_ids`,
-        `prompt_ids`, `obeys_limits`, `headers`, `truncated`, `barrier` ...). Raises `ScriptError`."""
+        `prompt_ids`, `rather`, `obeys_limits`, `headers`, `truncated`, `barrier` ...). Raises `ScriptError`."""
         named = {"ids": ids, "tool_calls": tool_calls, "finish": finish, "logprobs": logprobs, "when": when}
         step = self._spoken(text, {**named, "weight_version": weight_version, **more})
         self._say([step])
@@ -366,9 +366,10 @@ class Upstream:
         """A step of these fields, None for what is left to its default. Raises `NotObservable` for what no model says
         in the format of this upstream."""
         said = {name: value for name, value in fields.items() if value is not None}
-        if said.get("tool_calls"):
-            if text and not self.tool_format.beside_text:
-                raise NotObservable(f"models that write calls as {self.tool_format.name} say no text beside them")
+        calls = bool(said.get("tool_calls"))
+        if calls and text and not self.tool_format.beside_text:
+            raise NotObservable(f"models that write calls as {self.tool_format.name} say no text beside them")
+        if calls or said.get("rather"):
             said = {"tool_format": self.tool_format.name, **said}
         return Step.from_json({"text": text, **said})
 

@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from conformance.oracles.constraints import free_to_say
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import ledger, script
 from conformance.upstream.ending import Stops, ended
@@ -288,7 +289,7 @@ class Engine:
             raise Unscripted(f"unscripted call: nothing was scripted for nonce {call.nonce}")
         waits = self._take(conversation, ask, call)
         first = waits[0]
-        samples = [self._sampled(ask, waiting.step) for waiting in waits]
+        samples = [self._sampled(ask, _within(waiting.step, call)) for waiting in waits]
         if first.step.hold and not (ask.stream and first.step.pause):
             await conversation.until(lambda: first.released)
         if (barrier := first.step.barrier) is not None:
@@ -391,6 +392,15 @@ class Engine:
     def _limit(self, ask: Ask) -> int:
         room = max(self.model.max_model_len - len(ask.context), 0)
         return room if ask.limit is None else min(ask.limit, room)
+
+
+def _within(step: Step, call: Call) -> Step:
+    """The step as the constraints of the call let the model take it."""
+    for answer in step.rather:
+        sooner = replace(step, text=answer.get("text"), tool_calls=tuple(answer.get("tool_calls", ())), rather=())
+        if free_to_say(call.fields, written(sooner), sooner.tool_calls):
+            return sooner
+    return step
 
 
 def written(step: Step) -> str:

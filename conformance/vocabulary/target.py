@@ -31,6 +31,7 @@ from conformance.vocabulary.session import Sessions
 STARTUP_TIMEOUT = 30.0
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "reference": ("--backend", "vllm"),
+    "reference-structured": ("--backend", "vllm", "--structured-outputs", "engine"),
     "reference-sglang": (
         *("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
         *("--structured-outputs", "engine"),
