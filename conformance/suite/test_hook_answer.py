@@ -139,7 +139,7 @@ def test_response_hook_is_told_of_an_echo(deliveries, upstream):
     """For an echo the response hook is called with the user's message, and told that it is one."""
     deliveries.ask({"channels": ["phone"]}, "phone", describe=True, echo=True)
 
-    told = deliveries.descriptions("phone", each=2).get("phone user", {})
+    told = deliveries.descriptions("phone", least=2).get("phone user", {})
 
     expect(told.get("is_echo")).equals(True, "whether the hook is told that it is an echo")
     expect(told.get("text")).equals(f"{upstream.nonce} What is silver?", "the text that the hook was called with")
