@@ -195,9 +195,9 @@ def test_delivered_answer_is_kept(sessions, upstream, target):
     the same conversation answered to the client."""
     delivered, chatted = sessions.open(), Conversation(sessions.open(), upstream)
     demo = {"target": {"identities": [Deliveries(delivered, upstream, target).token("phone")]}}
-    for number, (asked, said) in enumerate([("Silver?", "A herring"), ("Grey?", "A cod")]):
-        upstream.says(said)
+    for number, (asked, answer) in enumerate([("Silver?", "A herring"), ("Grey?", "A cod")]):
+        upstream.says(answer)
         delivered.invoke(asked, "talk", first=number == 0, demo=demo)
-        chatted.turn(asked, said)
+        chatted.turn(asked, answer)
 
     expect(delivered.trajectories()).same_as(chatted.session.trajectories())

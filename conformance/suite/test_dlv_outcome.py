@@ -33,7 +33,7 @@ def test_failed_push_is_reported(deliveries, upstream):
     report, phone = deliveries.report(), deliveries.token("phone")
     for name in ("pushed", "skipped"):
         expect(report.get(name, [])).lacks(phone, name)
-    told = [one for one in report.get("failed", []) if isinstance(one, list) and one[:1] == [phone]]
+    told = [pair for pair in report.get("failed", []) if isinstance(pair, list) and pair[:1] == [phone]]
     if len(told) != 1 or len(told[0]) != 2 or not all(part.strip() for part in str(told[0][1]).partition(": ")[::2]):
         fail("failed", f"one pair of {phone} and `Class: text`", report.get("failed"))
 
