@@ -33,7 +33,7 @@ def check(body: bytes, wire: str) -> list[Located]:
     """
     lines = _LINE_END.split(body.decode("utf-8", "replace"))
     located = [_located(lines, violation) for violation in WIRES[wire](body)]
-    return sorted(located, key=lambda violation: (violation.line, violation.column))
+    return sorted(located, key=lambda place: (place.line, place.column))
 
 
 def _openai(body: bytes) -> list[Violation]:
