@@ -301,9 +301,9 @@ def _read_end_ids(path: Path, config: Mapping[str, Any]) -> frozenset[int]:
             documents.append(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
         except ValueError as error:
             raise TokenizerError(f"{file} is not JSON: {error}") from error
-    documents += [one.get("text_config") for one in documents if isinstance(one, dict)]
-    listed = [one.get("eos_token_id") for one in documents if isinstance(one, dict)]
-    ids = [token for one in listed for token in (one if isinstance(one, list) else [one])]
+    documents += [document.get("text_config") for document in documents if isinstance(document, dict)]
+    listed = [document.get("eos_token_id") for document in documents if isinstance(document, dict)]
+    ids = [token for entry in listed for token in (entry if isinstance(entry, list) else [entry])]
     return frozenset(token for token in ids if type(token) is int and token >= 0)
 
 

@@ -61,15 +61,15 @@ def check_format(body: Mapping[str, Any]) -> None:
 def media(messages: Iterable[Mapping[str, Any]], kind: str) -> list[Any] | None:
     """What the parts of one kind (`image_url` or `video_url`) refer to, in their order; None where there are none. A
     reference that is nothing but a URL is that URL."""
-    found = []
+    references = []
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
             if isinstance(part, Mapping) and part.get("type") == kind:
                 reference = part.get(kind)
                 bare = isinstance(reference, Mapping) and set(reference) == {"url"}
-                found.append(reference["url"] if bare and isinstance(reference, Mapping) else reference)
-    return found or None
+                references.append(reference["url"] if bare and isinstance(reference, Mapping) else reference)
+    return references or None
 
 
 def _check_message(message: Mapping[str, Any], where: str) -> None:

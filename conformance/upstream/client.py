@@ -365,13 +365,13 @@ class Upstream:
     def _spoken(self, text: str | None, fields: Mapping[str, Any]) -> Step:
         """A step of these fields, None for what is left to its default. Raises `NotObservable` for what no model says
         in the format of this upstream."""
-        said = {name: value for name, value in fields.items() if value is not None}
-        calls = bool(said.get("tool_calls"))
+        present = {name: value for name, value in fields.items() if value is not None}
+        calls = bool(present.get("tool_calls"))
         if calls and text and not self.tool_format.beside_text:
             raise NotObservable(f"models that write calls as {self.tool_format.name} say no text beside them")
-        if calls or said.get("rather"):
-            said = {"tool_format": self.tool_format.name, **said}
-        return Step.from_json({"text": text, **said})
+        if calls or present.get("rather"):
+            present = {"tool_format": self.tool_format.name, **present}
+        return Step.from_json({"text": text, **present})
 
     def _say(self, steps: Sequence[Step]) -> list[int]:
         answer = self._link.request("POST", self._path("/steps"), {"steps": [step.to_json() for step in steps]})

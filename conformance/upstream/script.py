@@ -119,7 +119,7 @@ class Step:
             _check(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
         _check(_int(self.ids_per_event, 1, 10**6), "ids_per_event", "a count of token ids from 1", self.ids_per_event)
         named = self.headers is None or (
-            isinstance(self.headers, Mapping) and all(_header(*each) for each in self.headers.items())
+            isinstance(self.headers, Mapping) and all(_header(*header) for header in self.headers.items())
         )
         _check(named, "headers", "an object of header names and values", self.headers)
         _check(self.barrier is None or _int(self.barrier, 1, 1000), "barrier", "a count from 1 to 1000", self.barrier)

@@ -127,10 +127,10 @@ def _context(body: Mapping[str, Any], tokenizer: Tokenizer) -> list[int]:
 
 def _media(body: Mapping[str, Any], field: str) -> list[Any] | None:
     """The items of one request: a single one is a list of one; None is kept apart from an empty list."""
-    found = body.get(field)
-    if found is None:
+    media = body.get(field)
+    if media is None:
         return None
-    items = found if isinstance(found, list) else [found]
+    items = media if isinstance(media, list) else [media]
     for place, item in enumerate(items):
         if not isinstance(item, str | dict):
             raise BadRequest(f"{field}[{place}] must be a URL, a data URI or an object, not {item!r}")

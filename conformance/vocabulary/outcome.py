@@ -64,10 +64,10 @@ def of_exception(error: BaseException | None) -> Outcome:
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """The outcome of a requirement from those of its checks. One that ran outweighs one that did not apply."""
     order = list(Outcome)
-    found = sorted(set(outcomes), key=order.index)
-    if found[-1] is Outcome.NOT_APPLICABLE and Outcome.PASSED in found:
+    distinct = sorted(set(outcomes), key=order.index)
+    if distinct[-1] is Outcome.NOT_APPLICABLE and Outcome.PASSED in distinct:
         return Outcome.PASSED
-    return found[-1]
+    return distinct[-1]
 
 
 def failure_text(
@@ -110,5 +110,5 @@ def _labelled(label: str, text: str) -> list[str]:
 
 def _telling(exchanges: Sequence[Exchange]) -> Exchange:
     """The request to show as a command: the last one that an agent would send, else the last."""
-    chats = [each for each in exchanges if "/v1/" in each.url]
+    chats = [exchange for exchange in exchanges if "/v1/" in exchange.url]
     return (chats or list(exchanges))[-1]
