@@ -28,44 +28,63 @@ BOTH = ("plain", "stream")
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the model `says`, each the fields of a step, and what the script has `printed` of it. `returned` is what the
-    tool gave, which stands in the second context. `chains` is for a framework that rewrites what the model said before
-    it sends it back: each of its generations is then a trajectory of its own."""
+    """What the model `says`, each the fields of a step, and what the script has `printed` of it. What the tool gave
+    stands in the second context."""
 
     says: Sequence[Mapping[str, Any]]
     printed: Sequence[str]
-    returned: str = "sunny in Zürich"
-    chains: int = 1
 
 
-def conversation(function: str) -> Conversation:
-    """With a tool that the request describes."""
-    return Conversation(
-        says=[
-            {"text": "I will look.", "tool_calls": [{"name": function, "arguments": {"city": "Zürich"}}]},
-            {"text": "It is sunny."},
-            {"text": "You are welcome."},
-        ],
-        printed=["It is sunny.", "You are welcome."],
-    )
+def calling(tool: str, **arguments: Any) -> Mapping[str, Any]:
+    return {"text": "I will look.", "tool_calls": [{"name": tool, "arguments": arguments}]}
 
 
-FUNCTION = conversation("weather")
+SUNNY, WELCOME = "It is sunny.", "You are welcome."
+FUNCTION = Conversation([calling("weather", city="Zürich"), {"text": SUNNY}, {"text": WELCOME}], [SUNNY, WELCOME])
+MCP = Conversation([calling("mcp__sky__weather", city="Zürich"), *FUNCTION.says[1:]], FUNCTION.printed)
+PYTHON = Conversation(
+    [
+        {"text": f"Thought: I go on.\n<code>\n{code}\n</code>"}
+        for code in ('print(weather("Zürich"))', f'final_answer("{SUNNY}")', f'final_answer("{WELCOME}")')
+    ],
+    [SUNNY, WELCOME],
+)
+SHELL = Conversation(
+    [
+        calling("bash", command="printf 'sunny in %s' Zürich"),
+        calling("bash", command="printf 'it stays so'"),
+        calling("bash", command=f"printf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{SUNNY}\\n'"),
+    ],
+    [SUNNY],
+)
+
+FRAMEWORKS = [
+    ("agent_framework", OPENAI, ("chat",), FUNCTION, BOTH),
+    ("agent_framework", OPENAI, ("responses",), FUNCTION, BOTH),
+    ("claude_agent_sdk", ANTHROPIC, (), MCP, BOTH),
+    ("google_adk", OPENAI, (), FUNCTION, BOTH),
+    ("inspect_ai", OPENAI, ("openai-api/gateway/any",), FUNCTION, BOTH),
+    ("inspect_ai", OPENAI, ("openai/any",), FUNCTION, BOTH),
+    ("inspect_ai", ANTHROPIC, ("anthropic/any",), FUNCTION, BOTH),
+    ("langchain", OPENAI, (), FUNCTION, BOTH),
+    ("langgraph", OPENAI, ("openai",), FUNCTION, BOTH),
+    ("langgraph", ANTHROPIC, ("anthropic",), FUNCTION, BOTH),
+    ("litellm", OPENAI, ("openai/any",), FUNCTION, BOTH),
+    ("litellm", ANTHROPIC, ("anthropic/any",), FUNCTION, BOTH),
+    ("mini_swe", OPENAI, (), SHELL, ("plain",)),
+    ("openai_agents", OPENAI, (), FUNCTION, BOTH),
+    ("pydantic_ai", OPENAI, (), FUNCTION, BOTH),
+    ("smolagents", OPENAI, (), PYTHON, BOTH),
+]
+"""The script `frameworks/NAME_agent.py`, the URL of the session that it is given, what it is given behind the key, the
+nonce and the mode, how its model talks, and its modes."""
 
 
 @pytest.mark.parametrize(
-    ("script", "url", "arguments", "talk", "mode"),
+    ("name", "url", "arguments", "conversation", "mode"),
     [
-        pytest.param(script, url, arguments, talk, mode, id="-".join([script.removesuffix("_agent.py"), *arguments, mode]))
-        for script, url, arguments, talk, modes in [
-            ("langchain_agent.py", OPENAI, (), FUNCTION, BOTH),
-            ("langgraph_agent.py", OPENAI, ("openai",), FUNCTION, BOTH),
-            ("langgraph_agent.py", ANTHROPIC, ("anthropic",), FUNCTION, BOTH),
-            ("litellm_agent.py", OPENAI, ("openai/any",), FUNCTION, BOTH),
-            ("litellm_agent.py", ANTHROPIC, ("anthropic/any",), FUNCTION, BOTH),
-            ("openai_agents_agent.py", OPENAI, (), FUNCTION, BOTH),
-            ("pydantic_ai_agent.py", OPENAI, (), FUNCTION, BOTH),
-        ]
+        pytest.param(name, url, arguments, conversation, mode, id=" ".join([name, *arguments, mode]))
+        for name, url, arguments, conversation, modes in FRAMEWORKS
         for mode in modes
     ],
 )
@@ -75,22 +94,23 @@ def test_two_prompts_with_a_tool_call(
     run: Run,
     pytestconfig: pytest.Config,
     tmp_path: Path,
-    script: str,
+    name: str,
     url: str,
     arguments: Sequence[str],
-    talk: Conversation,
+    conversation: Conversation,
     mode: str,
 ) -> None:
-    python = pypi.install(SCRIPTS / script, pytestconfig.cache)
+    script = SCRIPTS / f"{name}_agent.py"
+    python = pypi.install(pypi.dependencies(script), pytestconfig.cache)
     handle = create_session(gateway)
-    for step in talk.says:
+    for step in conversation.says:
         upstream.says(**step)
 
-    command = (str(python), "-X", "utf8", str(SCRIPTS / script))
+    command = (str(python), "-X", "utf8", str(script))
     given = (handle[url], handle["api_key"], upstream.nonce, mode, *arguments)
     printed = run(*command, *given, cwd=tmp_path, variables={})
 
-    judge(talk, printed, gateway, handle, upstream)
+    judge(conversation, printed, gateway, handle, upstream)
 
 
 @pytest.mark.parametrize("mode", BOTH)
@@ -127,14 +147,13 @@ def test_the_ai_sdk_with_each_of_its_providers(
 
 
 def judge(
-    talk: Conversation, printed: str, gateway: httpx.Client, handle: Mapping[str, str], upstream: Upstream
+    conversation: Conversation, printed: str, gateway: httpx.Client, handle: Mapping[str, str], upstream: Upstream
 ) -> None:
-    """The framework understood each generation, nothing was asked twice, and each is trained once."""
-    assert printed.splitlines() == talk.printed
+    """The framework understood each generation, nothing was asked twice, and each is trained once, on one trajectory."""
+    assert printed.splitlines() == conversation.printed
     calls = upstream.calls
-    assert len(calls) == len(talk.says)
-    assert talk.returned in calls[1].text, "what the tool returned is not in the next context"
+    assert len(calls) == len(conversation.says)
+    assert "sunny in Zürich" in calls[1].text, "what the tool returned is not in the next context"
     trajectories = finalize(gateway, dict(handle), upstream)
-    assert len(trajectories) == talk.chains
-    for chain in ([calls] if talk.chains == 1 else [[call] for call in calls]):
-        assert one_chain(trajectories, chain)
+    assert len(trajectories) == 1
+    assert one_chain(trajectories, calls)

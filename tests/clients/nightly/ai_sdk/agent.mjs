@@ -24,5 +24,5 @@ for (const content of ['How is the weather in Zürich?', 'Thank you']) {
   const request = { model, instructions, messages, tools: { weather }, stopWhen: isStepCount(5), maxRetries: 0 }
   const result = mode === 'stream' ? streamText(request) : await generateText(request)
   console.log(await result.text)
-  messages.push(...(await result.response).messages)
+  messages.push(...(await result.responseMessages))
 }
