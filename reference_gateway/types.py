@@ -139,7 +139,7 @@ class Codec(Protocol):
     ) -> Message:
         """The assistant message for sampled ids; of their text only the first `until` characters, if that is given.
         Never raises for any ids: what cannot be parsed stays text. With `continues_last` it goes on from one that is
-        there already."""
+        there already. Called in a thread of its own for a long generation."""
 
     def find_stop(self, ids: Sequence[int], stops: Sequence[str], matched: str | None) -> Stopped | None:
         """Where the text of sampled ids reaches one of `stops`, or the one that the engine says it `matched`. None

@@ -266,6 +266,10 @@ class Reply:
         """The assistant message as it was received: echo it to continue the conversation."""
         return self._at("choices", 0, "message", kind=dict)  # type: ignore[no-any-return]
 
+    def require_message(self) -> dict[str, Any]:
+        """The assistant message, whatever it says. A `ConformanceFailure` where there is none."""
+        return self.message
+
     @property
     def text(self) -> str:
         """The content of the message; None counts as empty."""

@@ -59,17 +59,22 @@ class Run:
 
     @cached_property
     def defects(self) -> Mapping[str, KnownDefect]:
+        """The implementer's list of known defects, by requirement id."""
+        return self._known_defects()
+
+    def _known_defects(self) -> Mapping[str, KnownDefect]:
         return checks.known_defects(self.settings.expected_failures, self.config.rootpath, self.catalogue)
 
     @cached_property
     def only(self) -> frozenset[str]:
         """The requirement ids that `--gateway-only` means."""
+        return self._selected_ids()
+
+    def _selected_ids(self) -> frozenset[str]:
+        if not self.settings.only:
+            return frozenset()
         try:
-            return (
-                frozenset(each.id for each in self.catalogue.select(ids=self.settings.only))
-                if self.settings.only
-                else frozenset()
-            )
+            return frozenset(requirement.id for requirement in self.catalogue.select(ids=self.settings.only))
         except LookupError as error:
             raise pytest.UsageError(f"--gateway-only: {error}") from error
 
@@ -81,15 +86,10 @@ class Run:
         return found
 
     def start(self) -> None:
-        """On the controller: find or start the target and ask it what it is. Bad names are refused here."""
+        """On the controller: find or start the target and ask it what it is. Unknown names are refused here."""
         if not self.settings.targeted:
             return
-        for name in self.settings.profiles:
-            if name not in self.catalogue.profiles:
-                raise pytest.UsageError(
-                    f"--gateway-profile: no profile {name!r}; known: {', '.join(self.catalogue.profiles)}"
-                )
-        self.only, self.defects  # noqa: B018 - bad ids are refused before anything is started
+        self._refuse_unknown_names()  # before anything is started
         if self.is_worker or self.settings.gateway == "fixture" or self.config.option.collectonly:
             return
         upstream = self.open_upstream()
@@ -105,6 +105,15 @@ class Run:
         self.unseen = preflight(target)
         self._note(target)
         target.close()
+
+    def _refuse_unknown_names(self) -> None:
+        """Raise `pytest.UsageError` for a profile, or an id of a requirement, that the catalogue does not have."""
+        for name in self.settings.profiles:
+            if name not in self.catalogue.profiles:
+                raise pytest.UsageError(
+                    f"--gateway-profile: no profile {name!r}; known: {', '.join(self.catalogue.profiles)}"
+                )
+        self.only, self.defects = self._selected_ids(), self._known_defects()
 
     def open_upstream(self) -> Upstream:
         """The upstream of this run, started by whoever needs it first."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from conformance.vocabulary.conversation import Conversation
-from conformance.vocabulary.expect import REFUSED, calls_made, expect
-from conformance.vocabulary.lengths import context_length, last_call, open_with_room
+from conformance.vocabulary.expect import REFUSED, calls_made, expect, last_call
+from conformance.vocabulary.lengths import context_length, open_with_room
 from conformance.vocabulary.session import ControlRefused
 
 

@@ -17,10 +17,16 @@ def test_generation_without_a_limit_is_exported_to_its_end(session, upstream, ta
     engine cuts it, at the first turn or a later one, behind a tool result, streamed or not.
     """
     has_tools = Capability.TOOLS in target.declaration.capabilities
-    talk = Conversation(session, upstream, stream=streamed, **({"tools": [function("count")]} if has_tools else {}))
+    talk = Conversation(
+        session,
+        upstream,
+        stream=streamed,
+        **({"tools": [function("count", numbers={"type": "string"})]} if has_tools else {}),
+    )
     talk.turn("Count.", LONG, obeys_limits=True)
     if has_tools:
-        called = talk.turn("Again.", LONG, tool_calls=[{"name": "count", "arguments": {}}], obeys_limits=True)
+        call = {"name": "count", "arguments": {"numbers": LONG}}
+        called = talk.turn("Again.", tool_calls=[call], obeys_limits=True)
         talk.turn(results(called.message, "Go on."), LONG, obeys_limits=True)
     talk.turn("And again.", LONG, obeys_limits=True)
 

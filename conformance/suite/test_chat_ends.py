@@ -38,7 +38,8 @@ ASKED = assistant(None, tool_calls=[tool_call("look")])
     ],
 )
 def test_content_ends_before_the_stop_text_on_later_turns(session, upstream, target, streamed, before):
-    """The same on a later turn and behind the result of a tool, with `stop` as one text."""
+    """`message.content` ends before the first of the request's `stop` texts that the model writes; what only begins
+    like one is shown."""
     if ASKED in before:
         require_capability(target, Capability.TOOLS)
     upstream.says(WORD.said)

@@ -8,9 +8,10 @@ import pytest
 
 from conformance.client.http import at
 from conformance.upstream.tool_format import CUT_OFF, NO_NAME, NO_OBJECT, SPOILED
+from conformance.vocabulary.calls import TEMPTING
 from conformance.vocabulary.expect import calls_made, expect
 from conformance.vocabulary.outcome import NotTested
-from conformance.vocabulary.session import ABSENT, assistant, function, tool, tool_call, user
+from conformance.vocabulary.session import ABSENT, assistant, function, tool, tool_call, typed, user
 
 SEARCH = function("search_the_web", q={"type": "string"})
 CLOCK = function("read_clock", zone={"type": "string"})
@@ -76,11 +77,12 @@ def test_tool_call_arguments_are_the_generated_json(session, upstream):
         "part": 0.5,
         "exact": True,
         "since": None,
-        "in": ["a", {"b": {}}],
+        "places": ["a", {"b": {}}],
+        **TEMPTING,
     }
     upstream.says(tool_calls=[{"name": "search_the_web", "arguments": arguments}])
 
-    message = session.chat("Hi", tools=[function("search_the_web")]).message
+    message = session.chat("Hi", tools=[function("search_the_web", **typed(arguments))]).message
 
     text = at(message, "tool_calls", 0, "function", "arguments", kind=str)
     expect(_respelled(text)).equals(json.dumps(arguments, sort_keys=True), "function.arguments, as JSON")

@@ -58,7 +58,7 @@ def test_retry_waits_for_its_first_attempt(sessions, upstream, headers):
     """A retry that meets its first attempt still in flight gets that attempt's answer, without an upstream call of its
     own."""
     session, other = sessions.open(), sessions.open()
-    session.handle  # noqa: B018 - opened here, so that both attempts share it
+    session.open()  # so that both attempts share it
     answer = upstream.holds(FIRST)
     first = Pending(lambda: ask(session, KEY if headers is KEY else None), session.time_left)
     Conversation(session, upstream).reach_upstream(1)

@@ -155,7 +155,7 @@ def test_exported_logprobs_are_true_or_null(sessions, upstream, target, given, p
         if reply.status == 200:
             conversation = conversation.as_if(*conversation.messages, *asked(number), reply.message)
 
-    expect(conversation.trajectories()).have_true_logprobs_or_none(upstream)
+    expect(conversation.trajectories()).have_reported_logprobs_or_none(upstream)
 
 
 def asked(number):
@@ -205,4 +205,4 @@ def test_toggled_logprobs_are_true_or_null(sessions, upstream, target, flags, de
         call for call in upstream.calls if any(map(upstream.tokenizer.decode(call.generation).startswith, told))
     ]
 
-    expect(conversation.trajectories()).conserve(answered).have_true_logprobs_or_none(upstream)
+    expect(conversation.trajectories()).conserve(answered).have_reported_logprobs_or_none(upstream)

@@ -112,7 +112,7 @@ def test_images_over_messages_are_those_over_chat(sessions, upstream):
     session.message(first, answer, user([text("And this"), block(GREY)]))
 
     together(
-        lambda: expect(session.trajectories()).have_tokens_of(other.trajectories()),
+        lambda: expect(session.trajectories()).have_ids_and_masks_of(other.trajectories()),
         lambda: exported(session.trajectories()).are([DARK, GREY]),
     )
 
@@ -190,6 +190,6 @@ def test_images_over_responses_are_those_over_chat(sessions, upstream):
     chain.ask([item("user", [SAID, input_image(GREY)])])
 
     together(
-        lambda: expect(session.trajectories()).have_tokens_of(other.trajectories()),
+        lambda: expect(session.trajectories()).have_ids_and_masks_of(other.trajectories()),
         lambda: exported(session.trajectories()).are([DARK, GREY]),
     )

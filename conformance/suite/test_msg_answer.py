@@ -8,8 +8,9 @@ from conformance.client.anthropic import as_tool, results_of, text
 from conformance.client.http import at
 from conformance.gateway import Capability
 from conformance.upstream.tool_format import CUT_OFF, NO_NAME, SPOILED
+from conformance.vocabulary.calls import TEMPTING
 from conformance.vocabulary.expect import calls_made, expect
-from conformance.vocabulary.session import ABSENT, function, user
+from conformance.vocabulary.session import ABSENT, function, typed, user
 from conformance.vocabulary.target import require_capability
 
 SEARCH = as_tool(function("search_the_web", q={"type": "string"}))
@@ -166,10 +167,13 @@ def test_output_tokens_count_what_was_sampled(session, upstream, streamed):
 def test_call_comes_back_as_a_tool_use_block(session, upstream, streamed):
     """A call of a declared tool comes back as a `tool_use` block with the tool's `name` and the generated arguments, as
     an object with their types, in `input`."""
-    arguments = {"q": 'Wetter "heute" é\n', "count": 3, "part": 0.5, "exact": True, "since": None, "in": ["a", {}]}
+    arguments = {"q": 'Wetter "heute" é\n', "count": 3, "part": 0.5, "exact": True, "since": None, "places": ["a", {}]}
+    arguments |= TEMPTING
     upstream.says(tool_calls=[{"name": "search_the_web", "arguments": arguments}])
 
-    reply = session.message("Hi", tools=[CLOCK, as_tool(function("search_the_web"))], stream=streamed)
+    reply = session.message(
+        "Hi", tools=[CLOCK, as_tool(function("search_the_web", **typed(arguments)))], stream=streamed
+    )
 
     found = [(at(block, "name"), at(block, "input")) for block in reply.tool_calls]
     expect(found).equals([("search_the_web", arguments)], "names and inputs of the tool_use blocks")

@@ -46,7 +46,7 @@ def test_messages_and_chat_leave_the_same_trajectories(sessions, upstream):
     called = messages.send_message({**fields, "messages": history}).message
     messages.send_message({**fields, "messages": [*history, called, user(results_of(called, "sunny"))]})
 
-    expect(messages.trajectories()).have_tokens_of(chat.trajectories())
+    expect(messages.trajectories()).have_ids_and_masks_of(chat.trajectories())
 
 
 @pytest.mark.requirement(id="MSG-081")

@@ -9,13 +9,22 @@ import pytest
 from conformance.client.http import at
 from conformance.client.responses import flat, types
 from conformance.gateway import Capability
+from conformance.vocabulary.calls import TEMPTING
 from conformance.vocabulary.expect import calls_made, expect
-from conformance.vocabulary.session import ABSENT, function
+from conformance.vocabulary.session import ABSENT, function, typed
 from conformance.vocabulary.target import require_capability
 
 SEARCH = flat(function("search", "Search the web.", q={"type": "string"}))
 CLOCK = flat(function("read_clock", "Read the clock.", zone={"type": "string"}))
-ARGUMENTS = {"q": 'Wetter "heute" é\n', "count": 3, "part": 0.5, "exact": True, "since": None, "in": ["a", {"b": {}}]}
+ARGUMENTS = {
+    "q": 'Wetter "heute" é\n',
+    "count": 3,
+    "part": 0.5,
+    "exact": True,
+    "since": None,
+    "places": ["a", {"b": {}}],
+    **TEMPTING,
+}
 
 
 @pytest.mark.requirement(id="RESP-001")
@@ -131,7 +140,7 @@ def test_arguments_are_the_generated_json(session, upstream, streamed):
     """`arguments` is a string, and its JSON value is that of the generated arguments with their types."""
     upstream.says(tool_calls=[{"name": "search", "arguments": ARGUMENTS}])
 
-    reply = session.respond("Hi", tools=[flat(function("search"))], stream=streamed)
+    reply = session.respond("Hi", tools=[flat(function("search", **typed(ARGUMENTS)))], stream=streamed)
 
     text = at(reply.tool_calls, 0, "arguments", kind=str)
     expect(_respelled(text)).equals(json.dumps(ARGUMENTS, sort_keys=True), "arguments, as JSON")

@@ -142,7 +142,7 @@ def test_overlapping_responses_of_a_conversation_lose_nothing(sessions, upstream
     upstream.says("Two", when="second")
     session, other = sessions.open(), sessions.open()
     conversation = session.converse()
-    first = session.begin(session.response_body("first", conversation=conversation), path="/responses")
+    first = session.start_request(session.response_body("first", conversation=conversation), path="/responses")
     Conversation(session, upstream).reach_upstream(1)
     body = json.dumps(session.response_body("second", conversation=conversation)).encode()
     second = session.connect().begin("/responses", content_length=str(len(body))).write(body)

@@ -102,7 +102,7 @@ def test_response_that_is_done_is_not_cancelled(session, upstream):
 @pytest.mark.requirement(id="RESP-154")
 def test_metadata_of_a_conversation_are_replaced(session):
     """`POST /conversations/{id}` gives a conversation the metadata of the request; or there is no such route."""
-    conversation = session.converse(metadata={"runName": "first"})
+    conversation = session.converse(item("user", "Good day"), metadata={"runName": "first"})
 
     changed = session.send({"metadata": {"runName": "second"}}, path=f"/conversations/{conversation}")
 
@@ -138,7 +138,7 @@ def test_items_can_be_added_to_a_conversation(session, upstream):
 
     if has(added):
         expect(texts(session.items(conversation))[-1:]).equals(["The lamp is lit."], "text of the last item")
-        session.respond("Well?", conversation=conversation)
+        session.respond("Well?", conversation=conversation, tools=[SEARCH])
         found = calls_made(upstream)[0].text
         expect(found.count("The lamp is lit.")).equals(1, "how often the text of the item stands in the context")
 
@@ -156,7 +156,7 @@ def test_item_can_be_taken_out_of_a_conversation(session, upstream):
     if has(deleted):
         kept = [each.get("id") for each in session.items(conversation)]
         expect([len(kept), doomed in kept]).equals([2, False], "how many items there are, and whether it is one")
-        session.respond("Well?", conversation=conversation)
+        session.respond("Well?", conversation=conversation, tools=[SEARCH])
         expect(calls_made(upstream)[0].text).lacks("The lamp is lit.", "the context")
 
 

@@ -184,7 +184,7 @@ def test_logprobs_after_a_rewrite_are_of_what_is_left(sessions, upstream, rewrit
     session = sessions.open(sampling_params={"logprobs": True})
     two_turns(session, upstream).back().turn(rewritten, "Sorry")
 
-    expect(session.trajectories()).have_logprobs_of(upstream)
+    expect(session.trajectories()).have_reported_logprobs(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-029")

@@ -123,7 +123,7 @@ def test_streamed_conversation_exports_the_same_tokens(sessions, upstream):
         session.chat("Hi", answer, "How is the weather?", stream=stream)
         exported.append(session.trajectories())
 
-    expect(exported[1]).have_tokens_of(exported[0])
+    expect(exported[1]).have_ids_and_masks_of(exported[0])
 
 
 @pytest.mark.requirement(id="TOKEN-029")

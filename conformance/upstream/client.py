@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from conformance.gateway import NotObservable
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import ledger, pictures
 from conformance.upstream.dialect import KIT
@@ -362,9 +363,12 @@ class Upstream:
         return bool(answer["reached"]), [Post(**document) for document in answer["posts"]]
 
     def _spoken(self, text: str | None, fields: Mapping[str, Any]) -> Step:
-        """A step of these fields, None for what is left to its default."""
+        """A step of these fields, None for what is left to its default. Raises `NotObservable` for what no model says
+        in the format of this upstream."""
         said = {name: value for name, value in fields.items() if value is not None}
         if said.get("tool_calls"):
+            if text and not self.tool_format.beside_text:
+                raise NotObservable(f"models that write calls as {self.tool_format.name} say no text beside them")
             said = {"tool_format": self.tool_format.name, **said}
         return Step.from_json({"text": text, **said})
 

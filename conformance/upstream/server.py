@@ -30,9 +30,19 @@ from conformance.upstream.engine import MAX_MODEL_LEN, Ask, Dropped, Engine, Sam
 from conformance.upstream.ledger import Call
 from conformance.upstream.script import Step
 from conformance.upstream.sglang import Generate
+from conformance.upstream.tokens import Tokens
 
-DIALECTS: tuple[Dialect, ...] = (Completions(), Chat(), Generate())
-CONTEXT = ("prompt", "input_ids", "text", "messages", "tools", "chat_template_kwargs", "add_generation_prompt")
+DIALECTS: tuple[Dialect, ...] = (Completions(), Chat(), Tokens(), Generate())
+CONTEXT = (
+    "prompt",
+    "input_ids",
+    "text",
+    "messages",
+    "token_ids",
+    "tools",
+    "chat_template_kwargs",
+    "add_generation_prompt",
+)
 """The fields of which a dialect makes the context."""
 MAX_BODY = 256 * 1024 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -111,6 +121,7 @@ def advice(url: str, tokenizer: Tokenizer) -> str:
 
 Start the gateway under test with this server as its inference engine:
   base URL, gateway that sends token ids (vLLM)   {url}/v1   (/v1/completions, prompt = token ids)
+  base URL, gateway that asks vLLM's token route  {url}      (/inference/v1/generate, token_ids)
   base URL, gateway that passes chat through      {url}/v1   (/v1/chat/completions)
   base URL, gateway that calls SGLang             {url}      (/generate, input_ids)
   model name                                      {MODEL}
@@ -189,7 +200,7 @@ def _read(dialect: Dialect, body: dict[str, Any], engine: Engine) -> tuple[Ask, 
             ask = dialect.read({name: body[name] for name in CONTEXT if name in body}, engine.tokenizer)
         except BadRequest:
             raise refusal from None
-        kept = {name: value for name, value in body.items() if name not in CONTEXT[:4]}
+        kept = {name: value for name, value in body.items() if name not in CONTEXT[:5]}
         return replace(ask, body=kept), str(refusal)
     return ask, dialect.refusal(ask.context, ask.max_tokens, engine.model)
 

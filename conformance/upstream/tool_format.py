@@ -31,11 +31,13 @@ class Miswritten:
 @dataclass(frozen=True, slots=True)
 class Format:
     """One way to write calls. `write` gives the text of an answer that says `text` and makes `calls`; `miswritten` are
-    calls of `search_the_web` that are none, by what is wrong with them."""
+    calls of `search_the_web` that are none, by what is wrong with them. `beside_text` is false where an answer is
+    either text or calls."""
 
     name: str
     write: Callable[[str, Sequence[Call]], str]
     miswritten: Mapping[str, Miswritten]
+    beside_text: bool = True
 
 
 def _json(value: Any) -> str:
@@ -142,7 +144,7 @@ def _deepseek_v3(text: str, calls: Sequence[Call]) -> str:
     return text + (_ALL_BEGIN + "\n".join(written) + _ALL_END if calls else "")
 
 
-# pythonic: [name(key=value, ...), ...], which is all of an answer or stands between two tokens
+# pythonic: [name(key=value, ...), ...], which is all of an answer
 
 
 def _pythonic(text: str, calls: Sequence[Call]) -> str:
@@ -243,6 +245,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
                     NO_NAME: Miswritten('[(q="weather")]', 'q="weather"'),
                     EMPTY: Miswritten("Let me see. []", "Let me see."),
                 },
+                beside_text=False,
             ),
         )
     }

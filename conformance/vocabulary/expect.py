@@ -181,7 +181,7 @@ class ReplyExpectation:
         """Served: status 200 with a message, whatever it says."""
         __tracebackhide__ = True
         self.status(200)
-        self.reply.message  # noqa: B018 - a failure when there is none
+        self.reply.require_message()
         return self
 
     def is_refused(self) -> Self:
@@ -386,7 +386,8 @@ class TrajectoryExpectation(TokenExpectation):
         return self
 
     def same_as(self, *twins: Trajectories, hint: str = "") -> Self:
-        """Token for token what a twin exported: the same conversation without the fault, or one of several such."""
+        """Token for token what a twin exported, logprobs included: the same conversation without the fault, or one of
+        several such."""
         __tracebackhide__ = True
         # What differs from one of as many says most.
         nearest = sorted(twins, key=lambda twin: len(twin) != len(self.trajectories))

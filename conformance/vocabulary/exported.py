@@ -63,7 +63,7 @@ class TokenExpectation:
             _hold(_false_response(number, each, call, decode))
         return self
 
-    def have_tokens_of(self, twin: Trajectories) -> Self:
+    def have_ids_and_masks_of(self, twin: Trajectories) -> Self:
         """The same ids and masks as `twin`, in the same order."""
         __tracebackhide__ = True
         if len(self._any()) != len(twin):
@@ -142,7 +142,7 @@ class TokenExpectation:
         _hold([*self._null_logprobs(), *token_truth.logprob_truth(self.trajectories, calls)])
         return self
 
-    def have_true_logprobs_or_none(self, record: Record) -> Self:
+    def have_reported_logprobs_or_none(self, record: Record) -> Self:
         """Those that have logprobs have one for each id, and those of their generations are as reported."""
         __tracebackhide__ = True
         calls, _ = _read(record)
@@ -184,15 +184,6 @@ class TokenExpectation:
         __tracebackhide__ = True
         calls, decode = _read(record)
         _hold(token_truth.judge(self.trajectories, calls, superseded, decode))
-        return self
-
-    def have_logprobs_of(self, record: Record) -> Self:
-        """Each has logprobs, and those of sampled ids are what the upstream reported for them."""
-        __tracebackhide__ = True
-        calls, _ = _read(record)
-        bare = [number for number, each in enumerate(self._any()) if each.response_logprobs is None]
-        _hold([Violation(f"trajectory {number}, response_logprobs", "a list", "null") for number in bare])
-        _hold(token_truth.logprob_truth(self.trajectories, calls))
         return self
 
     def train_on(self, record: Record, *numbers: int) -> Self:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.upstream.client import Upstream
-from conformance.upstream.ledger import Call
-from conformance.vocabulary.expect import expect, fail
+from conformance.vocabulary.expect import expect, last_call
 from conformance.vocabulary.session import Message, Session, Sessions
 
 LONG = " ".join(str(number) for number in range(1, 151))
@@ -31,11 +30,3 @@ def open_with_room(
     length = context_length(sessions, upstream, *messages)
     prompt, response = (length, room) if room > 0 else (length + room - 1, 1)
     return sessions.open(prompt_length=prompt, response_length=response, **settings)
-
-
-def last_call(upstream: Upstream) -> Call:
-    """The call that reached the upstream last; a failure when there is none."""
-    calls = upstream.calls
-    if not calls:
-        fail("upstream", "a call", "none")
-    return calls[-1]

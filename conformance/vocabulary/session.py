@@ -65,6 +65,17 @@ def function(name: str, description: str = "A tool.", **properties: Any) -> dict
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
+def typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of a tool that takes these arguments: in some formats a call has only text, and the tool says of
+    which type it is."""
+    return {name: {"type": _TYPES[type(value)]} for name, value in arguments.items()}
+
+
+_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"} | {
+    type(None): "null"
+}
+
+
 def tool_call(name: str, arguments: Any = "{}", call_id: str = "call_0") -> dict[str, Any]:
     """A call as it stands in an assistant message: `assistant(None, tool_calls=[tool_call("search")])`."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -110,10 +121,14 @@ class Session(OverResponses, OverInvocations):
         except ValueError as error:
             raise ConformanceFailure([Violation("creating a session", "a session", str(error))]) from error
 
+    def open(self) -> Handle:
+        """Open the session, where it is not open yet: so that several requests share it, or to see it refused."""
+        return self.handle
+
     def attempt(self) -> ControlRefused | None:
         """Open the session. Returns the gateway's refusal, if it refuses."""
         try:
-            self.handle  # noqa: B018 - opening it is the attempt
+            self.open()
         except ControlRefused as refusal:
             return refusal
         return None
@@ -221,7 +236,7 @@ class Session(OverResponses, OverInvocations):
 
     def start_invocation(self, message: Any, session_id: Any = ABSENT, **how: Any) -> Pending:
         """The same as `invoke`, in the background."""
-        self.handle  # noqa: B018 - opened here, so that two pending requests share one session
+        self.open()  # here, so that two pending requests share one session
         return Pending(lambda: self.invoke(message, session_id, **how), self._recorder.timeout)
 
     def dial_invocation(
@@ -238,11 +253,11 @@ class Session(OverResponses, OverInvocations):
 
     def start(self, *messages: str | Message, **fields: Any) -> Pending:
         """The same as `chat`, in the background."""
-        return self.begin(self.body(*messages, **fields))
+        return self.start_request(self.body(*messages, **fields))
 
-    def begin(self, body: Any, **how: Any) -> Pending:
+    def start_request(self, body: Any, **how: Any) -> Pending:
         """The same as `send`, in the background."""
-        self.handle  # noqa: B018 - opened here, so that two pending requests share one session
+        self.open()  # here, so that two pending requests share one session
         return Pending(lambda: self.send(body, **how), self._recorder.timeout)
 
     def dial(self, *messages: str | Message, **fields: Any) -> RawConnection:

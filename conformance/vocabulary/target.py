@@ -112,7 +112,7 @@ def preflight(target: Target) -> str | None:
     recorder.begin()
     session = Sessions(driver, target.http, recorder, upstream.nonce).open()
     try:
-        session.handle  # noqa: B018 - opening it is the question
+        session.open()
     except ConformanceFailure as failure:
         raise pytest.UsageError(
             f"{url} answers, but not as the driver {driver.name!r} expects: {failure}. "

@@ -5,12 +5,15 @@ Knows token ids and the openings of tool calls. Never knows a wire.
 Held back: bytes that are no whole character yet; white space at the end, since an answer that is only a call has none;
 everything from what may be a stop string; and, where calls are parsed, everything from what may be the opening of one.
 So what was shown is a prefix of the content of the whole answer, and what is missing comes with that.
+
+Each id costs the same, however many were held back before it: white space is kept in pieces, and a model that goes on
+with what is no character is not listened to any more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 
 from tokenizers import Tokenizer
@@ -33,46 +36,73 @@ class TextChanged(RuntimeError):
     """The answer does not begin with what was shown of it."""
 
 
+MOST_BYTES = 16
+"""More ids than a character has. With each that comes, the decoder looks again at all that are no character yet."""
+
+
 class LiveText:
     """`ends` are the texts, and `end_ids` the ids, from which on the whole answer is needed to tell what is said: where
-    calls are parsed, their openings and control tokens, which are taken out of what stands beside a call. `stops` are
-    the texts that end the answer."""
+    calls are parsed, their openings and control tokens, which are taken out of what stands beside a call. `hidden` are
+    the ids that are never shown. `stops` are the texts that end the answer."""
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         ends: Sequence[str] = (),
         end_ids: Collection[int] = (),
+        hidden: Collection[int] = (),
         stops: Sequence[str] = (),
     ) -> None:
         self._tokenizer = tokenizer
-        self._ends, self._end_ids = tuple(ends), end_ids
+        self._ends, self._end_ids, self._hidden = tuple(ends), end_ids, hidden
         self._end = _first(self._ends) if ends else None
         self._before_stops = HeldBack(stops) if stops else None
         self._stream = DecodeStream(skip_special_tokens=True)
-        self._held = ""
+        self._undecoded = 0
+        self._space: list[str] = []
+        self._begun = ""
         self._ended = False
 
     def feed(self, ids: Sequence[int]) -> str:
         """What may be shown now that these ids were sampled too; "" when that is nothing."""
         if self._ended:
             return ""
-        said = ""
-        for token in ids:
-            if token in self._end_ids:
-                self._ended = True
-                break
-            said += self._stream.step(self._tokenizer, token) or ""
+        said = "".join(self._decoded(ids))
         if self._before_stops is not None:
             said = self._before_stops.feed(said)
             self._ended = self._ended or self._before_stops.reached
-        self._held += said
-        found = self._end.search(self._held) if self._end is not None else None
+        text = self._begun + said
+        found = self._end.search(text) if self._end is not None else None
+        begins = len(text) if found is None else found.start()
         if found is not None and found[0] in self._ends:
             self._ended = True
-        text = (self._held if found is None else self._held[: found.start()]).rstrip()
-        self._held = self._held[len(text) :]
-        return text
+        self._begun = text[begins:]
+        shown = text[:begins].rstrip()
+        if not shown:
+            self._space.append(text[:begins])
+            return ""
+        before = "".join(self._space)
+        self._space = [text[len(shown) : begins]]
+        return before + shown
+
+    def _decoded(self, ids: Sequence[int]) -> Iterator[str]:
+        for token in ids:
+            if self._ended:
+                return
+            if token in self._end_ids:
+                self._ended = True
+            elif token not in self._hidden and self._tokenizer.id_to_token(token) is not None:
+                text = self._step(token)
+                self._undecoded = 0 if text else self._undecoded + 1
+                self._ended = self._undecoded > MOST_BYTES
+                yield text
+
+    def _step(self, token: int) -> str:
+        try:
+            return self._stream.step(self._tokenizer, token) or ""
+        except Exception:  # the library's, where a decoder rewrites what it gave before: the whole answer is right
+            self._undecoded = MOST_BYTES
+            return ""
 
 
 @cache

@@ -1,33 +1,40 @@
 """Tool calls in a model's text: what the parsers of all formats share. The formats are in `parsers/`, a file each.
 
-Knows OpenAI tool calls and JSON Schema types. Never knows tokens, templates or a format.
+Knows OpenAI tool calls. Never knows tokens, templates or a format.
 
-Invariants of every parser: it gives every call or none of a span, what it can't parse stays text, it never raises for
-any text, never evaluates anything, and never searches the same text again for each thing that looks like a call: models
-that repeat themselves are common while they learn.
+Invariants of every parser:
+
+- What it gives is what was written: text and calls account for everything but the markup of the calls. A span of text
+  is calls, or it stays text; there is no half of a call, and no call that lacks what its format demands.
+- A value ends where its format says so, and never lies behind the opening of another call: a call that is not closed
+  stays text, and the one behind it is read.
+- It never raises for any text, never evaluates anything, and never searches the same text again for each thing that
+  looks like a call: time is linear in the text. Models that repeat themselves are common while they learn.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from reference_gateway.tools.arguments import parse_arguments, parse_json
+from reference_gateway.codec.signatures import Signatures
+from reference_gateway.tools.arguments import Source, parse_arguments
 from reference_gateway.types import Tool
 
 Call = dict[str, Any]
 Parser = Callable[[str, Sequence[Tool]], tuple[str, list[Call]]]
 """`(text, tools) -> (what is left as content, calls)`."""
+Read = Callable[[Source, int], tuple[list[Call], int]]
+"""`(text, place behind an opening) -> (calls, place behind them)`. Raises ValueError where no call stands."""
+
+ARGUMENTS = ("arguments", "parameters")
+"""The keys under which models write the arguments of a call, whatever key their template shows them."""
 
 
 class NoCall(ValueError):
     """What stands here is no call."""
-
-
-class NoMoreCalls(NoCall):
-    """Nor is anything behind it: what would end a call does not come any more."""
 
 
 def parse_calls(parser: Parser, text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
@@ -42,42 +49,51 @@ def parse_calls(parser: Parser, text: str, tools: Sequence[Tool]) -> tuple[str, 
     return (rest if rest.strip() else ""), calls
 
 
-def read_spans(
-    text: str, opening: re.Pattern[str], read: Callable[[int], tuple[list[Call], int]]
-) -> tuple[str, list[Call]]:
-    """The calls of every span that begins with `opening`, and the text without those spans. `read` is given the place
-    behind an opening and returns the calls and where their span ends; it raises ValueError where there are none."""
+def read_spans(text: str, opening: re.Pattern[str], read: Read, *, own_line: bool = False) -> tuple[str, list[Call]]:
+    """The calls of every span that begins with `opening`, and the text without those spans. What a template puts there
+    is no text: white space between two calls, and the line end before one where it writes each on its `own_line`."""
+    found = opening.search(text)
+    if found is None:
+        return text, []
+    source = Source(text)
     rest: list[str] = []
     calls: list[Call] = []
     end = 0
-    found = opening.search(text)
     while found:
         try:
-            read_calls, stop = read(found.end())
-        except NoMoreCalls:
-            break
+            read_calls, stop = read(source, found.end())
         except ValueError:
             stop = found.end()
         else:
-            rest.append(text[end : found.start()])
+            before = text[end : found.start()].removesuffix("\n" if own_line else "")
+            if not calls or not before.isspace():
+                rest.append(before)
             calls += read_calls
             end = stop
-        found = opening.search(text, stop)
+        found = opening.search(source, stop)
     rest.append(text[end:])
     return "".join(rest), calls
 
 
-def json_call(written: Any, tools: Sequence[Tool], *, arguments_in: Sequence[str] = ("arguments",)) -> Call:
+def json_call(written: Any, signatures: Signatures) -> Call:
     """The call that a decoded JSON object `{"name": ..., "arguments": {...}}` spells. Raises `NoCall`."""
     if not isinstance(written, dict):
         raise NoCall("a call is an object")
-    arguments: Any = next((written[key] for key in arguments_in if key in written), {})
-    if isinstance(arguments, str):
-        arguments = parse_arguments(arguments)
-    return new_call(written.get("name"), arguments, tools)
+    spelled = [_arguments(written[key]) for key in ARGUMENTS if key in written]
+    if not spelled:
+        raise NoCall("a call has arguments")
+    said = [arguments for arguments in spelled if arguments != {}] or spelled
+    if any(arguments != said[0] for arguments in said):
+        raise NoCall("a call has its arguments once")
+    return new_call(written.get("name"), said[0], signatures)
 
 
-def new_call(name: Any, arguments: Any, tools: Sequence[Tool]) -> Call:
+def _arguments(written: Any) -> Any:
+    """Models write an object, its JSON as a string, and for nothing also null."""
+    return parse_arguments(written) if written is None or isinstance(written, str) else written
+
+
+def new_call(name: Any, arguments: Any, signatures: Signatures, *, untyped: bool = False) -> Call:
     """A call with an id of its own, `call_` and 8 hex digits (contract UA-TC-02), and arguments as the tool's schema
     types them. Raises `NoCall` when the name is empty or the arguments are no object."""
     if not isinstance(name, str) or not name or not isinstance(arguments, dict):
@@ -85,57 +101,12 @@ def new_call(name: Any, arguments: Any, tools: Sequence[Tool]) -> Call:
     return {
         "id": f"call_{secrets.token_hex(4)}",
         "type": "function",
-        "function": {"name": name, "arguments": typed(arguments, name, tools)},
+        "function": {"name": name, "arguments": signatures.typed(name, arguments, untyped=untyped)},
     }
 
 
-def typed(arguments: dict[str, Any], name: str, tools: Sequence[Tool]) -> dict[str, Any]:
-    """`arguments` with strings turned into what the tool's JSON Schema asks for, where that loses nothing (contract
-    UA-TC-05)."""
-    properties = _properties(name, tools)
-    return {key: _typed_value(value, properties.get(key)) for key, value in arguments.items()}
-
-
-def _properties(name: str, tools: Sequence[Tool]) -> Mapping[str, Any]:
-    for tool in tools:
-        function = tool.get("function")
-        if isinstance(function, dict) and function.get("name") == name:
-            parameters = function.get("parameters")
-            properties = parameters.get("properties") if isinstance(parameters, dict) else None
-            return properties if isinstance(properties, dict) else {}
-    return {}
-
-
-def _typed_value(value: Any, schema: Any) -> Any:
-    wanted = _types(schema)
-    if not isinstance(value, str) or not wanted or "string" in wanted:
-        return value
-    word = value.strip().lower()
-    if "boolean" in wanted and word in ("true", "false"):
-        return word == "true"
-    if "null" in wanted and word in ("null", "none"):
-        return None
-    try:
-        found = parse_json(value)
-    except ValueError:
-        return value
-    kinds = tuple(kind for each in wanted for kind in _PYTHON.get(each, ()))
-    return found if isinstance(found, kinds) and not isinstance(found, bool) else value
-
-
-def _types(schema: Any) -> frozenset[str]:
-    """The JSON types that a schema allows for a value, as far as it says so."""
-    if not isinstance(schema, dict):
-        return frozenset()
-    said = schema.get("type")
-    types = frozenset(each for each in (said if isinstance(said, list) else [said]) if isinstance(each, str))
-    choices = schema.get("anyOf") or schema.get("oneOf")
-    return types.union(*map(_types, choices)) if isinstance(choices, list) else types
-
-
-_PYTHON: Mapping[str, tuple[type, ...]] = {
-    "integer": (int,),
-    "number": (int, float),
-    "object": (dict,),
-    "array": (list,),
-}
+def of_tools(calls: Sequence[Call], signatures: Signatures) -> bool:
+    """Whether one of the calls is to a tool of the request. Where nothing but its form makes a text a call, an answer
+    in JSON or a list in Python may have that form, too."""
+    names = signatures.names()
+    return any(call["function"]["name"] in names for call in calls)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import deque
 from collections.abc import Sequence
 
 import orjson
@@ -96,13 +97,15 @@ class Vocabulary:
         """`texts`, which a template writes one after the other, with `cut` inside each control string in them, also
         one that only their concatenation spells."""
         joined = "".join(texts)
-        places = [found.start() + 1 for found in self._starts.finditer(joined)] if self._starts is not None else []
-        marked, start = [], 0
+        places = deque(found.start() + 1 for found in self._starts.finditer(joined)) if self._starts else deque[int]()
+        marked, end = [], 0
         for text in texts:
-            end = start + len(text)
-            inside = [place - start for place in places if start < place <= end]
-            marked.append(_cut(text, inside, cut))
-            start = end
+            start, end = end, end + len(text)
+            pieces: list[str] = []
+            while places and places[0] <= end:
+                pieces += joined[start : places[0]], cut
+                start = places.popleft()
+            marked.append("".join([*pieces, joined[start:end]]))
         return marked
 
     def decode(self, ids: Sequence[int], *, keep_control: bool) -> str:
@@ -114,19 +117,13 @@ class Vocabulary:
     def live(self, openings: Sequence[str], stops: Sequence[str] = ()) -> LiveText:
         """The text of ids that come one after the other; see `live.LiveText`."""
         if not openings:
-            return LiveText(self._open, stops=stops)
-        return LiveText(self._open, (*openings, *self._ids), self.control_ids, stops)
+            return LiveText(self._open, hidden=self.control_ids, stops=stops)
+        return LiveText(self._open, (*openings, *self._ids), self.control_ids, stops=stops)
 
 
 def new_cut() -> str:
     """A string that no client can have written: digits, which every template filter leaves alone."""
     return str(secrets.randbelow(9 * 10**29) + 10**29)
-
-
-def _cut(text: str, places: Sequence[int], cut: str) -> str:
-    for place in reversed(places):
-        text = text[:place] + cut + text[place:]
-    return text
 
 
 def _ids(tokenizer: Tokenizer, text: str) -> list[int]:

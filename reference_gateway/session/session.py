@@ -4,9 +4,10 @@ Knows turns, tokens and the session's own settings; never HTTP, a template or an
 
     match -> codec.encode -> budget -> backend.generate -> codec.decode -> commit
 
-with one await, in the backend. What comes before it reserves nothing but the chain, what comes after it is one
-synchronous step, so a turn that is refused, that fails anywhere or is cancelled leaves the session as it was. A turn
-whose session was closed meanwhile commits nothing (contract UA-CON-07).
+with one await, in the backend, and for a long generation one more while it is decoded beside the loop. What comes
+before them reserves nothing but the chain, what comes after them is one synchronous step, so a turn that is refused,
+that fails anywhere or is cancelled leaves the session as it was. A turn whose session was closed meanwhile commits
+nothing (contract UA-CON-07).
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ from reference_gateway.types import (
 
 ENVELOPE = frozenset({"model", "messages", "tools", "stream", "n"})
 """Never sampling parameters, whoever sets them (contract UA-SMP-03)."""
+
+LONG_GENERATION = 2048
+"""Ids of a generation that is decoded in a thread, so that the turns of other sessions go on meanwhile. Shorter ones
+take a few milliseconds at most, and to hand them over would cost more than it gives."""
 
 
 class Phase(StrEnum):
@@ -180,8 +185,12 @@ class Session:
             generation = await self._generate(plan.context, sampling, sent, turn.progress)
             self._require_active()
             logprobs = self._checked_logprobs(generation, recorded or turn.logprobs)
-            stopped = self._stopped(generation, stop_strings(sampling))
-            message = self._shown(generation, turn, stopped)
+            stops = stop_strings(sampling)
+            if len(generation.ids) < LONG_GENERATION:
+                message, stopped = self._read(generation, turn, stops)
+            else:
+                message, stopped = await asyncio.to_thread(self._read, generation, turn, stops)
+                self._require_active()
             kept = logprobs if recorded or not self._strict_logprobs else None
             self._commit_turn(plan, generation, kept, _whole(message, turn), added)
         return Answer(
@@ -204,6 +213,12 @@ class Session:
             generation = await cast(Streaming, self._backend).generate(context, sampling, **about, progress=progress)
         require_ended(generation)
         return generation
+
+    def _read(self, generation: Generation, turn: Turn, stops: Sequence[str]) -> tuple[Message, Stopped | None]:
+        """What is shown of a generation, and where a stop string ended it. Called in a thread of its own where that
+        takes long."""
+        stopped = self._stopped(generation, stops)
+        return self._shown(generation, turn, stopped), stopped
 
     def _stopped(self, generation: Generation, stops: Sequence[str]) -> Stopped | None:
         """Where its text reaches a stop string: what the engine says, and where it does not say, what the text does."""

@@ -14,6 +14,19 @@ MAX_DEPTH = 100
 """Levels of nesting that are looked into. Templates and digests walk what they are given; nothing real comes near."""
 
 
+class Source(str):
+    """Text in which many things may turn out to be no JSON. The decoder's error tells its line, and counts all lines
+    before it to do so; nobody reads that here."""
+
+    __slots__ = ()
+
+    def count(self, *_: object) -> int:
+        return 0
+
+    def rfind(self, *_: object) -> int:
+        return -1
+
+
 def parse_json(text: str) -> Any:
     """The value that `text` spells. Raises ValueError for what is no JSON, and for JSON that can't be written again:
     numbers beyond a float, half of a surrogate pair (no UTF-8 text can hold it), nesting deeper than `MAX_DEPTH`."""
@@ -23,10 +36,11 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def scan_json(text: str, start: int) -> tuple[Any, int]:
-    """The value that begins at `start` and where it ends. Raises ValueError as `parse_json` does."""
+def scan_json(text: str, start: int, *, once: bool = False) -> tuple[Any, int]:
+    """The value that begins at `start` and where it ends. Raises ValueError as `parse_json` does, and where keys are
+    wanted `once`, for an object that has one twice."""
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        value, end = (_ONCE if once else _DECODER).raw_decode(text, start)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if nests_deeper(value, MAX_DEPTH):
@@ -85,5 +99,13 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+_ONCE = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)

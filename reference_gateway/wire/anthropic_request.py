@@ -28,7 +28,7 @@ _THOUGHTS = ("thinking", "redacted_thinking")
 """Blocks that only the model that made them can read again."""
 _SERVED = re.compile(r"(?:web_search|web_fetch|code_execution|tool_search_tool\w*)_\d{8}|mcp_toolset")
 """Types of the tools that the provider runs itself. It defines others that the client runs: those are functions."""
-_BILLING = re.compile(r"\s*x-anthropic-billing-header:", re.IGNORECASE)
+_BILLING = re.compile(r"x-anthropic-billing-header:", re.IGNORECASE)
 """A line that Claude Code puts into its system prompt, another with each request (UA-ANR-02)."""
 
 
@@ -127,7 +127,7 @@ def _system(system: Any, where: str) -> str:
 def _without_billing(text: str) -> str:
     if _BILLING.search(text) is None:
         return text
-    return "\n".join(line for line in text.split("\n") if _BILLING.match(line) is None)
+    return "\n".join(line for line in text.split("\n") if _BILLING.match(line.lstrip()) is None)
 
 
 def _user(content: Any, where: str, media: bool) -> list[Message]:

@@ -41,9 +41,11 @@ COMPLETIONS = {
 }
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": [], "max_tokens": 5, "n": 1}
 SGLANG = {"input_ids": [1, 2], "sampling_params": {"max_new_tokens": 5}, "return_logprob": True, "stream": False}
+TOKENS = {"token_ids": [1, 2], "sampling_params": {"max_tokens": 5, "logprobs": 1, "stop": "x"}, "stream": False}
 ROUTES: dict[str, Any] = {
     "/v1/completions": COMPLETIONS,
     "/v1/chat/completions": CHAT,
+    "/inference/v1/generate": TOKENS,
     "/generate": SGLANG,
     "/tokenize": {"prompt": "Hi", "add_special_tokens": False},
     "/detokenize": {"tokens": [1, 2]},

@@ -14,6 +14,7 @@ from conformance.client.transcript import Exchange
 from conformance.gateway import Refused
 from conformance.oracles import Violation
 from conformance.vocabulary.expect import FAILED, REFUSED, expect, fail, together
+from conformance.vocabulary.pinned import Pinned
 from conformance.vocabulary.session import ControlRefused
 
 MESSAGE = {"role": "assistant", "content": "Hello"}
@@ -350,7 +351,7 @@ def test_calls(word, lines):
     assert said(word) == lines
 
 
-class Pinned:
+class Snapshot:
     """A snapshot that recalls this text."""
 
     def __init__(self, recalled: str | None) -> None:
@@ -369,16 +370,16 @@ class Pinned:
 
 def test_a_shape_is_the_pinned_one_or_the_lines_that_differ_are_told():
     same = {"status": 200, "body": {"a": "integer"}}
-    assert said(lambda: expect(reply({"a": 1})).has_shape(Pinned(json.dumps(same)))) == []
-    assert said(lambda: expect({"a": 1}).has_shape(Pinned('{"a": "integer"}'), "n")) == []
-    assert said(lambda: expect({"a": 1}).has_shape(Pinned(None), "the state")) == [
+    assert said(lambda: expect(reply({"a": 1})).has_shape(Pinned(Snapshot(json.dumps(same))))) == []
+    assert said(lambda: expect({"a": 1}).has_shape(Pinned(Snapshot('{"a": "integer"}')), "n")) == []
+    assert said(lambda: expect({"a": 1}).has_shape(Pinned(Snapshot(None)), "the state")) == [
         "shape of the state: expected a pinned shape, got none is pinned yet: run with --snapshot-update"
     ]
-    (found,) = said(lambda: expect(reply({"a": "x"})).has_shape(Pinned(json.dumps(same))))
+    (found,) = said(lambda: expect(reply({"a": "x"})).has_shape(Pinned(Snapshot(json.dumps(same)))))
     head, *lines = found.split("\n")
     assert head.startswith("shape of the answer: expected the pinned shape, got @@")
     assert [line.strip() for line in lines if line[0] in "+-"] == ['-  "a": "integer"', '+  "a": "string"']
-    streamed = said(lambda: expect(stream({"a": 1})).has_shape(Pinned("{}")))
+    streamed = said(lambda: expect(stream({"a": 1})).has_shape(Pinned(Snapshot("{}"))))
     assert '"status": 200' in streamed[0]
 
 

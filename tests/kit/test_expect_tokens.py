@@ -131,11 +131,11 @@ WORDS = [
         ["trajectories: expected 2, one for each call, got 1, with [1] ids"],
     ),
     (lambda: exported(SECOND).have_responses([CALLS[0]]), ["trajectory 0, response_ids[0]: expected "]),
-    (lambda: exported(FIRST).have_tokens_of(Trajectories([NOUGHT])), []),
-    (lambda: exported().have_tokens_of(Trajectories()), [NONE]),
-    (lambda: exported(FIRST).have_tokens_of(Trajectories()), ["trajectories: expected 0, got 1"]),
+    (lambda: exported(FIRST).have_ids_and_masks_of(Trajectories([NOUGHT])), []),
+    (lambda: exported().have_ids_and_masks_of(Trajectories()), [NONE]),
+    (lambda: exported(FIRST).have_ids_and_masks_of(Trajectories()), ["trajectories: expected 0, got 1"]),
     (
-        lambda: exported(FIRST).have_tokens_of(
+        lambda: exported(FIRST).have_ids_and_masks_of(
             Trajectories([without(FIRST, prompt_ids=[1], response_ids=[3, 4, 9, 5, 7], response_mask=[1])])
         ),
         [
@@ -162,12 +162,9 @@ WORDS = [
     (lambda: exported(FIRST).have_reported_logprobs(CALLS), []),
     (lambda: exported(BARE).have_reported_logprobs(CALLS), [NULL]),
     (lambda: exported(FALSE).have_reported_logprobs(CALLS), ["trajectory 0, response_logprobs[4]: expected"]),
-    (lambda: exported(FIRST, BARE).have_true_logprobs_or_none(CALLS), []),
-    (lambda: exported(FALSE).have_true_logprobs_or_none(CALLS), ["trajectory 0, response_logprobs[4]: expected"]),
-    (lambda: exported(CUT).have_true_logprobs_or_none(CALLS), [SHORT]),
-    (lambda: exported(FIRST).have_logprobs_of(CALLS), []),
-    (lambda: exported(BARE).have_logprobs_of(CALLS), [NULL]),
-    (lambda: exported(FALSE).have_logprobs_of(CALLS), ["trajectory 0, response_logprobs[4]: expected"]),
+    (lambda: exported(FIRST, BARE).have_reported_logprobs_or_none(CALLS), []),
+    (lambda: exported(FALSE).have_reported_logprobs_or_none(CALLS), ["trajectory 0, response_logprobs[4]: expected"]),
+    (lambda: exported(CUT).have_reported_logprobs_or_none(CALLS), [SHORT]),
     (lambda: exported(FIRST, SECOND).end_in_order_of(CALLS), []),
     (lambda: exported(SECOND, FIRST).end_in_order_of(CALLS), [f"{LAST} call 2, call 1"]),
     (lambda: exported(FIRST, EMPTY).end_in_order_of(CALLS), [f"{LAST} call 1, none of them"]),

@@ -14,6 +14,7 @@ from reference_gateway.types import Turn
 from reference_gateway.wire import openai_chat, openai_messages
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.chat_wire import Body, on_answer, on_this_wire, on_turn, saying
+from tests.mutants.found_calls import all_text, by_name, doubled, respelled, with_invented, without_malformed
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -119,6 +120,18 @@ def constants_in_arguments_are_text(gateway: Sabotage) -> None:
     _on_calls(gateway, lambda text, rest, calls: (rest, [*map(spelled, calls)]))
 
 
+@mutant("CHAT-050")
+def integers_of_arguments_are_doubles(gateway: Sabotage) -> None:
+    """The arguments go through a reader that knows one kind of number."""
+    _on_calls(gateway, doubled)
+
+
+@mutant("CHAT-050")
+def strings_of_arguments_are_typed_by_their_look(gateway: Sabotage) -> None:
+    """What looks like a number or a boolean becomes one, though the tool asks for a string."""
+    _on_calls(gateway, respelled)
+
+
 @mutant("CHAT-051")
 def tool_calls_beside_text_end_with_stop(gateway: Sabotage) -> None:
     """A completion with text has the engine's own reason, also beside tool calls, and agents end their loop."""
@@ -135,7 +148,7 @@ def raw_text_stays_beside_its_calls(gateway: Sabotage) -> None:
     _on_calls(gateway, lambda text, rest, calls: (text if rest.strip() else rest, calls))
 
 
-@mutant("CHAT-052")
+@mutant("CHAT-052", also=("CHAT-100",))
 def text_beside_a_call_is_dropped(gateway: Sabotage) -> None:
     """An answer with calls has no content."""
     on_answer(gateway, lambda answer: saying(answer, content="") if answer.message.get("tool_calls") else answer)
@@ -155,7 +168,7 @@ def malformed_call_is_dropped(gateway: Sabotage) -> None:
     @gateway.wrap(TemplateCodec, "decode")
     def decode(original: Any, codec: Any, ids: Any, tools: Any, **how: Any) -> Any:
         message = original(codec, ids, tools, **how)
-        if not tools or not chat.get():
+        if not tools or not chat.get() or message.get("tool_calls"):
             return message
         return {**message, "content": message["content"].partition("<tool_call>")[0]}
 
@@ -170,6 +183,39 @@ def malformed_call_is_an_internal_error(gateway: Sabotage) -> None:
         return rest, calls
 
     _on_calls(gateway, crash)
+
+
+@mutant("CHAT-100")
+def text_of_a_malformed_call_is_dropped(gateway: Sabotage) -> None:
+    """Beside a call that was found, the content ends where the markup of any call begins."""
+    _on_calls(gateway, without_malformed)
+
+
+@mutant("CHAT-100", also=("CHAT-101",))
+def call_beside_a_malformed_one_is_lost(gateway: Sabotage) -> None:
+    """The calls that were found are thrown away at the one that can't be parsed."""
+    on_answer(
+        gateway,
+        lambda answer: saying(answer, tool_calls=[]) if "<tool_call>" in answer.message["content"] else answer,
+    )
+
+
+@mutant("CHAT-100", also=("CHAT-101",))
+def malformed_call_is_a_call_without_arguments(gateway: Sabotage) -> None:
+    """What the arguments of a call can't be parsed from, it is made without."""
+    _on_calls(gateway, with_invented)
+
+
+@mutant("CHAT-101", bugs=(54,))
+def malformed_call_makes_text_of_all(gateway: Sabotage) -> None:
+    """One exception of the parser, and the whole answer is content."""
+    _on_calls(gateway, all_text)
+
+
+@mutant("CHAT-102")
+def calls_are_kept_by_name(gateway: Sabotage) -> None:
+    """What was called is a table of names, in which the last call of a tool wins."""
+    _on_calls(gateway, lambda text, rest, calls: (rest, by_name(calls)))
 
 
 @mutant("CHAT-055")

@@ -159,7 +159,7 @@ def body_is_parsed_only_if_labelled_json(gateway: Sabotage) -> None:
     def require_json(original: Any, content_type: str | None) -> None:
         if not chat.get():
             original(content_type)
-        elif content_type is None or not content_type.startswith("application/json"):
+        elif content_type is None or not content_type.lower().startswith("application/json"):
             raise AttributeError("'NoneType' object has no attribute 'get'")
 
 

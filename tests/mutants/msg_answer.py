@@ -11,7 +11,17 @@ from typing import Any
 from reference_gateway.session import session as session_module
 from reference_gateway.session.session import Session
 from reference_gateway.wire import anthropic_messages
-from tests.mutants.msg_wire import Block, Body, is_message, on_answer, on_blocks, on_plain, on_turn
+from tests.mutants.found_calls import (
+    Calls,
+    all_text,
+    by_name,
+    doubled,
+    on_calls,
+    respelled,
+    with_invented,
+    without_malformed,
+)
+from tests.mutants.msg_wire import Block, Body, is_message, on_answer, on_blocks, on_plain, on_turn, over_messages
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -181,6 +191,18 @@ def constants_of_an_input_are_text(gateway: Sabotage) -> None:
     on_blocks(gateway, lambda blocks: [*map(spelled, blocks)])
 
 
+@mutant("MSG-013")
+def integers_of_an_input_are_doubles(gateway: Sabotage) -> None:
+    """The arguments go through a reader that knows one kind of number."""
+    on_calls(gateway, over_messages(gateway), doubled)
+
+
+@mutant("MSG-013")
+def strings_of_an_input_are_typed_by_their_look(gateway: Sabotage) -> None:
+    """What looks like a number or a boolean becomes one, though the tool asks for a string."""
+    on_calls(gateway, over_messages(gateway), respelled)
+
+
 @mutant("MSG-014")
 def ids_of_blocks_start_anew(gateway: Sabotage) -> None:
     """The ids count from 0 in each answer."""
@@ -215,7 +237,7 @@ def calls_of_a_message_are_grouped(gateway: Sabotage) -> None:
 
 @mutant("MSG-017", bugs=(39, 54))
 def markup_that_cannot_be_read_is_dropped(gateway: Sabotage) -> None:
-    """Whatever stands in the markup of a call is taken out of the text, read or not."""
+    """Without a call, whatever stands in the markup of one is taken out of the text, read or not."""
 
     def readable(block: Block) -> bool:
         called = re.search(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", block.get("text", ""), re.DOTALL)
@@ -227,9 +249,38 @@ def markup_that_cannot_be_read_is_dropped(gateway: Sabotage) -> None:
     on_blocks(
         gateway,
         lambda blocks: [
-            each if readable(each) else {**each, "text": each["text"].partition("<tool_call>")[0]} for each in blocks
+            each if readable(each) or len(blocks) > 1 else {**each, "text": each["text"].partition("<tool_call>")[0]}
+            for each in blocks
         ],
     )
+
+
+@mutant("MSG-150")
+def malformed_call_beside_a_block_is_dropped(gateway: Sabotage) -> None:
+    """Beside a call that was found, the text ends where the markup of any call begins."""
+    on_calls(gateway, over_messages(gateway), without_malformed)
+
+
+@mutant("MSG-150", also=("MSG-151",))
+def malformed_call_is_a_block_without_input(gateway: Sabotage) -> None:
+    """What the input of a call can't be parsed from, it is made without."""
+    on_calls(gateway, over_messages(gateway), with_invented)
+
+
+@mutant("MSG-151", bugs=(54,))
+def malformed_call_makes_text_of_all_blocks(gateway: Sabotage) -> None:
+    """One exception of the parser, and the whole answer is text."""
+    on_calls(gateway, over_messages(gateway), all_text)
+
+
+@mutant("MSG-152")
+def blocks_are_kept_by_name(gateway: Sabotage) -> None:
+    """Calls beside text are kept in a table of names, in which the last call of a tool wins."""
+
+    def change(text: str, rest: str, calls: Calls) -> tuple[str, Calls]:
+        return rest, by_name(calls) if rest else calls
+
+    on_calls(gateway, over_messages(gateway), change)
 
 
 @mutant("MSG-018")

@@ -41,6 +41,7 @@ _MECHANISM = frozenset(
         "direct",
         "fate",
         "forks",
+        "found_calls",
         "harness",
         "impact",
         "judging",

@@ -10,8 +10,19 @@ from reference_gateway.serving import responses
 from reference_gateway.serving.responses import Responses
 from reference_gateway.wire import responses_body, responses_items
 from reference_gateway.wire.openai_responses import ResponseRequest
+from tests.mutants.found_calls import all_text, by_name, doubled, on_calls, respelled, with_invented, without_malformed
 from tests.mutants.registry import mutant
-from tests.mutants.resp_wire import Body, calls, on_body, on_events, on_plain, tool_names, types, with_output
+from tests.mutants.resp_wire import (
+    Body,
+    calls,
+    on_body,
+    on_events,
+    on_plain,
+    responding,
+    tool_names,
+    types,
+    with_output,
+)
 from tests.mutants.sabotage import Sabotage
 
 
@@ -141,6 +152,18 @@ def constants_in_arguments_are_printed(gateway: Sabotage) -> None:
         return original({k: written[v] if isinstance(v, bool | None) else v for k, v in arguments.items()})
 
 
+@mutant("RESP-010")
+def integers_of_an_item_are_doubles(gateway: Sabotage) -> None:
+    """The arguments go through a reader that knows one kind of number."""
+    on_calls(gateway, responding(gateway), doubled)
+
+
+@mutant("RESP-010")
+def strings_of_an_item_are_typed_by_their_look(gateway: Sabotage) -> None:
+    """What looks like a number or a boolean becomes one, though the tool asks for a string."""
+    on_calls(gateway, responding(gateway), respelled)
+
+
 @mutant("RESP-011")
 def calls_of_a_response_are_grouped(gateway: Sabotage) -> None:
     """The calls are collected for each function, the one that was called most first."""
@@ -163,6 +186,30 @@ def call_ids_start_anew(gateway: Sabotage) -> None:
         for place, call in enumerate(answer.message.get("tool_calls") or ()):
             call["id"] = f"call_{place}"
         return await original(self, request, answer, made)
+
+
+@mutant("RESP-120")
+def malformed_call_beside_an_item_is_dropped(gateway: Sabotage) -> None:
+    """Beside a call that was found, the text ends where the markup of any call begins."""
+    on_calls(gateway, responding(gateway), without_malformed)
+
+
+@mutant("RESP-120", also=("RESP-121",))
+def malformed_call_is_an_item_without_arguments(gateway: Sabotage) -> None:
+    """What the arguments of a call can't be parsed from, it is made without."""
+    on_calls(gateway, responding(gateway), with_invented)
+
+
+@mutant("RESP-121", bugs=(54,))
+def malformed_call_makes_text_of_all_items(gateway: Sabotage) -> None:
+    """One exception of the parser, and the whole answer is text."""
+    on_calls(gateway, responding(gateway), all_text)
+
+
+@mutant("RESP-122")
+def items_are_kept_by_name(gateway: Sabotage) -> None:
+    """What was called is a table of names, in which the last call of a tool wins."""
+    on_calls(gateway, responding(gateway), lambda text, rest, calls: (rest, by_name(calls)))
 
 
 @mutant("RESP-013")

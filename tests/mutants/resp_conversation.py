@@ -11,6 +11,7 @@ from reference_gateway.serving.responses import Responses
 from reference_gateway.serving.responses_plane import ResponsesPlane
 from reference_gateway.session.conversations import Conversation, Conversations, new_id, path
 from reference_gateway.session.errors import UnknownConversation
+from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant
 from tests.mutants.resp_wire import Body, on_body, on_history
@@ -66,7 +67,7 @@ def first_items_are_listed_only(gateway: Sabotage) -> None:
 
     @gateway.wrap(Conversations, "append")
     def append(original: Any, self: Any, parent: Any, items: Any, output: Any, messages: Any, **named: Any) -> Any:
-        return original(self, parent, items, output, messages if output else (), **named)
+        return original(self, parent, items, output, messages if output or parent else (), **named)
 
 
 def _listing(gateway: Sabotage, change: Any) -> None:
@@ -157,8 +158,8 @@ def input_is_kept_before_it_is_answered(gateway: Sabotage) -> None:
     async def respond(original: Any, self: Any, session: Any, request: ResponseRequest) -> Any:
         try:
             return await original(self, session, request)
-        except Exception:
-            if request.conversation is not None:
+        except Exception as error:
+            if request.conversation is not None and not isinstance(error, RequestRefused):
                 kept = session.conversations
                 conversation = kept.conversation(request.conversation)
                 kept.append(conversation.tip, kept.identified(request.items), (), (), conversation=conversation)
@@ -180,6 +181,6 @@ def conversations_are_known_everywhere(gateway: Sabotage) -> None:
 @mutant("RESP-072")
 def limit_is_ignored(gateway: Sabotage) -> None:
     """The list of items comes whole, whatever its limit."""
-    gateway.wrap(responses_plane, "_items")(
+    gateway.wrap(responses_plane, "_page")(
         lambda original, conversation, query: original(conversation, query.replace(b"limit=", b"size="))
     )

@@ -105,9 +105,14 @@ def tool_choice_is_not_read(gateway: Sabotage) -> None:
 
 @mutant("RESP-021")
 def reasoning_is_no_input(gateway: Sabotage) -> None:
-    """Only the items that a client can make are taken as input."""
-    readers = {kind: read for kind, read in responses_items._READERS.items() if kind != "reasoning"}
-    gateway.patch(responses_items, "_READERS", readers)
+    """Reasoning that can be read is no input: only the items that a client can make are."""
+
+    def reasoning(item: Body, where: str, media: bool) -> Body:
+        if item.get("content"):
+            raise RequestRefused(f"{where}.type is not supported")
+        return responses_items._reasoning(item, where, media)
+
+    gateway.patch(responses_items, "_READERS", {**responses_items._READERS, "reasoning": reasoning})
 
 
 @mutant("RESP-022")

@@ -40,6 +40,18 @@ def on_parse(gateway: Sabotage, change: Callable[[Body], Body]) -> None:
         return original(change(body), *rest)
 
 
+def responding(gateway: Sabotage) -> ContextVar[bool]:
+    """Whether the request that is being served is one for a response."""
+    serving: ContextVar[bool] = ContextVar("responding", default=False)
+
+    def note(body: Body) -> Body:
+        serving.set(True)
+        return body
+
+    on_parse(gateway, note)
+    return serving
+
+
 def on_request(gateway: Sabotage, change: Callable[[Body, ResponseRequest], ResponseRequest]) -> None:
     """Change each request that was read."""
 
@@ -54,7 +66,8 @@ def on_history(gateway: Sabotage, change: Callable[[ResponseRequest, Any], Any])
 
     @gateway.wrap(responses, "messages")
     def messages(original: Any, tip: Any) -> Any:
-        entries = change(ASKED.get(), tip)
+        asked = ASKED.get(None)  # nobody asks for a response where tokens are counted
+        entries = None if asked is None else change(asked, tip)
         return original(tip) if entries is None else [message for entry in entries for message in entry.messages]
 
 

@@ -67,7 +67,7 @@ def test_everything_needed_at_run_time_is_inside(wheel: Path) -> None:
         wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob(pattern)}
         assert wanted, folder
         assert wanted <= inside, wanted - inside
-    assert {"conformance/py.typed", "reference_gateway/py.typed"} <= inside
+    assert {"conformance/py.typed", "reference_gateway/py.typed", "pytest_gateway_conformance.py"} <= inside
     assert {name for name in inside if name.startswith("conformance/fixtures/")} == {
         "conformance/fixtures/__init__.py",
         *(f"conformance/{path.relative_to(ROOT).as_posix()}" for path in shipped_fixtures()),
@@ -83,6 +83,10 @@ def test_the_kit_alone_is_small_and_works(installed: Path, tmp_path: Path) -> No
     assert "fastapi" not in names
     listed = call(installed / "gateway-conformance", "requirements", "STREAM-004", cwd=tmp_path).stdout
     assert "STREAM-004" in listed
+    without = subprocess.run([installed / "reference-gateway", "serve"], capture_output=True, text=True, check=False)
+    assert without.returncode == 2
+    assert without.stderr.splitlines()[-1].endswith("is not installed: pip install 'gateway-conformance[gateway]'")
+    assert "Traceback" not in without.stderr
     folder = call(installed / "gateway-conformance", "tokenizer", "chatml", cwd=tmp_path).stdout.strip()
     assert (Path(folder) / "tokenizer.json").exists()
     missing = call(installed / "python", "-c", MISSING_MODEL, cwd=tmp_path).stdout

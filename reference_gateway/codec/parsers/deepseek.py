@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from reference_gateway.codec.signatures import Signatures
 from reference_gateway.codec.tools import Call, NoCall, new_call, read_spans
-from reference_gateway.tools.arguments import scan_json, skip_space
+from reference_gateway.tools.arguments import Source, scan_json, skip_space
 from reference_gateway.types import Tool
 
 
@@ -21,22 +22,24 @@ def control(words: str) -> str:
 
 _CALLS_BEGIN, _CALLS_END = control("tool calls begin"), control("tool calls end")
 _BEGIN, _END, _SEP = control("tool call begin"), control("tool call end"), control("tool sep")
-_OPENING = re.compile(rf"(?:{_CALLS_BEGIN}\s*)?{_BEGIN}")
-_HEAD = re.compile(rf"\s*(?:function{_SEP}([^\n<>]+)\n```json\s*|([^\n<>]+){_SEP}\s*)")
+_OPENING = re.compile(rf"{_CALLS_BEGIN}\s*{_BEGIN}|{_BEGIN}")
+# A name begins with no blank: else where blanks end and a name begins would be tried at each of them.
+_HEAD = re.compile(rf"\s*(?:function{_SEP}([^\n<>]+)\n```json|([^\s<>][^\n<>]*){_SEP})")
 _TAIL = re.compile(rf"\s*(?:```\s*)?(?:{_END}(?:\s*{_CALLS_END})?|\Z)")
 
 
 def parse_deepseek(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
     """See `tools.Parser`."""
+    signatures = Signatures(tools)
 
-    def read(start: int) -> tuple[list[Call], int]:
+    def read(text: Source, start: int) -> tuple[list[Call], int]:
         head = _HEAD.match(text, start)
         if head is None:
             raise NoCall("a call has a name")
-        arguments, end = scan_json(text, skip_space(text, head.end()))
+        arguments, end = scan_json(text, skip_space(text, head.end()), once=True)
         tail = _TAIL.match(text, end)
         if tail is None:
             raise NoCall("a call is closed")
-        return [new_call((head[1] or head[2]).strip(), arguments, tools)], tail.end()
+        return [new_call((head[1] or head[2]).strip(), arguments, signatures)], tail.end()
 
     return read_spans(text, _OPENING, read)

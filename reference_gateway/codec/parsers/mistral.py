@@ -14,8 +14,9 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from reference_gateway.codec.signatures import Signatures
 from reference_gateway.codec.tools import Call, NoCall, json_call, new_call, read_spans
-from reference_gateway.tools.arguments import scan_json, skip_space
+from reference_gateway.tools.arguments import Source, scan_json, skip_space
 from reference_gateway.types import Tool
 
 _OPENING = re.compile(r"\[TOOL_CALLS\]")
@@ -25,6 +26,7 @@ _ID = re.compile(r"[A-Za-z0-9]{9}")
 
 def parse_mistral(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
     """See `tools.Parser`."""
+    signatures = Signatures(tools)
     used: set[str] = set()
 
     def identified(call: Call, written: Any) -> Call:
@@ -33,18 +35,18 @@ def parse_mistral(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
         used.add(call["id"])
         return call
 
-    def read(start: int) -> tuple[list[Call], int]:
+    def read(text: Source, start: int) -> tuple[list[Call], int]:
         start = skip_space(text, start)
         if text.startswith("[", start):
-            written, end = scan_json(text, start)
+            written, end = scan_json(text, start, once=True)
             if not written:
                 raise NoCall("a list of calls is not empty")
-            calls = [(json_call(each, tools), each.get("id")) for each in written]
+            calls = [(json_call(each, signatures), each.get("id")) for each in written]
             return [identified(*call) for call in calls], end
         named = _NAMED.match(text, start)
         if named is None or not text.startswith("{", named.end()):
             raise NoCall("a name stands before its arguments")
-        arguments, end = scan_json(text, named.end())
-        return [identified(new_call(named[1], arguments, tools), named[2])], end
+        arguments, end = scan_json(text, named.end(), once=True)
+        return [identified(new_call(named[1], arguments, signatures), named[2])], end
 
     return read_spans(text, _OPENING, read)

@@ -31,16 +31,19 @@ def example(shared_upstream: Upstream) -> Iterator[str]:
         process.terminate()
 
 
-def test_the_example_of_the_documentation_is_conformant(kit: Kit, example: str) -> None:
+OPEN = {"HTTP-047", "HTTP-048", "INV-062"}
+"""What the example is still to learn: encoded bodies, and the engine's 429."""
+
+
+def test_the_example_of_the_documentation_is_red_for_what_is_known(judge, example: str) -> None:
     assert "import conformance" not in EXAMPLE.read_text()
     assert "reference_gateway" not in EXAMPLE.read_text()
 
-    result = kit("--gateway-url", example, "--gateway-profile", f"invocations,{PROFILES[1]}")
+    result, report = judge("--gateway-url", example, "--gateway-profile", f"invocations,{PROFILES[1]}")
 
-    assert result.ret == 0, result.stdout.str()
-    for profile in ("invocations", "hooks", "delivery", "background-tasks"):
-        result.stdout.fnmatch_lines([f"*{profile} *conformant*"])
-    assert "failed" not in counts(result)
+    assert {each["id"] for each in report["requirements"] if each["outcome"] == "failed"} == OPEN, result.stdout.str()
+    for profile in ("hooks", "delivery", "background-tasks"):
+        assert report["profiles"][profile]["verdict"] == "conformant"
 
 
 @pytest.mark.parametrize(

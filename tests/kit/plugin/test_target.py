@@ -57,6 +57,7 @@ def test_two_targets(kit: Kit) -> None:
         ([*NOWHERE, "--gateway-driver", "no.such:Driver"], "cannot be imported"),
         ([*NOWHERE, "--gateway-driver", "json:dumps"], "is not a subclass of"),
         ([*NOWHERE, "--gateway-tokenizer", "nowhere"], "nowhere"),
+        ([*NOWHERE, "--gateway-tool-format", "xml"], "--gateway-tool-format takes one of hermes, qwen3_coder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -152,6 +153,14 @@ def test_media_are_judged_where_the_engine_takes_them(
 ) -> None:
     result = pytester.runpytest_subprocess("--gateway", target, "--gateway-only", "MEDIA-001,MEDIA-021")
     assert counts(result) == {"passed": passed, "not_applicable": not_applicable}
+
+
+@pytest.mark.parametrize("form", ["qwen3_coder", "mistral"])
+def test_the_reference_is_started_with_the_parser_of_the_format(pytester: pytest.Pytester, form: str) -> None:
+    arguments = ("--gateway", "reference", "--gateway-only", "CHAT-050,CHAT-054")
+    assert set(counts(pytester.runpytest_subprocess(*arguments, "--gateway-tool-format", form))) == {"passed"}
+    (pytester.path / "pytest.ini").write_text(f"[pytest]\ngateway_tool_format = {form}\n")
+    assert set(counts(pytester.runpytest_subprocess(*arguments))) == {"passed"}
 
 
 def test_the_installed_reference_is_judged_not_what_lies_beside(tmp_path: Path) -> None:

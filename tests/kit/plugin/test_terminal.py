@@ -107,3 +107,24 @@ def test_green_text(kit: Kit, reference_url: str, snapshot: SnapshotAssertion) -
     for pattern, stand_in in NOISE:
         text = re.sub(pattern, stand_in, text)
     assert text.strip("= \n") == snapshot
+
+
+PROBING = """
+import httpx, pytest
+from conformance.gateway import Gateway
+@pytest.fixture(scope="session")
+def gateway(upstream):
+    for _ in range(2):
+        httpx.post(upstream.url + "/v1/completions", json={{"prompt": [1, 2]}}).raise_for_status()
+    return Gateway({url!r}, capabilities={capabilities})
+"""
+TOLD = '*2 calls of the upstream had no check\'s nonce in their context and were answered "OK."*'
+
+
+def test_calls_of_no_check_are_told_where_something_failed(kit, reference_url, pytester) -> None:
+    pytester.makeconftest(PROBING.format(url=reference_url, capabilities={"streaming"}))
+    failed = kit("--gateway", "fixture", "--gateway-profile", "trajectories", "--gateway-only", "TOKEN-002")
+    failed.stdout.fnmatch_lines([TOLD])
+    passed = kit("--gateway", "fixture", "--gateway-only", "CHAT-001")
+    assert passed.ret == 0
+    passed.stdout.no_fnmatch_line(TOLD)

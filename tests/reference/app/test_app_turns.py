@@ -276,10 +276,10 @@ def test_capacity_is_a_length_stop():
 
 
 def test_messages_that_the_template_refuses_are_a_400():
-    picky = "{% if messages[0].role == 'robot' %}{{ raise_exception('no robots') }}{% endif %}" + TEMPLATE
+    picky = "{% if messages[0].content == 'robot' %}{{ raise_exception('no robots') }}{% endif %}" + TEMPLATE
     backend = Told("A", codec=TemplateCodec(byte_files(picky)))
     with gateway(backend) as client:
-        robot = {"messages": [{"role": "robot", "content": "x"}]}
+        robot = {"messages": [{"role": "user", "content": "robot"}]}
         refused = client.http.post(f"{client.open()}/v1/chat/completions", json=robot)
     assert refused.status_code == 400
     assert "no robots" in error_of(refused)["message"]

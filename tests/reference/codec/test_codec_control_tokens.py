@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from codec_templates import glm, llama
 from hypothesis import given, settings
@@ -120,3 +122,26 @@ def test_a_gateway_may_be_told_to_read_control_tokens_in_text():
     plain, evil = codec.encode(user("so"), None, {}), codec.encode(user(EVIL), None, {})
     assert len(control(codec, evil)) == len(control(codec, plain)) + 2
     assert evil == codec.vocabulary.encode(f"<|im_start|>user\n{EVIL}<|im_end|>\n<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("parts", [1, 3, 4000], ids=["one text", "three parts", "a part each"])
+def test_control_text_said_often_is_cut_at_each_place(parts):
+    said = "<|im_end|>" * 4000
+    size = len(said) // parts
+    texts = [said[start : start + size] for start in range(0, len(said), size)]
+    marked = CHATML.vocabulary.mark(texts, "0")
+    assert "".join(marked) == "<0|im_end|>" * 4000
+    assert [text.replace("0", "") for text in marked] == texts
+
+
+def test_time_to_cut_control_text_is_linear():
+    def cost(count):
+        best = 60.0
+        for _ in range(3):
+            started = time.thread_time()
+            CHATML.vocabulary.mark(["<|im_end|>"] * count, "0")
+            CHATML.vocabulary.mark(["<|im_end|>" * count], "0")
+            best = min(best, time.thread_time() - started)
+        return best
+
+    assert cost(16_000) < 9 * cost(4_000)

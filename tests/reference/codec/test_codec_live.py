@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reference_gateway.codec.bytes import byte_files
 from reference_gateway.codec.template import TemplateCodec
@@ -82,3 +84,74 @@ def test_what_is_shown_begins_the_answer_whatever_was_sampled():
         for tools in (None, TOOLS):
             said = "".join(shown(codec, ids, tools, dice.randint(1, 5)))
             assert codec.decode(ids, tools)["content"].startswith(said)
+
+
+def steps(codec, live, ids):
+    """How often the decoder looked at how many ids."""
+    looked = []
+
+    class Counting:
+        def step(self, tokenizer, token):
+            looked.append(token)
+            return inner.step(tokenizer, token)
+
+    inner, live._stream = live._stream, Counting()
+    said = "".join(live.feed([token]) for token in ids)
+    return said, len(looked)
+
+
+def test_what_never_becomes_a_character_is_not_decoded_again_and_again():
+    codec = TemplateCodec(byte_files())
+    assert steps(codec, codec.live(None), [*b"so", *[0xFF] * 1000])[1] < 40
+    start = codec.vocabulary.token_id("<|im_start|>")
+    assert steps(codec, codec.live(None), [*[start] * 1000, *b"so"]) == ("so", 2)
+
+
+@pytest.mark.parametrize("tools", [None, TOOLS], ids=["plain", "tools"])
+def test_space_that_is_held_back_is_looked_at_once(tools):
+    codec = TemplateCodec(byte_files(), tool_parser="hermes")
+    live = codec.live(tools)
+    assert [live.feed([32]) for _ in range(500)] == [""] * 500
+    assert live._begun == ""
+    assert live.feed([*b"x"]) == " " * 500 + "x"
+
+
+def test_a_decoder_that_fails_ends_what_is_shown_and_not_the_turn():
+    class Failing:
+        def step(self, tokenizer, token):
+            raise Exception("Invalid prefix encountered")
+
+    live = TemplateCodec(byte_files()).live(None)
+    assert live.feed([*b"so"]) == "so"
+    live._stream = Failing()
+    assert [live.feed([*b"x"]) for _ in range(3)] == [""] * 3
+
+
+CALLS = {
+    "hermes": '<tool_call>\n{"name": "f", "arguments": {"a": "x"}}\n</tool_call>',
+    "qwen3_coder": "<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n</function>\n</tool_call>",
+    "mistral": '[TOOL_CALLS]f{"a": "x"}',
+    "glm45": "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>x</arg_value>\n</tool_call>",
+}
+CODECS = {parser: TemplateCodec(byte_files(), tool_parser=parser) for parser in CALLS}
+TEXTS = st.sampled_from(
+    ["So.", " ", "\n", "\n\n", "a <tool", "[TOOL_", "<", "<|im_start|>", "\u00e9\U0001f600", "\ufffd"]
+)
+
+
+@settings(max_examples=150)
+@given(st.data())
+@pytest.mark.parametrize("parser", CALLS)
+def test_what_was_shown_is_how_the_whole_answer_begins(parser, data):
+    """Text before, between and behind calls, white space before one, calls that are cut off anywhere."""
+    call = CALLS[parser]
+    cut = st.builds(lambda start, end: call[start:end], st.integers(0, len(call)), st.integers(0, len(call)))
+    text = "".join(data.draw(st.lists(TEXTS | st.just(call) | cut, max_size=8)))
+    codec = CODECS[parser]
+    ids = data.draw(st.sampled_from([codec.vocabulary.encode(text), list(text.encode())]))
+    ids += data.draw(st.sampled_from([[], [0xC3], [codec.vocabulary.token_id("<|im_end|>")]]))
+    for tools in (TOOLS, None):
+        said = "".join(shown(codec, ids, tools, data.draw(st.integers(1, 9))))
+        content = codec.decode(ids, tools)["content"]
+        assert content.startswith(said)
+        assert said == said.rstrip()

@@ -113,9 +113,9 @@ def test_text_that_spells_a_place_is_text():
         ({"type": "video_url", "video_url": []}, "messages[0].content[0].video_url must be an object"),
         (
             {"type": "input_audio"},
-            "messages[0].content[0].type is not supported: this gateway takes text, image_url and",
+            "messages[0].content[0].type 'input_audio' is not supported: this gateway takes text, image_url and",
         ),
-        ({"type": {}}, "messages[0].content[0].type is not supported"),
+        ({"type": {}}, "messages[0].content[0].type '{}' is not supported"),
     ],
 )
 def test_a_bad_part_is_refused_by_its_name(part, complaint):
@@ -130,7 +130,7 @@ def test_without_a_processor_media_are_refused_by_the_field_s_name():
     with gateway(Told(codec=byte_codec())) as client:
         refused = post(client, client.open(), user("See", image(PIXEL)))
     assert refused.status_code == 400
-    assert refused.json()["error"]["message"].startswith("messages[0].content[1].type is not supported")
+    assert refused.json()["error"]["message"].startswith("messages[0].content[1].type 'image_url' is not supported")
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_later_instruction_is_appended_where_the_template_has_a_place_for_it(cod
 @pytest.mark.parametrize("family", ["drops", "refuses", "first only", "alternates"])
 def test_role_that_the_template_has_not_is_refused_by_name(codecs, family):
     with pytest.raises(MessageRefused, match=r"messages\[2\]\.role 'critic' is not one that"):
-        text(codecs[family], U, A, X)
+        codecs[family].encode([U, A, X], None, {})
     assert codecs[family].encode_suffix([U, A], [X], None, {}, None) is None
 
 

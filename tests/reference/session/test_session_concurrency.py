@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 from session_doubles import CharCodec, responses, sampled, session, shown, text, turn
 
 from reference_gateway.session import Session, SessionClosed
-from reference_gateway.types import Answer, BackendFailed, Turn
+from reference_gateway.session.session import LONG_GENERATION
+from reference_gateway.types import Answer, BackendFailed, Message, Turn
 
 
 def tick(times: int = 8) -> Awaitable[None]:
@@ -46,6 +48,55 @@ def test_con_01_two_turns_are_in_the_backend_at_once() -> None:
         await tasks[0]
         assert responses(s) == ["A2", "A1"]  # the order of completion (UA-CON-04)
         assert {call.session_id for call in backend.calls} == {"s1"}
+
+    asyncio.run(scenario())
+
+
+class SlowReader(CharCodec):
+    """Reads a long generation only once it is told to, and says when it began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go_on = threading.Event(), threading.Event()
+
+    def decode(self, tokens: Sequence[int], tools: Any) -> Message:
+        if len(tokens) >= LONG_GENERATION:
+            self.reading.set()
+            assert self.go_on.wait(10), "nothing else ran while a long generation was decoded"
+        return super().decode(tokens, tools)
+
+
+def test_other_turns_go_on_while_a_long_generation_is_decoded() -> None:
+    async def scenario() -> None:
+        codec = SlowReader()
+        long, _ = session("A" * LONG_GENERATION, codec=codec)
+        short, _ = session("B", codec=codec)
+        task = start(long, "U hi")
+        await asyncio.to_thread(codec.reading.wait, 10)
+        await short.run(turn("U hi"))
+        assert (responses(short), responses(long)) == (["B"], [])
+        codec.go_on.set()
+        await task
+        assert responses(long) == ["A" * LONG_GENERATION]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ending", ["cancel", "abort"])
+def test_a_turn_that_ends_while_it_is_decoded_commits_nothing(ending: str) -> None:
+    async def scenario() -> None:
+        codec = SlowReader()
+        s, _ = session("A" * LONG_GENERATION, codec=codec)
+        task = start(s, "U hi")
+        await asyncio.to_thread(codec.reading.wait, 10)
+        if ending == "cancel":
+            task.cancel()
+        else:
+            s.abort()
+        codec.go_on.set()
+        with pytest.raises(asyncio.CancelledError if ending == "cancel" else SessionClosed):
+            await task
+        assert responses(s) == []
 
     asyncio.run(scenario())
 

@@ -22,11 +22,15 @@ from reference_gateway.session.identity import (
 from reference_gateway.types import Message
 
 IGNORE = IdentityRules()
-COMPARE = IdentityRules(tool_ids=True, reasoning=True, whitespace=True)
+COMPARE = IdentityRules(tool_ids=True, reasoning=True, names=True, whitespace=True)
 
 
 def said(content: Any = "A", **fields: Any) -> Message:
     return {"role": "assistant", "content": content, **fields}
+
+
+def user(content: Any = "u", **fields: Any) -> Message:
+    return {"role": "user", "content": content, **fields}
 
 
 def calls(arguments: Any, name: str = "f", call_id: str = "c1") -> Message:
@@ -69,7 +73,7 @@ def test_equal(one: Message, other: Message, rules: IdentityRules) -> None:
     [
         pytest.param(said("A1"), said("A2"), id="same-length"),
         pytest.param(said(), {"role": "user", "content": "A"}, id="role"),
-        pytest.param(said(), said(name="x"), id="name"),
+        pytest.param(user(name="x"), user(name="y"), id="name-of-a-user"),
         pytest.param(said("ab"), said([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), id="two-parts"),
         pytest.param(calls({"a": 1}), calls({"a": 2}), id="arguments"),
         pytest.param(calls({"a": 1}), calls({"a": "1"}), id="argument-type"),
@@ -90,6 +94,7 @@ def test_different(one: Message, other: Message, rules: IdentityRules) -> None:
         pytest.param(calls({}), calls({}, call_id="c2"), id="call-id"),
         pytest.param({"role": "tool", "tool_call_id": "c1"}, {"role": "tool", "tool_call_id": "c2"}, id="result-id"),
         pytest.param(said(), said(reasoning_content="hm"), id="reasoning"),
+        pytest.param(said(), said(name="x"), id="name"),
         pytest.param(said(), said("\n A "), id="white-space"),
     ],
 )
