@@ -1,5 +1,5 @@
-"""Agent frameworks, unmodified and offline, run a tool on a session and go on with the conversation; the export is token
-for token what the upstream saw and sampled."""
+"""Agent frameworks, unmodified and offline, run a tool on a session and go on with the conversation; the export is
+token for token what the upstream saw and sampled."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ BOTH = ("plain", "stream")
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the model `says`, each the fields of a step, and what the script has `printed` of it. What the tool gave
-    stands in the second context."""
+    """What the model `says`, each the fields of a step, and what the script has `printed` of it. `rewritten` is for a
+    framework that sends back another text than the model's: each generation is then a trajectory of its own."""
 
     says: Sequence[Mapping[str, Any]]
     printed: Sequence[str]
+    rewritten: bool = False
 
 
 def calling(tool: str, **arguments: Any) -> Mapping[str, Any]:
@@ -48,12 +49,13 @@ PYTHON = Conversation(
         for code in ('print(weather("Zürich"))', f'final_answer("{SUNNY}")', f'final_answer("{WELCOME}")')
     ],
     [SUNNY, WELCOME],
+    rewritten=True,
 )
 SHELL = Conversation(
     [
         calling("bash", command="printf 'sunny in %s' Zürich"),
         calling("bash", command="printf 'it stays so'"),
-        calling("bash", command=f"printf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{SUNNY}\\n'"),
+        calling("bash", command=f"printf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{SUNNY}'"),
     ],
     [SUNNY],
 )
@@ -149,11 +151,13 @@ def test_the_ai_sdk_with_each_of_its_providers(
 def judge(
     conversation: Conversation, printed: str, gateway: httpx.Client, handle: Mapping[str, str], upstream: Upstream
 ) -> None:
-    """The framework understood each generation, nothing was asked twice, and each is trained once, on one trajectory."""
+    """The framework understood each generation, nothing was asked twice, and each is trained once."""
     assert printed.splitlines() == conversation.printed
     calls = upstream.calls
     assert len(calls) == len(conversation.says)
     assert "sunny in Zürich" in calls[1].text, "what the tool returned is not in the next context"
     trajectories = finalize(gateway, dict(handle), upstream)
-    assert len(trajectories) == 1
-    assert one_chain(trajectories, calls)
+    chains = [[call] for call in calls] if conversation.rewritten else [calls]
+    assert len(trajectories) == len(chains)
+    for chain in chains:
+        assert one_chain(trajectories, chain)

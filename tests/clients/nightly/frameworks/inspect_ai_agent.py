@@ -7,7 +7,7 @@ import sys
 
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessageAssistant, get_model
+from inspect_ai.model import ChatMessageAssistant, GenerateConfig, get_model
 from inspect_ai.solver import generate, system_message, use_tools, user_message
 from inspect_ai.tool import Tool, tool
 
@@ -27,8 +27,18 @@ def weather() -> Tool:
     return execute
 
 
-model = get_model(name, base_url=base_url, api_key=api_key)
-solvers = [system_message(f"{nonce} You help."), use_tools(weather()), generate(), user_message("Thank you"), generate()]
+# Without the first, it tries summaries out beforehand, with a call of its own; without the second, Anthropic's SDK wants
+# to stream.
+config = GenerateConfig(reasoning_summary="none", max_tokens=512)
+streaming = {"stream" if name.startswith("openai-api/") else "streaming": mode == "stream"}
+model = get_model(name, base_url=base_url, api_key=api_key, config=config, **streaming)
+solvers = [
+    system_message(f"{nonce} You help."),
+    use_tools(weather()),
+    generate(),
+    user_message("Thank you"),
+    generate(),
+]
 task = Task(dataset=[Sample(input="How is the weather in Zürich?")], solver=solvers)
 (log,) = eval(task, model=model, display="none")
 assert log.status == "success", log.error

@@ -11,6 +11,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks GitHub for o
 
 import litellm
 
+litellm.suppress_debug_info = True  # else it prints on, for a model whose price it does not know
 base_url, api_key, nonce, mode, model = sys.argv[1:]
 parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 weather = {"name": "weather", "description": "The weather of a city.", "parameters": parameters}

@@ -5,7 +5,8 @@
 
 import sys
 
-from smolagents import CodeAgent, LogLevel, OpenAIModel, tool
+from rich.console import Console
+from smolagents import AgentLogger, CodeAgent, OpenAIModel, tool
 
 base_url, api_key, nonce, mode = sys.argv[1:]
 
@@ -26,7 +27,7 @@ agent = CodeAgent(
     model=model,
     instructions=f"{nonce} You help.",
     stream_outputs=mode == "stream",
-    verbosity_level=LogLevel.OFF,
+    logger=AgentLogger(console=Console(stderr=True)),
 )
 print(agent.run("How is the weather in Zürich?"))
 print(agent.run("Thank you", reset=False))
