@@ -27,8 +27,8 @@ def weather() -> Tool:
     return execute
 
 
-# Without the first it tries summaries out beforehand, with a call of its own; without the second Anthropic's SDK insists
-# on a stream.
+# Without the first it tries summaries out beforehand, with a call of its own; without the second Anthropic's SDK
+# insists on a stream.
 config = GenerateConfig(reasoning_summary="none", max_tokens=512)
 streaming = {"stream" if name.startswith("openai-api/") else "streaming": mode == "stream"}
 model = get_model(name, base_url=base_url, api_key=api_key, config=config, **streaming)
