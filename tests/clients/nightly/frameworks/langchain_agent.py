@@ -1,3 +1,6 @@
+# /// script
+# dependencies = ["langchain-openai==1.7.3"]
+# ///
 """langchain-openai. Arguments: base URL, key, nonce, `plain` or `stream`."""
 
 import sys
