@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
+from conformance.gateway import Trajectory
 from conformance.upstream.client import Upstream
+from conformance.upstream.ledger import ANSWERED
 from tests.clients import npm, pypi
 from tests.clients.exported import create_session, finalize, one_chain
-from tests.clients.nightly.conftest import Run
+from tests.clients.nightly.conftest import Attempt, Run
 
 pytestmark = pytest.mark.nightly_clients
 
@@ -63,6 +65,10 @@ SHELL = Conversation(
 FRAMEWORKS = [
     ("agent_framework", OPENAI, ("chat",), FUNCTION, BOTH),
     ("agent_framework", OPENAI, ("responses",), FUNCTION, BOTH),
+    ("ai_sdk", ANTHROPIC, ("anthropic",), FUNCTION, BOTH),
+    ("ai_sdk", OPENAI, ("openai-chat",), FUNCTION, BOTH),
+    ("ai_sdk", OPENAI, ("openai-compatible",), FUNCTION, BOTH),
+    ("ai_sdk", OPENAI, ("openai-responses",), FUNCTION, BOTH),
     ("claude_agent_sdk", ANTHROPIC, (), MCP, BOTH),
     ("google_adk", OPENAI, (), FUNCTION, BOTH),
     ("inspect_ai", OPENAI, ("openai-api/gateway/any",), FUNCTION, BOTH),
@@ -78,85 +84,89 @@ FRAMEWORKS = [
     ("pydantic_ai", OPENAI, (), FUNCTION, BOTH),
     ("smolagents", OPENAI, (), PYTHON, BOTH),
 ]
-"""The script `frameworks/NAME_agent.py`, the URL of the session that it is given, what it is given behind the key, the
-nonce and the mode, how its model talks, and its modes."""
+"""The name of the script, the URL of the session that it is given, what it is given behind the key, the nonce and the
+mode, how its model talks, and its modes."""
+
+TOO_LONG = "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens."
 
 
-@pytest.mark.parametrize(
-    ("name", "url", "arguments", "conversation", "mode"),
-    [
-        pytest.param(name, url, arguments, conversation, mode, id=" ".join([name, *arguments, mode]))
+def cases(every_mode: bool) -> list[Any]:
+    """One for each mode of a framework, or for its last mode only."""
+    return [
+        pytest.param(name, url, (mode, *arguments), conversation, id=" ".join([name, *arguments, mode]))
         for name, url, arguments, conversation, modes in FRAMEWORKS
-        for mode in modes
-    ],
-)
+        for mode in (modes if every_mode else modes[-1:])
+    ]
+
+
+@pytest.fixture
+def command(name: str, pytestconfig: pytest.Config, tmp_path: Path) -> list[str]:
+    """Which runs the script of this name, with its packages installed."""
+    if name == "ai_sdk":
+        packages = npm.install(AI_SDK / "package.json", pytestconfig.cache)
+        script = shutil.copy(AI_SDK / "agent.mjs", tmp_path)  # a module finds packages from where it stands
+        (tmp_path / "node_modules").symlink_to(packages)
+        return ["node", str(script)]
+    agent = SCRIPTS / f"{name}_agent.py"
+    return [str(pypi.install(pypi.dependencies(agent), pytestconfig.cache)), "-X", "utf8", str(agent)]
+
+
+@pytest.mark.parametrize(("name", "url", "arguments", "conversation"), cases(every_mode=True))
 def test_two_prompts_with_a_tool_call(
     gateway: httpx.Client,
     upstream: Upstream,
     run: Run,
-    pytestconfig: pytest.Config,
+    command: Sequence[str],
     tmp_path: Path,
-    name: str,
     url: str,
     arguments: Sequence[str],
     conversation: Conversation,
-    mode: str,
 ) -> None:
-    script = SCRIPTS / f"{name}_agent.py"
-    python = pypi.install(pypi.dependencies(script), pytestconfig.cache)
     handle = create_session(gateway)
     for step in conversation.says:
         upstream.says(**step)
 
-    command = (str(python), "-X", "utf8", str(script))
-    given = (handle[url], handle["api_key"], upstream.nonce, mode, *arguments)
+    given = (handle[url], handle["api_key"], upstream.nonce, *arguments)
     printed = run(*command, *given, cwd=tmp_path, variables={})
 
-    judge(conversation, printed, gateway, handle, upstream)
+    assert printed.splitlines() == conversation.printed
+    assert len(upstream.calls) == len(conversation.says), "something was asked twice"
+    judge(conversation, finalize(gateway, handle, upstream), upstream)
 
 
-@pytest.mark.parametrize("mode", BOTH)
-@pytest.mark.parametrize(
-    ("provider", "url"),
-    [
-        ("anthropic", ANTHROPIC),
-        ("openai-chat", OPENAI),
-        ("openai-compatible", OPENAI),
-        ("openai-responses", OPENAI),
-    ],
-)
-def test_the_ai_sdk_with_each_of_its_providers(
+@pytest.mark.parametrize(("name", "url", "arguments", "conversation"), cases(every_mode=False))
+def test_an_engine_that_fails_for_a_while_and_one_that_refuses(
     gateway: httpx.Client,
     upstream: Upstream,
-    run: Run,
-    pytestconfig: pytest.Config,
+    attempt: Attempt,
+    command: Sequence[str],
     tmp_path: Path,
-    provider: str,
     url: str,
-    mode: str,
+    arguments: Sequence[str],
+    conversation: Conversation,
 ) -> None:
-    packages = npm.install(AI_SDK / "package.json", pytestconfig.cache)
-    script = shutil.copy(AI_SDK / "agent.mjs", tmp_path)  # a module finds packages from where it stands
-    (tmp_path / "node_modules").symlink_to(packages)
+    """The framework asks again where the engine is overloaded, within its conversation, and reports what the engine
+    says of the last request; neither leaves anything in the export."""
     handle = create_session(gateway)
-    for step in FUNCTION.says:
+    called, *others, _ = conversation.says
+    upstream.says(**called)
+    upstream.fails(503, "overloaded", headers={"retry-after": "1"})
+    for step in others:
         upstream.says(**step)
+    upstream.fails(400, TOO_LONG)
 
-    given = (handle[url], handle["api_key"], upstream.nonce, mode, provider)
-    printed = run("node", script, *given, cwd=tmp_path, variables={})
+    given = (handle[url], handle["api_key"], upstream.nonce, *arguments)
+    ended = attempt(*command, *given, cwd=tmp_path, variables={})
 
-    judge(FUNCTION, printed, gateway, handle, upstream)
+    written = ended.stdout + ended.stderr
+    assert all(text in written for text in (*conversation.printed[:-1], TOO_LONG)), written
+    judge(conversation, finalize(gateway, handle, upstream, ["overloaded", TOO_LONG]), upstream)
 
 
-def judge(
-    conversation: Conversation, printed: str, gateway: httpx.Client, handle: Mapping[str, str], upstream: Upstream
-) -> None:
-    """The framework understood each generation, nothing was asked twice, and each is trained once."""
-    assert printed.splitlines() == conversation.printed
-    calls = upstream.calls
-    assert len(calls) == len(conversation.says)
+def judge(conversation: Conversation, trajectories: Sequence[Trajectory], upstream: Upstream) -> None:
+    """The tool's result was seen by the model, and each generation is trained once."""
+    calls = [call for call in upstream.calls if call.outcome == ANSWERED]
     assert "sunny in Zürich" in calls[1].text, "what the tool returned is not in the next context"
-    trajectories = finalize(gateway, dict(handle), upstream)
     chains = [[call] for call in calls] if conversation.rewritten else [calls]
     assert len(trajectories) == len(chains)
     for chain in chains:

@@ -3,15 +3,13 @@ turns of text, with a tool of its own and with a search of the vector store that
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
+from tests.clients import pypi
 from tests.clients.exported import create_session, finalize, one_chain
 from tests.clients.nightly.conftest import Run
 
@@ -22,26 +20,10 @@ PYTHON = (3, 12)
 """What these packages need at least."""
 
 
-@pytest.fixture(scope="module", params=["llama-stack-client==0.3.0", "llama-stack-client==0.7.0", "ogx-client"])
+@pytest.fixture(scope="module", params=["llama-stack-client==0.3.0", "llama-stack-client==0.7.0", "ogx-client==1.5.0"])
 def python(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> str:
     """An interpreter that has one version of the client, in an environment of its own: two cannot share one."""
-    folder = pytestconfig.cache.mkdir("python-clients") / request.param
-    interpreter = str(folder / "bin" / "python")
-    if not (folder / "installed").exists():
-        subprocess.run([_base(), "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", request.param], check=True)
-        (folder / "installed").touch()
-    return interpreter
-
-
-def _base() -> str:
-    if sys.version_info >= PYTHON:
-        return sys.executable
-    for name in ("python3.14", "python3.13", "python3.12"):
-        # Tried, as a name may be a shim for a version that is not there.
-        if shutil.which(name) and subprocess.run([name, "--version"], capture_output=True).returncode == 0:
-            return name
-    pytest.skip("these clients need Python 3.12")
+    return str(pypi.install([request.param], pytestconfig.cache, at_least=PYTHON))
 
 
 @pytest.mark.parametrize("mode", ["plain", "stream"])

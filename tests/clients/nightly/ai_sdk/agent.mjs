@@ -21,7 +21,7 @@ const messages = []
 for (const content of ['How is the weather in Zürich?', 'Thank you']) {
   messages.push({ role: 'user', content })
   const instructions = `${nonce} You help.`
-  const request = { model, instructions, messages, tools: { weather }, stopWhen: isStepCount(5), maxRetries: 0 }
+  const request = { model, instructions, messages, tools: { weather }, stopWhen: isStepCount(5) }
   const result = mode === 'stream' ? streamText(request) : await generateText(request)
   console.log(await result.text)
   messages.push(...(await result.responseMessages))

@@ -23,7 +23,7 @@ def weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-model = chat(model="any", base_url=base_url, api_key=api_key, max_retries=0).bind_tools([weather])
+model = chat(model="any", base_url=base_url, api_key=api_key).bind_tools([weather])
 
 
 def ask(state: MessagesState) -> dict:

@@ -27,7 +27,6 @@ def ask(message):
         messages=messages,
         tools=[{"type": "function", "function": weather}],
         stream=mode == "stream",
-        max_retries=0,
     )
     if mode == "stream":
         answer = litellm.stream_chunk_builder(list(answer), messages=messages)

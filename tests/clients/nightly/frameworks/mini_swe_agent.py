@@ -16,7 +16,7 @@ from minisweagent.models.litellm_model import LitellmModel
 
 litellm.suppress_debug_info = True
 base_url, api_key, nonce, _ = sys.argv[1:]
-settings = {"api_base": base_url, "api_key": api_key, "max_retries": 0}
+settings = {"api_base": base_url, "api_key": api_key}
 model = LitellmModel(model_name="openai/any", model_kwargs=settings, cost_tracking="ignore_errors")
 agent = DefaultAgent(model, LocalEnvironment(), system_template=f"{nonce} You help.", instance_template="{{task}}")
 print(agent.run("How is the weather in Zürich?")["submission"])
