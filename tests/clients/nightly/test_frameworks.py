@@ -30,11 +30,13 @@ BOTH = ("plain", "stream")
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the model `says`, each the fields of a step, and what the script has `printed` of it. `rewritten` is for a
-    framework that sends back another text than the model's: each generation is then a trajectory of its own."""
+    """What the model `says`, each the fields of a step, and what the script has `printed` of it. `refusal`: what the
+    engine says where it refuses the last one. `rewritten` is for a framework that sends back another text than the
+    model's: each generation is then a trajectory of its own."""
 
     says: Sequence[Mapping[str, Any]]
     printed: Sequence[str]
+    refusal: str = "unknown token id"
     rewritten: bool = False
 
 
@@ -42,6 +44,7 @@ def calling(tool: str, **arguments: Any) -> Mapping[str, Any]:
     return {"text": "I will look.", "tool_calls": [{"name": tool, "arguments": arguments}]}
 
 
+TOO_LONG = "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens."
 SUNNY, WELCOME = "It is sunny.", "You are welcome."
 FUNCTION = Conversation([calling("weather", city="Zürich"), {"text": SUNNY}, {"text": WELCOME}], [SUNNY, WELCOME])
 MCP = Conversation([calling("mcp__sky__weather", city="Zürich"), *FUNCTION.says[1:]], FUNCTION.printed)
@@ -60,6 +63,7 @@ SHELL = Conversation(
         calling("bash", command=f"printf 'COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\\n{SUNNY}'"),
     ],
     [SUNNY],
+    refusal=TOO_LONG,  # whatever else is asked again, for minutes
 )
 
 FRAMEWORKS = [
@@ -87,7 +91,8 @@ FRAMEWORKS = [
 """The name of the script, the URL of the session that it is given, what it is given behind the key, the nonce and the
 mode, how its model talks, and its modes."""
 
-TOO_LONG = "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens."
+REFUSED = 8
+"""How often the engine would refuse the last request: Claude Code sends it six times."""
 
 
 def cases(every_mode: bool) -> list[Any]:
@@ -153,14 +158,46 @@ def test_an_engine_that_fails_for_a_while_and_one_that_refuses(
     upstream.fails(503, "overloaded", headers={"retry-after": "1"})
     for step in others:
         upstream.says(**step)
-    upstream.fails(400, TOO_LONG)
+    for _ in range(REFUSED):
+        upstream.fails(400, conversation.refusal)
 
     given = (handle[url], handle["api_key"], upstream.nonce, *arguments)
     ended = attempt(*command, *given, cwd=tmp_path, variables={})
 
     written = ended.stdout + ended.stderr
-    assert all(text in written for text in (*conversation.printed[:-1], TOO_LONG)), written
-    judge(conversation, finalize(gateway, handle, upstream, ["overloaded", TOO_LONG]), upstream)
+    assert all(text in written for text in (*conversation.printed[:-1], conversation.refusal)), written
+    refused = [call.message for call in upstream.calls if call.message == conversation.refusal]
+    assert refused
+    judge(conversation, finalize(gateway, handle, upstream, ["overloaded", *refused]), upstream)
+
+
+@pytest.mark.parametrize("name", ["claude_agent_sdk"])
+@pytest.mark.parametrize("last_rewrite", ["rollback", "split"])
+def test_a_history_that_the_agent_sums_up(
+    gateway: httpx.Client, upstream: Upstream, run: Run, command: Sequence[str], tmp_path: Path, last_rewrite: str
+) -> None:
+    """Where the engine says that the context is too long, Claude Code asks for a summary of what stands before the last
+    answer, and goes on from it in a new conversation."""
+    handle = create_session(gateway, last_rewrite=last_rewrite)
+    called, answered, thanked = MCP.says
+    for step in (called, answered):
+        upstream.says(**step)
+    upstream.fails(400, TOO_LONG)
+    upstream.says("<analysis>All of it.</analysis><summary>It is sunny there.</summary>")
+    upstream.says(**thanked)
+
+    given = (handle[ANTHROPIC], handle["api_key"], upstream.nonce, "stream")
+    printed = run(*command, *given, cwd=tmp_path, variables={})
+
+    assert printed.splitlines() == MCP.printed
+    call, answer, summary, after = (call for call in upstream.calls if call.outcome == ANSWERED)
+    assert "It is sunny there." in after.text, "the summary is not in the context"
+    rolled_back = last_rewrite == "rollback"
+    trajectories = finalize(gateway, handle, upstream, [TOO_LONG], superseded=[1] if rolled_back else [])
+    chains = [[call, summary], [after]] if rolled_back else [[call, answer], [summary], [after]]
+    assert len(trajectories) == len(chains)
+    for chain in chains:
+        assert one_chain(trajectories, chain)
 
 
 def judge(conversation: Conversation, trajectories: Sequence[Trajectory], upstream: Upstream) -> None:

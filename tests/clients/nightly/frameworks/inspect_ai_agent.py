@@ -41,7 +41,8 @@ solvers = [
 ]
 task = Task(dataset=[Sample(input="How is the weather in Zürich?")], solver=solvers)
 (log,) = eval(task, model=model, display="none")
-assert log.status == "success", log.error
 for message in log.samples[0].messages:
     if isinstance(message, ChatMessageAssistant) and not message.tool_calls:
         print(message.text)
+if log.error:
+    sys.exit(log.error.message)

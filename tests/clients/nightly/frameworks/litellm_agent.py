@@ -20,14 +20,18 @@ messages = [{"role": "system", "content": f"{nonce} You help."}]
 
 def ask(message):
     messages.append(message)
-    answer = litellm.completion(
-        model=model,
-        api_base=base_url,
-        api_key=api_key,
-        messages=messages,
-        tools=[{"type": "function", "function": weather}],
-        stream=mode == "stream",
-    )
+    request = {
+        "model": model,
+        "api_base": base_url,
+        "api_key": api_key,
+        "messages": messages,
+        "tools": [{"type": "function", "function": weather}],
+        "stream": mode == "stream",
+    }
+    try:
+        answer = litellm.completion(**request)
+    except litellm.InternalServerError:  # the SDK below asks again over OpenAI chat, but nothing does over Messages
+        answer = litellm.completion(**request)
     if mode == "stream":
         answer = litellm.stream_chunk_builder(list(answer), messages=messages)
     messages.append(answer.choices[0].message)
