@@ -23,6 +23,7 @@ from aiohttp import ClientSession, web
 CAPABILITIES = ["sessions", "abort", "control-plane", "streaming", "invocations"]
 DEMO = ["hooks", "delivery", "background-tasks"]
 EVENT_STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
+ENCODINGS = ("", "identity", "gzip", "deflate")
 OPTIONS = {"run_hook": "inside_host", "delivery": "report", "sse_newline": "exact", "stream_flag": "strict_bool"}
 
 
@@ -44,7 +45,11 @@ class Invocation:
 
 
 class Refused(Exception):
-    """The request is wrong: a status and a sentence."""
+    """The request is wrong: a status, a sentence, and what goes into the headers."""
+
+    def as_response(self) -> web.Response:
+        status, sentence, *headers = self.args
+        return web.json_response({"error": sentence}, status=status, headers=headers[0] if headers else None)
 
 
 class Gateway:
@@ -80,13 +85,13 @@ class Gateway:
         try:
             if histories is None:
                 raise Refused(404, "no such session")
-            body = parsed(await request.read())
+            body = parsed(await decoded(request))
             asked = Invocation(body["message"], body.get("session_id"), body.get("stream") or False)
             if not body.get("stream"):
                 text = await self.answer(asked, body, histories, streamed=False)
                 return web.json_response({"response": text, "session_id": body.get("session_id")})
         except Refused as refusal:
-            return web.json_response({"error": refusal.args[1]}, status=refusal.args[0])
+            return refusal.as_response()
         except Exception as error:  # a hook or the model failed
             return web.json_response({"error": f"{type(error).__name__}"}, status=500)
         response = web.StreamResponse(headers=EVENT_STREAM)
@@ -111,6 +116,9 @@ class Gateway:
             messages = [*history, {"role": "user", "content": asked.input}]
             call = {"model": "kit", "messages": messages, **asked.options}
             async with self.http.post(f"{self.upstream}/v1/chat/completions", json=call) as answered:
+                if answered.status == 429:
+                    pause = answered.headers.get("retry-after")
+                    raise Refused(429, "the model is busy", {"retry-after": pause} if pause else {})
                 answered.raise_for_status()
                 text = str((await answered.json())["choices"][0]["message"]["content"] or "")
             history[:] = [*messages, {"role": "assistant", "content": text}]
@@ -223,6 +231,16 @@ class Demo:
         async with self.http.post(self.inbox, json=document) as answer:
             if answer.status >= 300:
                 raise ConnectionError(f"the inbox answered {answer.status}")
+
+
+async def decoded(request: web.Request) -> bytes:
+    """The body without its encoding, which aiohttp has taken off, or `Refused`."""
+    if request.headers.get("content-encoding", "").lower() not in ENCODINGS:
+        raise Refused(415, "content-encoding must be gzip or deflate", {"accept-encoding": "gzip, deflate"})
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise Refused(400, "the body is not what its content-encoding says") from None
 
 
 def parsed(content: bytes) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
         for requirement in run.catalogue.requirements.values()
         if requirement.id in by_requirement
     ]
-    outcomes = {each["id"]: Outcome(each["outcome"]) for each in requirements}
+    outcomes = {entry["id"]: Outcome(entry["outcome"]) for entry in requirements}
     profiles = {name: _profile(run, name, outcomes) for name in run.catalogue.profiles}
     claimed = claimed_profiles(run)
     verdicts = {profiles[name]["verdict"] for name in claimed}

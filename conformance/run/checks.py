@@ -64,7 +64,7 @@ def refuse_overrides(items: Iterable[pytest.Item], shipped: Sequence[str]) -> No
         module = getattr(item, "module", None)
         if function is None or module is None or is_shipped(item) or function.__name__ not in names:
             continue
-        imported = any(str(getattr(each, "__module__", "")).startswith(SUITE + ".") for each in vars(module).values())
+        imported = any(str(getattr(value, "__module__", "")).startswith(SUITE + ".") for value in vars(module).values())
         known = item.get_closest_marker("xfail")
         if imported and not (known and known.kwargs.get("reason")):
             raise pytest.UsageError(
@@ -157,7 +157,7 @@ def known_defects(path: Path | None, root: Path, catalogue: Catalogue) -> Mappin
         entries: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"{file}: {error}") from error
-    found = {}
+    defects = {}
     for name, entry in entries.items():
         try:
             catalogue.get(name)
@@ -166,5 +166,5 @@ def known_defects(path: Path | None, root: Path, catalogue: Catalogue) -> Mappin
         texts = [entry.get(key) if isinstance(entry, dict) else None for key in ("reason", "link")]
         if not all(isinstance(text, str) and text.strip() for text in texts):
             raise pytest.UsageError(f'{file}: [{name}] needs reason = "..." and link = "..."')
-        found[name] = KnownDefect(*map(str, texts))
-    return found
+        defects[name] = KnownDefect(*map(str, texts))
+    return defects

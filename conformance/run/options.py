@@ -47,8 +47,8 @@ class Settings:
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
         def value(name: str) -> str | None:
-            given: Any = config.getoption(name) or config.getini(name)
-            return (",".join(given) if isinstance(given, list) else str(given)) if given else None
+            setting: Any = config.getoption(name) or config.getini(name)
+            return (",".join(setting) if isinstance(setting, list) else str(setting)) if setting else None
 
         gateway, url = value("gateway"), value("gateway_url")
         if gateway is not None and url is not None:

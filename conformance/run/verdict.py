@@ -73,8 +73,8 @@ def is_rerun(report: pytest.TestReport) -> bool:
 
 def outcome_of(report: pytest.TestReport) -> Outcome | None:
     """What the report says of the check, if it is one; the last word counts."""
-    found = [value for name, value in report.user_properties if name == "outcome"]
-    return Outcome(str(found[-1])) if found else None
+    outcomes = [value for name, value in report.user_properties if name == "outcome"]
+    return Outcome(str(outcomes[-1])) if outcomes else None
 
 
 def _known(requirement: Requirement, outcome: Outcome, run: Run, report: pytest.TestReport) -> Outcome:
@@ -101,8 +101,8 @@ def _explain(
     posts = target.upstream.posts if target else []
     report.longrepr = failure_text(requirement, error, exchanges, calls, run.rerun(requirement.id), posts)
     if isinstance(error, ConformanceFailure):
-        found = [{"where": v.where, "expected": v.expected, "actual": v.actual} for v in error.violations]
-        _tell(item, report, "violations", json.dumps(found, ensure_ascii=False))
+        violations = [{"where": v.where, "expected": v.expected, "actual": v.actual} for v in error.violations]
+        _tell(item, report, "violations", json.dumps(violations, ensure_ascii=False))
 
 
 def _tell(item: pytest.Item, report: pytest.TestReport, name: str, value: str) -> None:

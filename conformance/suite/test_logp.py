@@ -18,13 +18,18 @@ FAULTS = [
 
 def open_with_default(sessions, target, logprobs):
     """A session whose turns ask for logprobs by default, or do not; where a gateway has no defaults, requests ask."""
-    has_defaults = Capability.SESSION_SAMPLING in target.declaration.capabilities
-    return sessions.open(**({"sampling_params": {"logprobs": logprobs}} if has_defaults else {}))
+    return sessions.open(**({"sampling_params": {"logprobs": logprobs}} if has_defaults(target) else {}))
+
+
+def has_defaults(target):
+    """A gateway with defaults may refuse `logprobs` of a request, which would have to be in the answer, too."""
+    return Capability.SESSION_SAMPLING in target.declaration.capabilities
 
 
 def talk(sessions, target, **fields):
-    """A conversation that asks for logprobs."""
-    return Conversation(open_with_default(sessions, target, True), target.upstream, **{"logprobs": True, **fields})
+    """A conversation that asks for logprobs: by the session's default, and where there are none by each request."""
+    asked_by_requests = {} if has_defaults(target) else {"logprobs": True}
+    return Conversation(open_with_default(sessions, target, True), target.upstream, **asked_by_requests, **fields)
 
 
 @pytest.mark.requirement(id="LOGP-001")

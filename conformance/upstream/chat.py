@@ -135,7 +135,7 @@ def _parsed(ask: Ask, sample: Sample) -> tuple[str, list[dict[str, Any]], str]:
     them."""
     text, calls = tool_calls(sample.text) if ask.tools else (sample.text, [])
     if ask.tools and sample.calls and not calls:  # in another format than hermes
-        text, calls = sample.said, [call for call in sample.calls if isinstance(call["arguments"], Mapping)]
+        text, calls = sample.said, [dict(call) for call in sample.calls if isinstance(call["arguments"], Mapping)]
     finish = "tool_calls" if calls and sample.finish_reason == "stop" else sample.finish_reason
     return text, calls, finish
 
