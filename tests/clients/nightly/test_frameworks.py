@@ -31,12 +31,13 @@ BOTH = ("plain", "stream")
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """What the model `says`, each the fields of a step, and what the script has `printed` of it. `refusal`: what the
-    engine says where it refuses the last one. `rewritten` is for a framework that sends back another text than the
-    model's: each generation is then a trajectory of its own."""
+    engine says where it refuses the last one, and `refusals`, how often the framework then asks for it. `rewritten` is
+    for a framework that sends back another text than the model's: each generation is then a trajectory of its own."""
 
     says: Sequence[Mapping[str, Any]]
     printed: Sequence[str]
     refusal: str = "unknown token id"
+    refusals: int = 1
     rewritten: bool = False
 
 
@@ -47,7 +48,7 @@ def calling(tool: str, **arguments: Any) -> Mapping[str, Any]:
 TOO_LONG = "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens."
 SUNNY, WELCOME = "It is sunny.", "You are welcome."
 FUNCTION = Conversation([calling("weather", city="Zürich"), {"text": SUNNY}, {"text": WELCOME}], [SUNNY, WELCOME])
-MCP = Conversation([calling("mcp__sky__weather", city="Zürich"), *FUNCTION.says[1:]], FUNCTION.printed)
+MCP = Conversation([calling("mcp__sky__weather", city="Zürich"), *FUNCTION.says[1:]], FUNCTION.printed, refusals=6)
 PYTHON = Conversation(
     [
         {"text": f"Thought: I go on.\n<code>\n{code}\n</code>"}
@@ -90,9 +91,6 @@ FRAMEWORKS = [
 ]
 """The name of the script, the URL of the session that it is given, what it is given behind the key, the nonce and the
 mode, how its model talks, and its modes."""
-
-REFUSED = 8
-"""How often the engine would refuse the last request: Claude Code sends it six times."""
 
 
 def cases(every_mode: bool) -> list[Any]:
@@ -158,7 +156,7 @@ def test_an_engine_that_fails_for_a_while_and_one_that_refuses(
     upstream.fails(503, "overloaded", headers={"retry-after": "1"})
     for step in others:
         upstream.says(**step)
-    for _ in range(REFUSED):
+    for _ in range(conversation.refusals + 1):
         upstream.fails(400, conversation.refusal)
 
     given = (handle[url], handle["api_key"], upstream.nonce, *arguments)
@@ -166,9 +164,8 @@ def test_an_engine_that_fails_for_a_while_and_one_that_refuses(
 
     written = ended.stdout + ended.stderr
     assert all(text in written for text in (*conversation.printed[:-1], conversation.refusal)), written
-    refused = [call.message for call in upstream.calls if call.message == conversation.refusal]
-    assert refused
-    judge(conversation, finalize(gateway, handle, upstream, ["overloaded", *refused]), upstream)
+    failures = ["overloaded", *[conversation.refusal] * conversation.refusals]
+    judge(conversation, finalize(gateway, handle, upstream, failures), upstream)
 
 
 @pytest.mark.parametrize("name", ["claude_agent_sdk"])
