@@ -96,7 +96,7 @@ def parse(
     instructions = _text(body, "instructions")
     if not items and instructions is None and conversation is None and previous is None:
         raise RequestRefused("input must not be empty where there is neither conversation nor previous_response_id")
-    choice = _choice(body.get("tool_choice"), served)
+    choice = _choice(body, served)
     tools = _tools(body, served, choice)
     schema = schema_of((body.get("text") or {}).get("format"), "text.format")
     if tools.served and body.get("max_tool_calls") is not None:
@@ -232,7 +232,8 @@ def _require_text(body: Mapping[str, Any]) -> None:
         raise RequestRefused("text must be an object, and text.format too")
 
 
-def _choice(choice: Any, served: Sequence[ServerTool]) -> Choice:
+def _choice(body: Mapping[str, Any], served: Sequence[ServerTool]) -> Choice:
+    choice = body.get("tool_choice")
     if choice is None:
         return FREE
     if isinstance(choice, str) and choice.lower() in _CHOICES:
@@ -240,26 +241,44 @@ def _choice(choice: Any, served: Sequence[ServerTool]) -> Choice:
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind == "allowed_tools":
         tools = choice.get("tools")
-        names = [_name_in(tool, served) for tool in tools] if isinstance(tools, list) else []
+        names = [_name_in(tool, body, served) for tool in tools] if isinstance(tools, list) else []
         return allowed(choice.get("mode"), names, "tool_choice")
-    if kind == "function" or (isinstance(choice, dict) and _name_in(choice, served) is not None):
-        return named(_name_in(choice, served), "tool_choice.name")
+    name = _name_in(choice, body, served)
+    if kind == "function" or name is not None:
+        return named(name, "tool_choice.name")
     raise RequestRefused(
         "tool_choice must be one of auto, none and required, or an object with the type function or allowed_tools, or "
-        "that of a tool that this gateway runs"
+        "that of a tool of this request that this gateway runs"
     )
 
 
 _CHOICES: Mapping[str, Choice] = {"auto": FREE, "none": HIDDEN, "required": FORCED}
 
 
-def _name_in(tool: Any, served: Sequence[ServerTool]) -> Any:
-    """The name by which the model calls what an entry of a tool choice means."""
+def _name_in(tool: Any, body: Mapping[str, Any], served: Sequence[ServerTool]) -> Any:
+    """The name by which the model calls what an entry of a tool choice means. One that this gateway runs has its
+    settings in `tools`, and only its type, label and name in the choice."""
     if not isinstance(tool, dict):
         return None
     if tool.get("type") == "function":
         return tool.get("name")
-    return next((server_tool.name for server_tool in served if server_tool.offered(tool)), None)
+    tools = body.get("tools")
+    same = [
+        entry
+        for entry in (tools if isinstance(tools, list) else ())
+        if isinstance(entry, dict) and all(entry.get(key) == tool.get(key) for key in ("type", "server_label"))
+    ]
+    wanted = (server_tool for server_tool in served if tool.get("name") in (None, server_tool.name))
+    return next(
+        (server_tool.name for server_tool in wanted if any(_offers(server_tool, entry) for entry in same)), None
+    )
+
+
+def _offers(tool: ServerTool, entry: Mapping[str, Any]) -> bool:
+    try:
+        return tool.offered(entry)
+    except EntryRefused:  # which is told where the entry stands
+        return True
 
 
 def _shown_choice(body: Mapping[str, Any]) -> Any:

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,9 +31,11 @@ def dependencies(script: Path) -> list[str]:
     return tomllib.loads("\n".join(line.removeprefix("#") for line in block["lines"].splitlines()))["dependencies"]
 
 
-def install(requirements: Sequence[str], cache: pytest.Cache) -> Path:
-    """The Python of an environment with these packages. Fails the test with pip's own words where pip can't install."""
-    key = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
+def install(requirements: Sequence[str], cache: pytest.Cache, at_least: tuple[int, int] = (3, 11)) -> Path:
+    """The Python of an environment with these packages. Skips the test where there is no Python of the version that
+    they need; fails it with pip's own words where pip can't install."""
+    base, version = _interpreter(at_least)
+    key = hashlib.sha256("\n".join([version, *requirements]).encode()).hexdigest()[:12]
     folder = Path(cache.mkdir(f"pypi-{key}"))
     done = folder / "env"
     python = Path("bin", "python")
@@ -44,7 +45,7 @@ def install(requirements: Sequence[str], cache: pytest.Cache) -> Path:
     # packages are used: the commands in bin/ name the place where they were installed.
     beside = folder / f"installing-{os.getpid()}"
     try:
-        venv.create(beside, symlinks=True)
+        subprocess.run([base, "-m", "venv", "--without-pip", "--symlinks", str(beside)], check=True)
         pip = [sys.executable, "-m", "pip", "--python", str(beside / python), "install", "--quiet", "--no-compile"]
         result = subprocess.run([*pip, *requirements], capture_output=True, text=True, timeout=INSTALL_S, check=False)
         if result.returncode:
@@ -54,3 +55,17 @@ def install(requirements: Sequence[str], cache: pytest.Cache) -> Path:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return done / python
+
+
+def _interpreter(at_least: tuple[int, int]) -> tuple[str, str]:
+    """The command of a Python that is new enough, and its version: this one, or one that the PATH has."""
+    if sys.version_info >= at_least:
+        return sys.executable, sys.version
+    major, least = at_least
+    for name in (f"python{major}.{minor}" for minor in range(least, least + 4)):
+        # Tried, as a name may be a shim for a version that is not there.
+        if shutil.which(name):
+            tried = subprocess.run([name, "-c", "import sys; print(sys.version)"], capture_output=True, text=True)
+            if tried.returncode == 0:
+                return name, tried.stdout.strip()
+    pytest.skip(f"no Python {major}.{least} or newer on the PATH, which these packages need")

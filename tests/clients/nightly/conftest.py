@@ -22,6 +22,7 @@ from tests.clients.nightly.loopback import Loopback, NoNamespace, loopback
 
 RUN_S = 180
 
+Attempt = Callable[..., "subprocess.CompletedProcess[str]"]
 Run = Callable[..., str]
 
 
@@ -76,11 +77,11 @@ def gateway(
 
 
 @pytest.fixture
-def run(network: Loopback, tmp_path: Path) -> Run:
+def attempt(network: Loopback, tmp_path: Path) -> Attempt:
     """Runs a command in the namespace, in a folder and a home of its own, with no variables but those given. Gives its
-    output; fails with it when the command fails or does not end."""
+    status and what it wrote; fails with it when the command does not end."""
 
-    def call(*command: str, cwd: Path, variables: Mapping[str, str]) -> str:
+    def call(*command: str, cwd: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
         process = subprocess.Popen(
@@ -99,8 +100,19 @@ def run(network: Loopback, tmp_path: Path) -> Run:
             os.killpg(process.pid, signal.SIGKILL)
             output, complaints = process.communicate()
             pytest.fail(f"{command} did not end within {RUN_S} s\n{output}\n{complaints}", pytrace=False)
-        if process.returncode:
-            pytest.fail(f"{command} ended with {process.returncode}\n{output}\n{complaints}", pytrace=False)
-        return output
+        return subprocess.CompletedProcess(command, process.returncode, output, complaints)
+
+    return call
+
+
+@pytest.fixture
+def run(attempt: Attempt) -> Run:
+    """The same for a command that succeeds: gives its output, and fails with it when the command fails."""
+
+    def call(*command: str, cwd: Path, variables: Mapping[str, str]) -> str:
+        ended = attempt(*command, cwd=cwd, variables=variables)
+        if ended.returncode:
+            pytest.fail(f"{command} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}", pytrace=False)
+        return ended.stdout
 
     return call
