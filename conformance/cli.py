@@ -9,6 +9,7 @@ from pathlib import Path
 
 import conformance
 from conformance.fixtures import fixture_path, names
+from conformance.recorded.recorder import PORT as RECORDER_PORT
 from conformance.upstream import PORT
 
 
@@ -33,6 +34,18 @@ def _parser() -> argparse.ArgumentParser:
     upstream.add_argument("--tokenizer", type=Path, default=None, metavar="DIR", help="default: the kit's chatml")
     upstream.add_argument("--ledger", type=Path, metavar="FILE", help="append every closed call as a line of JSON")
     upstream.set_defaults(run=_upstream)
+
+    record = commands.add_parser(
+        "record", help="stand between a gateway and its engine, and keep a ledger of all calls"
+    )
+    record.add_argument("--engine", required=True, metavar="URL", help="the engine's root; a trailing /v1 is taken off")
+    record.add_argument("--ledger", required=True, type=Path, metavar="FILE", help="every call is appended as a line")
+    record.add_argument("--port", type=int, default=RECORDER_PORT, help="default %(default)s; 0 = any free port")
+    record.add_argument("--host", default="127.0.0.1", help="default %(default)s")
+    record.add_argument(
+        "--passive", action="store_true", help="ask the engine for no ids and log-probabilities by ourselves"
+    )
+    record.set_defaults(run=_record)
 
     requirements = commands.add_parser("requirements", help="print the requirement catalogue")
     requirements.add_argument("ids", nargs="*", help="ids or patterns such as STREAM-*; default: all")
@@ -90,6 +103,20 @@ def _upstream(chosen: argparse.Namespace) -> int:
         print(advice(url, tokenizer), flush=True)
 
     serve(chosen.host, chosen.port, tokenizer.path, ready, ledger_file=chosen.ledger)
+    return 0
+
+
+def _record(chosen: argparse.Namespace) -> int:
+    try:
+        from conformance.recorded.recorder.server import advice, engine_at, serve
+    except ModuleNotFoundError as missing:
+        raise LookupError(f"{missing.name} is missing: pip install 'gateway-conformance[record]'") from None
+    engine = engine_at(chosen.engine)
+
+    def ready(url: str) -> None:
+        print(advice(url, engine, chosen.ledger), flush=True)
+
+    serve(engine, chosen.ledger, chosen.host, chosen.port, ready, chosen.passive)
     return 0
 
 
