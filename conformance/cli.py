@@ -82,7 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     trajectory.add_argument("--ledger", type=Path, metavar="FILE", help="what the engine received and returned")
     trajectory.add_argument("--tokenizer", type=Path, metavar="DIR", help="judge what stands between generations, too")
     trajectory.add_argument(
-        "--superseded", type=int, metavar="N", help="generations given up for others; default: as the trajectories say"
+        "--superseded",
+        type=_superseded,
+        metavar="N",
+        help="generations of the ledger that were given up for others, or any; default: as the trajectories say",
     )
     trajectory.add_argument("--format", choices=["text", "json"], default="text")
     trajectory.set_defaults(run=_check_trajectory)
@@ -163,6 +166,12 @@ def _check_trajectory(chosen: argparse.Namespace) -> int:
     from conformance.recorded.trajectory import check_trajectory
 
     return check_trajectory(chosen.file, chosen.ledger, chosen.tokenizer, chosen.format, chosen.superseded)
+
+
+def _superseded(text: str) -> int | str:
+    if text != "any" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number or any, got {text!r}")
+    return text if text == "any" else int(text)
 
 
 def _tokenizer(chosen: argparse.Namespace) -> int:

@@ -7,9 +7,11 @@ a tokenizer also whether what stands between generations is what its chat templa
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,21 +20,25 @@ from conformance.oracles.fidelity import TurnEnd
 from conformance.oracles.tokens import Decode
 from conformance.oracles.wording import counted
 from conformance.recorded.file import Read, Recorded, read_ledger, read_trajectories
+from conformance.recorded.recorder import UNREAD
 from conformance.tokenizer import Message, Tokenizer, TokenizerError
 
 Placed: TypeAlias = tuple[Violation, Path, int]
 """A violation, and the file and line that it is about."""
 
+ANY = "any"
+"""Any number of generations may be in no trajectory: the file holds part of the run."""
+
 _PLACE = re.compile(r"(trajectory|call) (\d+)")
 
 
 def check_trajectory(
-    file: Path, ledger: Path | None, tokenizer: Path | None, format: str, superseded: int | None = None
+    file: Path, ledger: Path | None, tokenizer: Path | None, format: str, superseded: int | str | None = None
 ) -> int:
     """Judge the trajectories in `file` and print what is wrong with them. 0 = nothing, 1 = something.
 
-    `superseded`: how many generations of the ledger were given up for others; None = as the trajectories say. Raises
-    `Unreadable`, `TokenizerError` and OSError when a file is not what it should be.
+    `superseded`: how many generations of the ledger were given up for others; `ANY`; None = as the trajectories say.
+    Raises `Unreadable`, `TokenizerError` and OSError when a file is not what it should be.
     """
     trajectories = read_trajectories(file)
     calls = None if ledger is None else read_ledger(ledger)
@@ -40,6 +46,7 @@ def check_trajectory(
     if superseded is None:
         superseded = sum(each.superseded for each in trajectories)
     found, warned = judge(trajectories, calls, known, superseded), unrecorded.trailing(trajectories)
+    warned += unread(calls or ())
     wrong, odd = (
         [(one, *_place(one, file, trajectories, ledger, calls or [])) for one in several] for several in (found, warned)
     )
@@ -53,7 +60,7 @@ def judge(
     trajectories: Sequence[Read],
     calls: Sequence[Recorded] | None = None,
     tokenizer: Tokenizer | None = None,
-    superseded: int = 0,
+    superseded: int | str = 0,
 ) -> list[Violation]:
     """All that is wrong, as far as it can be told with what is known. What merely stands behind the last generation is
     not: see `unrecorded.trailing`."""
@@ -63,10 +70,49 @@ def judge(
         found += unrecorded.zero_filled(trajectories) + unrecorded.duplicates(trajectories)
     else:
         aligned = set(found)
-        found += [one for one in token_truth.judge(trajectories, calls, superseded, decode) if one not in aligned]
+        known = _taken_on_trust(trajectories, calls)
+        allowed = None if superseded == ANY else int(superseded)
+        found += [one for one in token_truth.judge(trajectories, known, allowed, decode) if one not in aligned]
     if tokenizer is not None:
         found += _seams(trajectories, tokenizer)
     return [one for one in found if one.expected != token_truth.NOTHING_BEHIND]
+
+
+def unread(calls: Sequence[Recorded]) -> list[Violation]:
+    """The calls of which the record does not know what they sampled."""
+    hint = "what the trajectories say was sampled there is taken on trust"
+    return [
+        Violation(f"call {number}", "the ids that were sampled", call.message or "none", hint)
+        for number, call in enumerate(calls)
+        if call.outcome == UNREAD
+    ]
+
+
+def _taken_on_trust(trajectories: Sequence[Read], calls: Sequence[Recorded]) -> list[Recorded]:
+    """The calls; one of which nobody knows what it sampled has sampled what a trajectory says behind its context."""
+    if not any(call.outcome == UNREAD for call in calls):
+        return list(calls)
+    claims = [claim for each in trajectories for claim in _claims(each)]
+    return [_trusted(call, claims) if call.outcome == UNREAD else call for call in calls]
+
+
+def _trusted(call: Recorded, claims: list[tuple[list[int], list[int], list[float] | None]]) -> Recorded:
+    for number, (context, ids, logprobs) in enumerate(claims):
+        if context == call.context:
+            del claims[number]
+            return replace(call, generations=[ids], logprobs=logprobs, outcome="answered")
+    return call
+
+
+def _claims(trajectory: Read) -> Iterator[tuple[list[int], list[int], list[float] | None]]:
+    """What is said to have been sampled: context, ids and logprobs of each stretch of mask 1."""
+    ids, mask, logprobs = trajectory.response_ids, trajectory.response_mask, trajectory.response_logprobs
+    start = 0
+    for bit, several in itertools.groupby(mask):
+        end = start + len(list(several))
+        if bit == 1:
+            yield trajectory.prompt_ids + ids[:start], ids[start:end], logprobs and logprobs[start:end]
+        start = end
 
 
 def _seams(trajectories: Sequence[Read], tokenizer: Tokenizer) -> list[Violation]:

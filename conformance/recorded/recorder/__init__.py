@@ -6,3 +6,6 @@ of one gateway's socket, `server` the process.
 
 PORT = 8766
 """Where a recorder listens that people start by hand."""
+
+UNREAD = "unread"
+"""The outcome of a call that the engine answered without telling what it sampled; its `message` says why."""

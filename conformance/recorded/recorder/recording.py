@@ -16,11 +16,9 @@ from typing import Any, Self
 
 import orjson
 
+from conformance.recorded.recorder import UNREAD
 from conformance.recorded.recorder.routes import ROUTES, Answer, Ask, Choice, Route, are_ids, message_of
 from conformance.upstream.ledger import ABORTED, ANSWERED, FAILED, Call
-
-UNREAD = "unread"
-"""The outcome of a call that the engine answered without telling what it sampled; `message` says why."""
 
 SECRET = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", re.IGNORECASE)
 """Names of headers whose values do not enter the ledger."""
