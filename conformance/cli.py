@@ -10,6 +10,7 @@ from pathlib import Path
 import conformance
 from conformance.fixtures import fixture_path, names
 from conformance.recorded.recorder import PORT as RECORDER_PORT
+from conformance.recorded.scoring import TOLERANCE
 from conformance.upstream import PORT
 
 
@@ -87,6 +88,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="generations of the ledger that were given up for others, or any; default: as the trajectories say",
     )
+    trajectory.add_argument(
+        "--score",
+        metavar="SCORER",
+        help="score each sampled token again: numpy:DIR, transformers:DIR, vllm:URL or gguf:FILE",
+    )
+    trajectory.add_argument(
+        "--tolerance", type=_positive, metavar="NATS", help=f"of a score that differs; default {TOLERANCE:g}"
+    )
+    trajectory.add_argument(
+        "--temperature",
+        type=_positive,
+        metavar="T",
+        help="at which the engine told log-probabilities; default 1, or raw",
+    )
     trajectory.add_argument("--format", choices=["text", "json"], default="text")
     trajectory.set_defaults(run=_check_trajectory)
 
@@ -163,15 +178,30 @@ def _check_stream(chosen: argparse.Namespace) -> int:
 
 
 def _check_trajectory(chosen: argparse.Namespace) -> int:
-    from conformance.recorded.trajectory import check_trajectory
+    from conformance.recorded.trajectory import Scoring, check_trajectory
 
-    return check_trajectory(chosen.file, chosen.ledger, chosen.tokenizer, chosen.format, chosen.superseded)
+    scoring = None
+    if chosen.score:
+        scoring = Scoring(chosen.score, chosen.tolerance or TOLERANCE, chosen.temperature or 1.0)
+    elif chosen.tolerance or chosen.temperature:
+        raise ValueError("--tolerance and --temperature go with --score")
+    return check_trajectory(chosen.file, chosen.ledger, chosen.tokenizer, chosen.format, chosen.superseded, scoring)
 
 
 def _superseded(text: str) -> int | str:
     if text != "any" and not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number or any, got {text!r}")
     return text if text == "any" else int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
 
 
 def _tokenizer(chosen: argparse.Namespace) -> int:

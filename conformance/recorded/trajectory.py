@@ -2,29 +2,43 @@
 
 By themselves: alignment, mask runs, filled-in logprobs, generations that are trainable twice. With a ledger also
 whether contexts, ids and logprobs are what the engine received and returned, and each generation is there once. With
-a tokenizer also whether what stands between generations is what its chat template puts there.
+a tokenizer also whether what stands between generations is what its chat template puts there. With a scorer also
+whether the model, asked again, gives each sampled token the log-probability that was exported.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from conformance.oracles import Violation, token_truth, unrecorded
 from conformance.oracles.fidelity import TurnEnd
 from conformance.oracles.tokens import Decode
 from conformance.oracles.wording import counted
+from conformance.recorded import score as rescoring
+from conformance.recorded.claims import Claim, claims
 from conformance.recorded.file import Read, Recorded, read_ledger, read_trajectories
 from conformance.recorded.recorder import UNREAD
+from conformance.recorded.scoring import TOLERANCE
 from conformance.tokenizer import Message, Tokenizer, TokenizerError
 
 Placed: TypeAlias = tuple[Violation, Path, int]
 """A violation, and the file and line that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """By which scorer each sampled token is scored again, how many nats it may differ, and at which temperature the
+    log-probabilities were told."""
+
+    by: str
+    tolerance: float = TOLERANCE
+    temperature: float = 1.0
+
 
 ANY = "any"
 """Any number of generations may be in no trajectory: the file holds part of the run."""
@@ -33,12 +47,17 @@ _PLACE = re.compile(r"(trajectory|call) (\d+)")
 
 
 def check_trajectory(
-    file: Path, ledger: Path | None, tokenizer: Path | None, format: str, superseded: int | str | None = None
+    file: Path,
+    ledger: Path | None,
+    tokenizer: Path | None,
+    format: str,
+    superseded: int | str | None = None,
+    scoring: Scoring | None = None,
 ) -> int:
     """Judge the trajectories in `file` and print what is wrong with them. 0 = nothing, 1 = something.
 
     `superseded`: how many generations of the ledger were given up for others; `ANY`; None = as the trajectories say.
-    Raises `Unreadable`, `TokenizerError` and OSError when a file is not what it should be.
+    Raises `Unreadable`, `Unscorable`, `TokenizerError` and OSError when a file is not what it should be.
     """
     trajectories = read_trajectories(file)
     calls = None if ledger is None else read_ledger(ledger)
@@ -47,12 +66,23 @@ def check_trajectory(
         superseded = sum(each.superseded for each in trajectories)
     found, warned = judge(trajectories, calls, known, superseded), unrecorded.trailing(trajectories)
     warned += unread(calls or ())
+    scores = None
+    if scoring is not None:
+        decode = None if known is None else known.decode
+        scores = rescoring.score(trajectories, calls, scoring.by, scoring.tolerance, scoring.temperature, decode)
+        found += scores.violations
     wrong, odd = (
         [(one, *_place(one, file, trajectories, ledger, calls or [])) for one in several] for several in (found, warned)
     )
     size = "1 trajectory" if len(trajectories) == 1 else f"{len(trajectories)} trajectories"
     summary = f"{size}, {counted(_tokens(trajectories), 'token')}"
-    print(_as_json(file, wrong, odd) if format == "json" else _as_text(file, wrong, odd, summary))
+    if format == "json":
+        more = {} if scores is None else {"score": rescoring.as_json(scores)}
+        print(_as_json(file, wrong, odd, more))
+    else:
+        print(_as_text(file, wrong, odd, summary))
+        if scores is not None:
+            print(rescoring.as_text(scores))
     return 1 if found else 0
 
 
@@ -92,27 +122,16 @@ def _taken_on_trust(trajectories: Sequence[Read], calls: Sequence[Recorded]) -> 
     """The calls; one of which nobody knows what it sampled has sampled what a trajectory says behind its context."""
     if not any(call.outcome == UNREAD for call in calls):
         return list(calls)
-    claims = [claim for each in trajectories for claim in _claims(each)]
-    return [_trusted(call, claims) if call.outcome == UNREAD else call for call in calls]
+    left = [claim for each in trajectories for claim in claims(each)]
+    return [_trusted(call, left) if call.outcome == UNREAD else call for call in calls]
 
 
-def _trusted(call: Recorded, claims: list[tuple[list[int], list[int], list[float] | None]]) -> Recorded:
-    for number, (context, ids, logprobs) in enumerate(claims):
-        if context == call.context:
-            del claims[number]
-            return replace(call, generations=[ids], logprobs=logprobs, outcome="answered")
+def _trusted(call: Recorded, left: list[Claim]) -> Recorded:
+    for claim in left:
+        if claim.context == call.context:
+            left.remove(claim)
+            return replace(call, generations=[claim.ids], logprobs=claim.logprobs, outcome="answered")
     return call
-
-
-def _claims(trajectory: Read) -> Iterator[tuple[list[int], list[int], list[float] | None]]:
-    """What is said to have been sampled: context, ids and logprobs of each stretch of mask 1."""
-    ids, mask, logprobs = trajectory.response_ids, trajectory.response_mask, trajectory.response_logprobs
-    start = 0
-    for bit, several in itertools.groupby(mask):
-        end = start + len(list(several))
-        if bit == 1:
-            yield trajectory.prompt_ids + ids[:start], ids[start:end], logprobs and logprobs[start:end]
-        start = end
 
 
 def _seams(trajectories: Sequence[Read], tokenizer: Tokenizer) -> list[Violation]:
@@ -212,7 +231,7 @@ def _as_text(file: Path, found: list[Placed], warned: list[Placed], summary: str
     return "\n".join([*lines, f"{file}: {summary}: {verdict}"])
 
 
-def _as_json(file: Path, found: list[Placed], warned: list[Placed]) -> str:
+def _as_json(file: Path, found: list[Placed], warned: list[Placed], more: dict[str, Any]) -> str:
     """One document: `file`, and `violations` and `warnings` with file, line, where, expected, actual, hint."""
     told = {
         kind: [
@@ -228,4 +247,4 @@ def _as_json(file: Path, found: list[Placed], warned: list[Placed]) -> str:
         ]
         for kind, placed in (("violations", found), ("warnings", warned))
     }
-    return json.dumps({"file": str(file), **told}, indent=2, ensure_ascii=False)
+    return json.dumps({"file": str(file), **told, **more}, indent=2, ensure_ascii=False)
