@@ -83,7 +83,7 @@ CONTEXT_HINTS = {
 def judge(
     trajectories: Sequence[Exported],
     calls: Sequence[Recorded],
-    superseded: int | Collection[int] = 0,
+    superseded: int | Collection[int] | None = 0,
     decode: Decode | None = None,
 ) -> list[Violation]:
     """All questions of this module at once."""
@@ -116,13 +116,13 @@ def context_truth(
 def conservation(
     trajectories: Sequence[Exported],
     calls: Sequence[Recorded],
-    superseded: int | Collection[int] = 0,
+    superseded: int | Collection[int] | None = 0,
     decode: Decode | None = None,
 ) -> list[Violation]:
     """Whether over all trajectories each generation has mask 1 exactly once: nothing lost, doubled or invented.
 
     `superseded` are the generations that the gateway reports as given up: how many, or which (positions in `calls`).
-    They must not be exported as trainable, and no other may be missing.
+    They must not be exported as trainable, and no other may be missing. None: any may be missing.
     """
     return list(_conservation(Evidence(trajectories, calls), superseded, decode))
 
@@ -294,7 +294,7 @@ def _tail(evidence: Evidence, track: Track, decode: Decode | None) -> Iterator[V
 
 
 def _conservation(
-    evidence: Evidence, superseded: int | Collection[int], decode: Decode | None, attributed: bool = False
+    evidence: Evidence, superseded: int | Collection[int] | None, decode: Decode | None, attributed: bool = False
 ) -> Iterator[Violation]:
     """`attributed`: what no generation explains is left to `verbatim`, and so is the generation that was meant."""
     claims: dict[Call, list[str]] = {call: [] for call in evidence.calls if call.generation}
@@ -316,7 +316,7 @@ def _conservation(
                 yield Violation(where, "a generation that the upstream returned", listed(ids, decode), "never sampled")
     for segment, where in unclear:
         min(map(claims.__getitem__, segment.calls), key=len).append(where)
-    given_up = frozenset() if isinstance(superseded, int) else frozenset(superseded)
+    given_up = frozenset() if superseded is None or isinstance(superseded, int) else frozenset(superseded)
     missing = []
     for call, claimed_at in claims.items():
         name = f"{call} ({listed(call.generation, decode)})"
@@ -327,6 +327,8 @@ def _conservation(
             yield Violation(name, "mask 1 once", f"{len(claimed_at)} times: {'; '.join(claimed_at)}", hint)
         elif not claimed_at and call.number not in given_up and call not in excused:
             missing.append((name, call))
+    if superseded is None:
+        return
     allowed = superseded if isinstance(superseded, int) else 0
     if len(missing) > allowed:
         owners = {place: call for call, claimed_at in claims.items() for place in claimed_at}
