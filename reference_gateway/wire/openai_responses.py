@@ -268,10 +268,8 @@ def _name_in(tool: Any, body: Mapping[str, Any], served: Sequence[ServerTool]) -
         for entry in (tools if isinstance(tools, list) else ())
         if isinstance(entry, dict) and all(entry.get(key) == tool.get(key) for key in ("type", "server_label"))
     ]
-    named = (server_tool for server_tool in served if tool.get("name") in (None, server_tool.name))
-    return next(
-        (server_tool.name for server_tool in wanted if any(_offers(server_tool, entry) for entry in same)), None
-    )
+    named = (served_tool for served_tool in served if tool.get("name") in (None, served_tool.name))
+    return next((wanted.name for wanted in named if any(_offers(wanted, entry) for entry in same)), None)
 
 
 def _offers(tool: ServerTool, entry: Mapping[str, Any]) -> bool:
