@@ -138,13 +138,38 @@ def _constant(form: Any, text: str, start: int) -> Ends:
 
 def _value(form: Any, text: str, start: int) -> Ends:
     if form.get("style", "json") != "json":
-        raise Unreadable
+        return _members(form, text, start)
     validator = _validator(_read(form["json_schema"]))
     try:
         value, end = json.JSONDecoder().raw_decode(text, len(text) - len(text[start:].lstrip(_SPACE)))
     except ValueError:
         return set()
     return {end} if validator.is_valid(value) else set()
+
+
+def _members(form: Any, text: str, start: int) -> Ends:
+    """An object whose members stand each in tags, text as it is and other values as JSON."""
+    schema, member = _read(form["json_schema"]), _STYLES[form["style"]]
+    validator, types = _validator(schema), schema.get("properties", {})
+    ends: Ends = set()
+    members: dict[str, Any] = {}
+    place: int | None = start
+    while place is not None:
+        if validator.is_valid(members):
+            ends.add(place)
+        found = member.match(text, place)
+        place = found and found.end()
+        if found:
+            name, value = found.groups()
+            members[name] = value if types.get(name, {}).get("type") == "string" else _read_or_text(value)
+    return ends
+
+
+def _read_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _regex_ends(pattern: Any, text: str, start: int) -> Ends:
@@ -223,6 +248,12 @@ def _triggered(form: Any, text: str, start: int) -> Ends:
 def _any_of(tags: Any, text: str, places: Ends) -> Ends:
     return {end for place in places for each in tags for end in _tagged(each, text, place)}
 
+
+_STYLES: Mapping[str, re.Pattern[str]] = {
+    "qwen_xml": re.compile(r"\s*<parameter=([^>]+)>\n?(.*?)\n?</parameter>", re.DOTALL),
+    "glm_xml": re.compile(r"\s*<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL),
+}
+"""Styles of an object that is not written as JSON -> a member of it."""
 
 _FORMATS: Mapping[str, Callable[[Any, str, int], Ends]] = {
     "const_string": _constant,

@@ -32,7 +32,7 @@ VERBATIM = (PLACE, '{"city":"Oslo"}', '{\n  "city": "S\\u00e3o Tomé"\n}')
 SEARCH, LOOK = (function(name, q={"type": "string"}) for name in ("search", "look"))
 TOOLS = [SEARCH, LOOK]
 SEARCHES, LOOKS = ({"name": name, "arguments": {"q": "weather"}} for name in ("search", "look"))
-WRONG_CALL = {"name": "search", "arguments": {"q": 7}}
+WRONG_CALL = {"name": "search", "arguments": {}}
 WRONG_SCHEMAS = ("object", 7, ["city"])
 
 

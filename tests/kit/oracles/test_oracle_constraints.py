@@ -101,7 +101,7 @@ def test_nothing_is_kept_from_a_model_without_a_constraint(fields):
         {"tool_choice": "required", "tools": 7},
         tag({"type": "token", "token": 7}),
         tag({}),
-        tag({"type": "json_schema", "json_schema": SCHEMA, "style": "qwen_xml"}),
+        tag({"type": "json_schema", "json_schema": SCHEMA, "style": "minimax_xml"}),
         {"structural_tag": {"structures": [{}], "triggers": ["<t>"]}},
     ],
 )
@@ -169,6 +169,29 @@ def test_a_choice_of_chat_is_of_calls(choice, calls, free):
 def test_pieces_of_a_structural_tag(form, within, without):
     assert [free_to_say(tag(form), text) for text in within] == [True] * len(within)
     assert [free_to_say(tag(form), text) for text in without] == [False] * len(without)
+
+
+BOTH = {"type": "object", "properties": {**SCHEMA["properties"], "at": {"type": "number"}}, "required": ["city"]}
+
+
+def qwen(**members: str) -> str:
+    return "".join(f"\n<parameter={name}>\n{value}\n</parameter>" for name, value in members.items())
+
+
+def glm(**members: str) -> str:
+    return "\n".join(f"<arg_key>{name}</arg_key>\n<arg_value>{value}</arg_value>" for name, value in members.items())
+
+
+@pytest.mark.parametrize(("style", "written"), [("qwen_xml", qwen), ("glm_xml", glm)])
+def test_members_in_tags_are_an_object(style, written):
+    form = {"type": "tag", "begin": "<f>", "content": {"type": "json_schema", "json_schema": BOTH, "style": style}}
+    fields = tag({**form, "end": "</f>"})
+    within = [{"city": "7"}, {"city": "Oslo", "at": "1.5"}, {"at": "7", "city": "a\nb"}, {"city": "", "more": "é"}]
+    without = [{}, {"at": "7"}, {"city": "Oslo", "at": "soon"}]
+    assert [free_to_say(fields, f"<f>{written(**each)}</f>") for each in within] == [True] * 4
+    assert [free_to_say(fields, f"<f>{written(**each)}</f>") for each in without] == [False] * 3
+    assert free_to_say(fields, f"<f>{written(city='Oslo')}") is False
+    assert free_to_say(fields, f"<f>so {written(city='Oslo')}</f>") is False
 
 
 F, G = f"<t>f:{PLACE}</t>", f"<t>g:{PLACE}</t>"
