@@ -59,9 +59,9 @@ class Engine(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._data += data
-        head, found, body = self._data.partition(b"\r\n\r\n")
+        head, separator, body = self._data.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
-        if not found or len(body) < length:
+        if not separator or len(body) < length:
             return
         stream = b'"stream":true' in body
         self._data, answer = b"", self.streamed if stream else self.plain
@@ -154,13 +154,13 @@ def main() -> None:
             ("added and taken out", UNASKED),
             ("streamed", STREAMED),
         ):
-            found = []
+            costs = []
             for process in (relay, recorder):
                 asyncio.run(drive(process.url, body, options.calls // 10))
                 before = process.cpu()
                 asyncio.run(drive(process.url, body, options.calls))
-                found.append((process.cpu() - before) / (options.calls // CALLERS * CALLERS))
-            print(f"{name:26} relay {found[0]:6.0f}   recorder {found[1]:6.0f}   recording {found[1] - found[0]:6.0f}")
+                costs.append((process.cpu() - before) / (options.calls // CALLERS * CALLERS))
+            print(f"{name:26} relay {costs[0]:6.0f}   recorder {costs[1]:6.0f}   recording {costs[1] - costs[0]:6.0f}")
         recorder.close()
     relay.close()
     engine.close()

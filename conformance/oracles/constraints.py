@@ -98,7 +98,8 @@ def _tag(tag: Any, text: str) -> bool:
     tag = _read(tag)
     if "structures" in tag:  # as structural tags were written first
         tags = [
-            {**each, "content": {"type": "json_schema", "json_schema": each["schema"]}} for each in tag["structures"]
+            {**structure, "content": {"type": "json_schema", "json_schema": structure["schema"]}}
+            for structure in tag["structures"]
         ]
         return len(text) in _triggered({"triggers": tag["triggers"], "tags": tags}, text, 0)
     return len(text) in _ends(tag["format"], text, 0)
@@ -233,7 +234,9 @@ def _triggered(form: Any, text: str, start: int) -> Ends:
     while waiting:
         behind: Ends = set()
         for place in waiting:
-            trigger = min((at for each in form["triggers"] if (at := text.find(each, place)) >= 0), default=None)
+            trigger = min(
+                (at for trigger_text in form["triggers"] if (at := text.find(trigger_text, place)) >= 0), default=None
+            )
             if not (first and form.get("at_least_one")):
                 ends |= set(range(place, (len(text) if trigger is None else trigger) + 1))
             if trigger is not None:
@@ -246,7 +249,7 @@ def _triggered(form: Any, text: str, start: int) -> Ends:
 
 
 def _any_of(tags: Any, text: str, places: Ends) -> Ends:
-    return {end for place in places for each in tags for end in _tagged(each, text, place)}
+    return {end for place in places for tag in tags for end in _tagged(tag, text, place)}
 
 
 _STYLES: Mapping[str, re.Pattern[str]] = {

@@ -127,7 +127,7 @@ def _taken_on_trust(trajectories: Sequence[Read], calls: Sequence[Recorded]) -> 
     """The calls; one of which nobody knows what it sampled has sampled what a trajectory says behind its context."""
     if not any(call.outcome == UNREAD for call in calls):
         return list(calls)
-    left = [claim for each in trajectories for claim in claims(each)]
+    left = [claim for trajectory in trajectories for claim in claims(trajectory)]
     return [_trusted(call, left) if call.outcome == UNREAD else call for call in calls]
 
 

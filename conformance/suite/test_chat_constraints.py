@@ -246,5 +246,7 @@ def test_forced_arguments_fit_the_parameters(session, upstream, choice):
 
     expect(reply).status(200)
     expect([call["function"]["arguments"] for call in reply.tool_calls]).satisfies(
-        lambda found: len(found) == 1 and "weather" in found[0], "arguments with the text 'weather'", "the calls"
+        lambda arguments: len(arguments) == 1 and "weather" in arguments[0],
+        "arguments with the text 'weather'",
+        "the calls",
     )

@@ -29,7 +29,7 @@ from conformance.vocabulary.constrained import (
 from conformance.vocabulary.expect import expect
 from conformance.vocabulary.session import ABSENT, user
 
-TOOLS = [as_tool(each) for each in constrained.TOOLS]
+TOOLS = [as_tool(definition) for definition in constrained.TOOLS]
 NAMED = {"type": "tool", "name": "search"}
 ANY = {"type": "any"}
 FREE = [ABSENT, {"type": "auto"}, {"type": "none"}]

@@ -29,7 +29,7 @@ from conformance.vocabulary.constrained import (
 from conformance.vocabulary.expect import expect
 from conformance.vocabulary.session import ABSENT
 
-TOOLS = [flat(each) for each in constrained.TOOLS]
+TOOLS = [flat(definition) for definition in constrained.TOOLS]
 NAMED = {"type": "function", "name": "search"}
 ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [NAMED]}
 FREE = [ABSENT, {"format": {"type": "text"}}]
@@ -133,7 +133,7 @@ def test_named_function_of_a_response_is_called(session, upstream, streamed):
     reply = session.respond("Hi", tools=TOOLS, tool_choice=NAMED, stream=streamed)
 
     expect(reply).status(200)
-    expect([each.get("name") for each in reply.tool_calls]).equals(["search"], "calls of the response", NOT_HELD)
+    expect([call.get("name") for call in reply.tool_calls]).equals(["search"], "calls of the response", NOT_HELD)
     expect(reply.finish_reason).equals("completed", "status of the response")
 
 
@@ -146,7 +146,7 @@ def test_required_call_of_a_response_may_be_of_any_tool(session, upstream, strea
     reply = session.respond("Hi", tools=TOOLS, tool_choice="required", stream=streamed)
 
     expect(reply).status(200)
-    expect([each.get("name") for each in reply.tool_calls]).equals(["look"], "calls of the response", NOT_HELD)
+    expect([call.get("name") for call in reply.tool_calls]).equals(["look"], "calls of the response", NOT_HELD)
 
 
 @pytest.mark.requirement(id="RESP-188")
@@ -195,20 +195,20 @@ def test_allowed_tools_are_called(session, upstream):
 
     require_granted(reply, "tool_choice", "allowed_tools")
     expect(reply).status(200)
-    expect([each.get("name") for each in reply.tool_calls]).equals(["search"], "calls of the response", NOT_HELD)
+    expect([call.get("name") for call in reply.tool_calls]).equals(["search"], "calls of the response", NOT_HELD)
 
 
 @pytest.mark.requirement(id="RESP-191")
 def test_forced_calls_of_responses_do_not_fork(session, upstream):
     """The responses of one conversation are one trajectory, whichever of them were forced to call."""
-    given: Any = "Hi"
+    response_input: Any = "Hi"
     previous: dict[str, Any] = {}
     for choice in ("required", NAMED, ABSENT):
         upstream.says(tool_calls=[SEARCHES])
-        reply = session.respond(given, tools=TOOLS, tool_choice=choice, **previous)
-        given, previous = results_of(reply, "sunny"), {"previous_response_id": reply.id}
+        reply = session.respond(response_input, tools=TOOLS, tool_choice=choice, **previous)
+        response_input, previous = results_of(reply, "sunny"), {"previous_response_id": reply.id}
     upstream.says("It is sunny.")
-    session.respond(given, tools=TOOLS, **previous)
+    session.respond(response_input, tools=TOOLS, **previous)
 
     expect(session.trajectories()).count(1).are_verbatim(upstream).have_true_context(upstream)
 
