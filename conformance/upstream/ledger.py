@@ -87,11 +87,14 @@ class Call:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but `text`, which the reader decodes from `context`."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "text"}
+        return {name: getattr(self, name) for name in _WRITTEN}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], text: str) -> Call:
         return cls(**document, text=text)
+
+
+_WRITTEN = tuple(each.name for each in dataclasses.fields(Call) if each.name != "text")
 
 
 class LedgerFile:

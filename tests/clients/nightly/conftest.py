@@ -42,9 +42,19 @@ def network(outside: socket.socket) -> Iterator[Loopback]:
         pytest.skip(f"no network namespace with nothing but loopback: {error}")
 
 
+@pytest.fixture(scope="session")
+def structured_outputs(request: pytest.FixtureRequest) -> str:
+    """What becomes of formats and forced calls; a test that needs another value is parametrised with it."""
+    return str(getattr(request, "param", "refuse"))
+
+
 @pytest.fixture(scope="session", params=["synthesised", "incremental"])
 def gateway(
-    request: pytest.FixtureRequest, shared_upstream: Upstream, outside: socket.socket, network: Loopback
+    request: pytest.FixtureRequest,
+    shared_upstream: Upstream,
+    outside: socket.socket,
+    network: Loopback,
+    structured_outputs: str,
 ) -> Iterator[httpx.Client]:
     """The control plane of a gateway with keys: every client has to present the key of its session. Both kinds of
     streams, since most clients stream."""
@@ -56,6 +66,7 @@ def gateway(
         tool_parser="hermes",
         api_key=admin,
         stream=request.param,
+        structured_outputs=structured_outputs,
     )
     sockets = [each.dup() for each in (outside, network.listener)]  # a server closes what it served
     with (
