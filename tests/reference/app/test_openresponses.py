@@ -1,9 +1,9 @@
 """What the acceptance tests of the OpenResponses specification ask of a server: each response, and each event of its
 stream, is held against the published types (`openresponses-types`, of `dev`).
 
-The cases are those of https://github.com/openresponses/openresponses, `src/lib/compliance-tests.ts`, under its names,
-with texts of our own. Of those over HTTP all are here but `response-output-phase-schema`, which asks nothing of a
-server. The gateway does not serve the seven over WebSockets.
+The cases are those of `src/lib/compliance-tests.ts` in https://github.com/openresponses/openresponses, in whatever
+version, under its names and with texts of our own. Of those over HTTP all are here but `response-output-phase-schema`,
+which asks nothing of a server. The gateway does not serve the seven over WebSockets.
 """
 
 from __future__ import annotations
