@@ -315,6 +315,8 @@ class _LlamaCppAnswer:
     def _read(self, document: dict[str, Any], place: int, streamed: bool) -> None:
         one = self.choices.setdefault(place, Choice())
         ended = document.get("stop") is True
+        if (version := document.get("weight_version")) is not None:
+            self.weight_version = version
         if not (ended and streamed and one.ids):
             if (ids := document.get("tokens")) is not None:
                 one.ids = joined(one.ids, ids)
