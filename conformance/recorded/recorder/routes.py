@@ -315,6 +315,8 @@ class _LlamaCppAnswer:
     def _read(self, document: dict[str, Any], place: int, streamed: bool) -> None:
         choice = self.choices.setdefault(place, Choice())
         ended = document.get("stop") is True
+        if (version := document.get("weight_version")) is not None:
+            self.weight_version = version
         if not (ended and streamed and choice.ids):
             if (ids := document.get("tokens")) is not None:
                 choice.ids = joined(choice.ids, ids)

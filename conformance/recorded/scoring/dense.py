@@ -2,7 +2,7 @@
 
 Knows the Qwen3, Qwen2 and Llama architectures with their usual rotary positions, from a directory with `config.json`
 and safetensors; whatever else the directory says is refused, never ignored. Computes in 32-bit floats, incrementally:
-keys and values of the ids that a sequence shares with the one before are kept.
+what is known of the ids that a sequence shares with the one before is kept.
 """
 
 from __future__ import annotations
@@ -45,26 +45,21 @@ class Dense:
         self._epsilon = float(self._config.get("rms_norm_eps", 1e-6))
         self._frequencies = _frequencies(self._config, self._layers[0].head_dim)
         self._ids: list[int] = []
+        self._states = np.empty((0, self._embedding.shape[1]), np.float32)
 
     def score(self, ids: Sequence[int], places: Sequence[int]) -> list[float]:
         if not places:
             return []
         if max(ids) >= len(self._embedding) or min(ids) < 0:
             raise Unscorable(f"id {max(ids)} is not of the model's {len(self._embedding)}")
-        wanted = [place - 1 for place in places]  # what is behind an id is told where it stands
-        ids = list(ids[: places[-1] + 1])
-        start = min(_shared(self._ids, ids), wanted[0])
-        hidden: list[Array] = []
-        following = np.searchsorted(wanted, start)
-        for low in range(start, wanted[-1] + 1, _PIECE):
-            high = min(low + _PIECE, wanted[-1] + 1)
-            states = self._through(ids[low:high], low)
-            upto = np.searchsorted(wanted, high)
-            if upto > following:
-                hidden.append(states[np.array(wanted[following:upto]) - low])
-            following = upto
-        self._ids = ids[: wanted[-1] + 1]
-        return self._told(np.concatenate(hidden), [ids[place] for place in places])
+        # What follows an id is told by the state where it stands: the last id of all is needed as an answer only.
+        known = list(ids[: places[-1]])
+        start = _shared(self._ids, known)
+        pieces = [self._states[:start]]
+        for low in range(start, len(known), _PIECE):
+            pieces.append(self._through(known[low : low + _PIECE], low))
+        self._ids, self._states = known, np.concatenate(pieces)
+        return self._told(self._states[np.asarray(places) - 1], [ids[place] for place in places])
 
     def close(self) -> None:
         pass

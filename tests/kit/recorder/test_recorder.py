@@ -15,7 +15,7 @@ from conformance.upstream.client import Upstream
 from ..upstream.caller import Caller, events
 from .conftest import Recording
 
-TEXT = "Hello there, wörld 🙂"
+TEXT = "Hello there, world"
 HIDDEN = {"token_ids", "prompt_token_ids", "logprobs"}
 
 
@@ -28,10 +28,12 @@ def asked(route: str, context: list[int], nonce: str, **fields: Any) -> tuple[st
         return "/v1/chat/completions", {"messages": messages, "temperature": 1, **fields}
     if route == "vllm-generate":
         return "/inference/v1/generate", {"token_ids": context, "sampling_params": {"max_tokens": 50}, **fields}
+    if route == "llamacpp-completion":
+        return "/completion", {"prompt": context, "n_predict": 50, **fields}
     return "/generate", {"input_ids": context, "sampling_params": {"max_new_tokens": 50}, **fields}
 
 
-ROUTES = ["vllm-completions", "vllm-chat", "vllm-generate", "sglang-generate"]
+ROUTES = ["vllm-completions", "vllm-chat", "vllm-generate", "sglang-generate", "llamacpp-completion"]
 
 
 def documents(response: httpx.Response, stream: bool) -> list[Any]:
@@ -74,6 +76,24 @@ def test_the_gateway_sees_what_it_would_see(
     assert call["message"] is None
     prompts = ("prompt", "messages", "token_ids", "input_ids")
     assert call["body"] == {name: value for name, value in body.items() if name not in prompts}
+
+
+def test_ids_that_llama_cpp_leaves_out(scripted: Upstream, recorder: Recording, through: Caller) -> None:
+    for _ in range(2):
+        scripted.says("Hi 🙂!")
+    context = through.context(f"{scripted.nonce} Hi")
+
+    through.post("/completion", {"prompt": context, "stream": True})
+    through.post("/completion", {"prompt": context})
+
+    streamed, plain = recorder.calls(2)
+    whole = len(scripted.calls[0].generation)
+    told = len(streamed["generations"][0])
+    assert told < whole
+    assert streamed["outcome"] == "unread"
+    assert streamed["message"] == f"the engine sampled {whole} tokens and told the ids of {told}"
+    assert (plain["outcome"], plain["generations"]) == ("answered", scripted.calls[1].generations)
+    assert plain["logprobs"] is None
 
 
 @pytest.mark.parametrize("stream", [False, True])
