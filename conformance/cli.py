@@ -9,6 +9,8 @@ from pathlib import Path
 
 import conformance
 from conformance.fixtures import fixture_path, names
+from conformance.recorded.recorder import PORT as RECORDER_PORT
+from conformance.recorded.scoring import TOLERANCE
 from conformance.upstream import PORT
 
 
@@ -33,6 +35,18 @@ def _parser() -> argparse.ArgumentParser:
     upstream.add_argument("--tokenizer", type=Path, default=None, metavar="DIR", help="default: the kit's chatml")
     upstream.add_argument("--ledger", type=Path, metavar="FILE", help="append every closed call as a line of JSON")
     upstream.set_defaults(run=_upstream)
+
+    record = commands.add_parser(
+        "record", help="stand between a gateway and its engine, and keep a ledger of all calls"
+    )
+    record.add_argument("--engine", required=True, metavar="URL", help="the engine's root; a trailing /v1 is taken off")
+    record.add_argument("--ledger", required=True, type=Path, metavar="FILE", help="every call is appended as a line")
+    record.add_argument("--port", type=int, default=RECORDER_PORT, help="default %(default)s; 0 = any free port")
+    record.add_argument("--host", default="127.0.0.1", help="default %(default)s")
+    record.add_argument(
+        "--passive", action="store_true", help="ask the engine for no ids and log-probabilities by ourselves"
+    )
+    record.set_defaults(run=_record)
 
     requirements = commands.add_parser("requirements", help="print the requirement catalogue")
     requirements.add_argument("ids", nargs="*", help="ids or patterns such as STREAM-*; default: all")
@@ -69,7 +83,24 @@ def _parser() -> argparse.ArgumentParser:
     trajectory.add_argument("--ledger", type=Path, metavar="FILE", help="what the engine received and returned")
     trajectory.add_argument("--tokenizer", type=Path, metavar="DIR", help="judge what stands between generations, too")
     trajectory.add_argument(
-        "--superseded", type=int, metavar="N", help="generations given up for others; default: as the trajectories say"
+        "--superseded",
+        type=_superseded,
+        metavar="N",
+        help="generations of the ledger that were given up for others, or any; default: as the trajectories say",
+    )
+    trajectory.add_argument(
+        "--score",
+        metavar="SCORER",
+        help="score each sampled token again: numpy:DIR, transformers:DIR, vllm:URL or gguf:FILE",
+    )
+    trajectory.add_argument(
+        "--tolerance", type=_positive, metavar="NATS", help=f"of a score that differs; default {TOLERANCE:g}"
+    )
+    trajectory.add_argument(
+        "--temperature",
+        type=_positive,
+        metavar="T",
+        help="at which the engine told log-probabilities; default 1, or raw",
     )
     trajectory.add_argument("--format", choices=["text", "json"], default="text")
     trajectory.set_defaults(run=_check_trajectory)
@@ -90,6 +121,20 @@ def _upstream(chosen: argparse.Namespace) -> int:
         print(advice(url, tokenizer), flush=True)
 
     serve(chosen.host, chosen.port, tokenizer.path, ready, ledger_file=chosen.ledger)
+    return 0
+
+
+def _record(chosen: argparse.Namespace) -> int:
+    try:
+        from conformance.recorded.recorder.server import advice, engine_at, serve
+    except ModuleNotFoundError as missing:
+        raise LookupError(f"{missing.name} is missing: pip install 'gateway-conformance[record]'") from None
+    engine = engine_at(chosen.engine)
+
+    def ready(url: str) -> None:
+        print(advice(url, engine, chosen.ledger), flush=True)
+
+    serve(engine, chosen.ledger, chosen.host, chosen.port, ready, chosen.passive)
     return 0
 
 
@@ -133,9 +178,30 @@ def _check_stream(chosen: argparse.Namespace) -> int:
 
 
 def _check_trajectory(chosen: argparse.Namespace) -> int:
-    from conformance.recorded.trajectory import check_trajectory
+    from conformance.recorded.trajectory import Scoring, check_trajectory
 
-    return check_trajectory(chosen.file, chosen.ledger, chosen.tokenizer, chosen.format, chosen.superseded)
+    scoring = None
+    if chosen.score:
+        scoring = Scoring(chosen.score, chosen.tolerance or TOLERANCE, chosen.temperature or 1.0)
+    elif chosen.tolerance or chosen.temperature:
+        raise ValueError("--tolerance and --temperature go with --score")
+    return check_trajectory(chosen.file, chosen.ledger, chosen.tokenizer, chosen.format, chosen.superseded, scoring)
+
+
+def _superseded(text: str) -> int | str:
+    if text != "any" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number or any, got {text!r}")
+    return text if text == "any" else int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
 
 
 def _tokenizer(chosen: argparse.Namespace) -> int:

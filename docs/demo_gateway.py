@@ -62,8 +62,8 @@ class Gateway:
         self.demo = Demo(f"{upstream}/inbox", http)
 
     async def create(self, request: web.Request) -> web.Response:
-        given = await request.json()
-        session_id = given.get("session_id") or secrets.token_hex(8)
+        settings = await request.json()
+        session_id = settings.get("session_id") or secrets.token_hex(8)
         self.sessions[session_id] = {}
         base_url = f"http://{request.host}/sessions/{session_id}/v1"
         return web.json_response({"session_id": session_id, "base_url": base_url}, status=201)
@@ -73,8 +73,8 @@ class Gateway:
         return web.json_response({})
 
     async def capabilities(self, request: web.Request) -> web.Response:
-        said = {"name": "demo-gateway", "version": "1", "capabilities": CAPABILITIES + DEMO, "options": OPTIONS}
-        return web.json_response(said)
+        description = {"name": "demo-gateway", "version": "1", "capabilities": CAPABILITIES + DEMO, "options": OPTIONS}
+        return web.json_response(description)
 
     async def chat(self, request: web.Request) -> web.Response:
         async with self.http.post(f"{self.upstream}/v1/chat/completions", data=await request.read()) as answer:
@@ -178,26 +178,26 @@ class Demo:
         """Push to whom the answer is for. Returns whether the client gets it, too."""
         if asked.target in ("originating", "none"):
             return bool(asked.target == "originating")
-        included, skipped, found = False, [], {}
+        included, skipped, recipients = False, [], {}
         for name, token in self.wanted(asked):
             if name == "originating" or token == asked.origin:
                 included = True
             elif token is None or token.partition(":")[0] not in ("web", "phone", "mail"):
                 skipped.append(name)
             else:
-                found[token] = asked.linked.get(token, {})
+                recipients[token] = asked.linked.get(token, {})
         report: dict[str, Any] = {"pushed": [], "failed": [], "echoed": [], "skipped": skipped}
-        for token, attributes in found.items():
+        for token, attributes in recipients.items():
             channel = token.partition(":")[0]
-            for role, said in [("user", asked.input)] * asked.echo + [("assistant", text)]:
-                shown = await self.response(said, asked, channel, token, role == "user")
+            for role, message in [("user", asked.input)] * asked.echo + [("assistant", text)]:
+                shown = await self.response(message, asked, channel, token, role == "user")
                 try:
                     await self.post({"to": token, "role": role, "text": shown, "attributes": attributes})
                     report["echoed" if role == "user" else "pushed"].append(token)
                 except ConnectionError as error:
                     if role == "assistant":
                         report["failed"].append([token, f"ConnectionError: {error}"])
-        report["include_originating"] = included or not found
+        report["include_originating"] = included or not recipients
         await self.post({"report": report, "about": asked.input})
         return bool(report["include_originating"])
 
@@ -294,5 +294,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8000)
     chosen = parser.parse_args()
     app = application(chosen.upstream)
-    where = {"host": "127.0.0.1", "port": chosen.port, "print": lambda said: print(said, flush=True)}
+    where = {"host": "127.0.0.1", "port": chosen.port, "print": lambda line: print(line, flush=True)}
     web.run_app(app, handler_cancellation=True, **where)

@@ -220,6 +220,10 @@ def build_backend(config: Config, codec: Codec) -> Backend:
         from reference_gateway.backends.sglang import SglangBackend
 
         return SglangBackend(url, api_key=key, timeout_s=timeout)
+    if config.backend == "llama_cpp":
+        from reference_gateway.backends.llama_cpp import LlamaCppBackend
+
+        return LlamaCppBackend(url, api_key=key, timeout_s=timeout)
     end = codec.vocabulary.token_id("<|im_end|>") if isinstance(codec, TemplateCodec) else None
     if not isinstance(codec, TemplateCodec) or end is None:
         raise ValueError("tokenizer must be a ChatML one (with <|im_end|>) when backend is scripted")

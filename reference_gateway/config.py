@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
-BACKENDS = ("vllm", "sglang", "scripted")
+BACKENDS = ("vllm", "sglang", "llama_cpp", "scripted")
 CONTROL_TOKENS_IN_TEXT = ("plain", "parsed")
 """What control strings in a message's text become: ordinary tokens, or control tokens as in engines given text."""
 STREAM = ("synthesised", "incremental")

@@ -10,6 +10,7 @@ trajectory, or an object with a list of them under `trajectories`; a line of a l
 | `response_mask`, of 0 and 1, true and false, 0.0 and 1.0 | `loss_mask`, `completion_mask`, `action_mask` |
 | `response_logprobs` | `rollout_log_probs`, `completion_logprobs`, `logprobs` |
 | prompt and response in one | `tokens`, `input_ids`; the response is the last `response_length`, or as the mask says |
+| prompt and `completion_ids` or `completion_token_ids` without a mask | one call, of which all was sampled |
 | `context` (ledger) | `prompt_ids`, `prompt_token_ids` |
 | `generation` (ledger) | `generations` (a list of choices), `token_ids`, `response_ids` |
 """
@@ -29,6 +30,7 @@ LOGPROBS = ("response_logprobs", "rollout_log_probs", "completion_logprobs", "lo
 WHOLE = ("tokens", "input_ids")
 CONTEXT = ("context", *PROMPT)
 GENERATION = ("generation", "token_ids", "response_ids")
+COMPLETION = ("completion_ids", "completion_token_ids")
 
 
 class Unreadable(ValueError):
@@ -57,6 +59,7 @@ class Recorded:
     generations: list[list[Any]] = field(default_factory=list)
     logprobs: list[Any] | None = None
     outcome: str = "answered"
+    message: str | None = None
 
     @property
     def generation(self) -> list[Any] | None:
@@ -65,22 +68,22 @@ class Recorded:
 
 def read_trajectories(file: Path) -> list[Read]:
     """The trajectories of a file in its order. Raises `Unreadable` and OSError."""
-    found = []
+    trajectories = []
     for line, document in _lines(file):
         several = document.get("trajectories")
-        for place, each in enumerate(several if isinstance(several, list) else [document]):
+        for place, entry in enumerate(several if isinstance(several, list) else [document]):
             where = f"{file}:{line}: trajectories[{place}]" if isinstance(several, list) else f"{file}:{line}"
-            if not isinstance(each, Mapping):
+            if not isinstance(entry, Mapping):
                 raise Unreadable(f"{where}: expected a trajectory, a JSON object")
-            found.append(_trajectory(where, line, each))
-    if not found:
+            trajectories.append(_trajectory(where, line, entry))
+    if not trajectories:
         raise Unreadable(f"{file}: expected a trajectory on each line, found none")
-    return found
+    return trajectories
 
 
 def read_ledger(file: Path) -> list[Recorded]:
     """The calls of a ledger in its order. Raises `Unreadable` and OSError."""
-    found = []
+    calls = []
     for line, document in _lines(file):
         where = f"{file}:{line}"
         context, generations = _list(where, document, CONTEXT), document.get("generations")
@@ -89,11 +92,12 @@ def read_ledger(file: Path) -> list[Recorded]:
         if generations is None:
             generation = _list(where, document, GENERATION)
             generations = [] if generation is None else [generation]
-        if not isinstance(generations, list) or not all(isinstance(each, list) for each in generations):
+        if not isinstance(generations, list) or not all(isinstance(ids, list) for ids in generations):
             raise Unreadable(f"{where}: generations: expected a list of lists of token ids")
-        outcome = document.get("outcome", "answered")
-        found.append(Recorded(line, context, generations, _list(where, document, ("logprobs",)), str(outcome)))
-    return found
+        outcome, message = document.get("outcome", "answered"), document.get("message")
+        logprobs = _list(where, document, ("logprobs",))
+        calls.append(Recorded(line, context, generations, logprobs, str(outcome), message and str(message)))
+    return calls
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -113,6 +117,8 @@ def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _trajectory(where: str, line: int, document: Mapping[str, Any]) -> Read:
     prompt, response = _list(where, document, PROMPT), _list(where, document, RESPONSE)
     mask, logprobs = _bits(_list(where, document, MASK)), _list(where, document, LOGPROBS)
+    if mask is None and (completion := _list(where, document, COMPLETION)) is not None:
+        mask = [1] * len(completion)  # what one call sampled
     if mask is None:
         raise Unreadable(f"{where}: expected what was sampled and what was not as {_or(MASK)}")
     if prompt is None or response is None:
@@ -131,7 +137,7 @@ def _bits(mask: list[Any] | None) -> list[Any] | None:
     """A mask with 1 and 0 for true and false, and for the numbers that tensors have."""
     if mask is None:
         return None
-    return [int(each) if isinstance(each, bool | float) and each in (0, 1) else each for each in mask]
+    return [int(entry) if isinstance(entry, bool | float) and entry in (0, 1) else entry for entry in mask]
 
 
 def _cut(where: str, document: Mapping[str, Any], whole: Sequence[Any], mask: Sequence[Any]) -> int:

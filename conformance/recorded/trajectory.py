@@ -2,7 +2,8 @@
 
 By themselves: alignment, mask runs, filled-in logprobs, generations that are trainable twice. With a ledger also
 whether contexts, ids and logprobs are what the engine received and returned, and each generation is there once. With
-a tokenizer also whether what stands between generations is what its chat template puts there.
+a tokenizer also whether what stands between generations is what its chat template puts there. With a scorer also
+whether the model, asked again, gives each sampled token the log-probability that was exported.
 """
 
 from __future__ import annotations
@@ -10,63 +11,132 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from conformance.oracles import Violation, token_truth, unrecorded
 from conformance.oracles.fidelity import TurnEnd
 from conformance.oracles.tokens import Decode
 from conformance.oracles.wording import counted
+from conformance.recorded import score as rescoring
+from conformance.recorded.claims import Claim, claims
 from conformance.recorded.file import Read, Recorded, read_ledger, read_trajectories
+from conformance.recorded.recorder import UNREAD
+from conformance.recorded.scoring import TOLERANCE
 from conformance.tokenizer import Message, Tokenizer, TokenizerError
 
 Placed: TypeAlias = tuple[Violation, Path, int]
 """A violation, and the file and line that it is about."""
 
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """By which scorer each sampled token is scored again, how many nats it may differ, and at which temperature the
+    log-probabilities were told."""
+
+    by: str
+    tolerance: float = TOLERANCE
+    temperature: float = 1.0
+
+
+ANY = "any"
+"""Any number of generations may be in no trajectory: the file holds part of the run."""
+
 _PLACE = re.compile(r"(trajectory|call) (\d+)")
 
 
 def check_trajectory(
-    file: Path, ledger: Path | None, tokenizer: Path | None, format: str, superseded: int | None = None
+    file: Path,
+    ledger: Path | None,
+    tokenizer: Path | None,
+    format: str,
+    superseded: int | str | None = None,
+    scoring: Scoring | None = None,
 ) -> int:
     """Judge the trajectories in `file` and print what is wrong with them. 0 = nothing, 1 = something.
 
-    `superseded`: how many generations of the ledger were given up for others; None = as the trajectories say. Raises
-    `Unreadable`, `TokenizerError` and OSError when a file is not what it should be.
+    `superseded`: how many generations of the ledger were given up for others; `ANY`; None = as the trajectories say.
+    Raises `Unreadable`, `Unscorable`, `TokenizerError` and OSError when a file is not what it should be.
     """
     trajectories = read_trajectories(file)
     calls = None if ledger is None else read_ledger(ledger)
     known = None if tokenizer is None else Tokenizer.load(tokenizer)
     if superseded is None:
-        superseded = sum(each.superseded for each in trajectories)
-    found, warned = judge(trajectories, calls, known, superseded), unrecorded.trailing(trajectories)
+        superseded = sum(trajectory.superseded for trajectory in trajectories)
+    violations, warned = judge(trajectories, calls, known, superseded), unrecorded.trailing(trajectories)
+    warned += unread(calls or ())
+    scores = None
+    if scoring is not None:
+        decode = None if known is None else known.decode
+        scores = rescoring.score(trajectories, calls, scoring.by, scoring.tolerance, scoring.temperature, decode)
+        violations += scores.violations
     wrong, odd = (
-        [(one, *_place(one, file, trajectories, ledger, calls or [])) for one in several] for several in (found, warned)
+        [(violation, *_place(violation, file, trajectories, ledger, calls or [])) for violation in several]
+        for several in (violations, warned)
     )
     size = "1 trajectory" if len(trajectories) == 1 else f"{len(trajectories)} trajectories"
     summary = f"{size}, {counted(_tokens(trajectories), 'token')}"
-    print(_as_json(file, wrong, odd) if format == "json" else _as_text(file, wrong, odd, summary))
-    return 1 if found else 0
+    if format == "json":
+        more = {} if scores is None else {"score": rescoring.as_json(scores)}
+        print(_as_json(file, wrong, odd, more))
+    else:
+        print(_as_text(file, wrong, odd, summary))
+        if scores is not None:
+            print(rescoring.as_text(scores))
+    return 1 if violations else 0
 
 
 def judge(
     trajectories: Sequence[Read],
     calls: Sequence[Recorded] | None = None,
     tokenizer: Tokenizer | None = None,
-    superseded: int = 0,
+    superseded: int | str = 0,
 ) -> list[Violation]:
     """All that is wrong, as far as it can be told with what is known. What merely stands behind the last generation is
     not: see `unrecorded.trailing`."""
     decode: Decode | None = None if tokenizer is None else tokenizer.decode
-    found = token_truth.alignment(trajectories) + unrecorded.mask_runs(trajectories)
+    violations = token_truth.alignment(trajectories) + unrecorded.mask_runs(trajectories)
     if calls is None:
-        found += unrecorded.zero_filled(trajectories) + unrecorded.duplicates(trajectories)
+        violations += unrecorded.zero_filled(trajectories) + unrecorded.duplicates(trajectories)
     else:
-        aligned = set(found)
-        found += [one for one in token_truth.judge(trajectories, calls, superseded, decode) if one not in aligned]
+        aligned = set(violations)
+        known = _taken_on_trust(trajectories, calls)
+        allowed = None if superseded == ANY else int(superseded)
+        violations += [
+            violation
+            for violation in token_truth.judge(trajectories, known, allowed, decode)
+            if violation not in aligned
+        ]
     if tokenizer is not None:
-        found += _seams(trajectories, tokenizer)
-    return [one for one in found if one.expected != token_truth.NOTHING_BEHIND]
+        violations += _seams(trajectories, tokenizer)
+    return [violation for violation in violations if violation.expected != token_truth.NOTHING_BEHIND]
+
+
+def unread(calls: Sequence[Recorded]) -> list[Violation]:
+    """The calls of which the record does not know what they sampled."""
+    hint = "what the trajectories say was sampled there is taken on trust"
+    return [
+        Violation(f"call {number}", "the ids that were sampled", call.message or "none", hint)
+        for number, call in enumerate(calls)
+        if call.outcome == UNREAD
+    ]
+
+
+def _taken_on_trust(trajectories: Sequence[Read], calls: Sequence[Recorded]) -> list[Recorded]:
+    """The calls; one of which nobody knows what it sampled has sampled what a trajectory says behind its context."""
+    if not any(call.outcome == UNREAD for call in calls):
+        return list(calls)
+    left = [claim for trajectory in trajectories for claim in claims(trajectory)]
+    return [_trusted(call, left) if call.outcome == UNREAD else call for call in calls]
+
+
+def _trusted(call: Recorded, left: list[Claim]) -> Recorded:
+    for claim in left:
+        if claim.context == call.context:
+            left.remove(claim)
+            return replace(call, generations=[claim.ids], logprobs=claim.logprobs, outcome="answered")
+    return call
 
 
 def _seams(trajectories: Sequence[Read], tokenizer: Tokenizer) -> list[Violation]:
@@ -81,7 +151,7 @@ def template_parts(tokenizer: Tokenizer) -> tuple[list[int], TurnEnd]:
     answered = [*asked, {"role": "assistant", "content": _MARK}]
     prompts = [
         _prompt(tokenizer, asked),
-        *(_prompt(tokenizer, each) for each in (_CALLED,) if _renders(tokenizer, each)),
+        *(_prompt(tokenizer, messages) for messages in (_CALLED,) if _renders(tokenizer, messages)),
     ]
     prompt = prompts[0] if len(set(prompts)) == 1 else ""
     behind = tokenizer.render(answered, add_generation_prompt=False).rpartition(_MARK)[2]
@@ -128,9 +198,9 @@ def _renders(tokenizer: Tokenizer, messages: list[Message]) -> bool:
 
 def _header(tokenizer: Tokenizer, answered: list[Message], role: str, end: str) -> str | None:
     """What the template writes between the end of an answer and the content of a message of `role`."""
-    said = {**_CALLED[-1], "role": role, "content": _MARK[::-1]}
+    message = {**_CALLED[-1], "role": role, "content": _MARK[::-1]}
     try:
-        text = tokenizer.render([*answered, said], add_generation_prompt=False)
+        text = tokenizer.render([*answered, message], add_generation_prompt=False)
     except TokenizerError:
         return None
     header, there, _ = text.partition(_MARK)[2].partition(_MARK[::-1])
@@ -141,45 +211,45 @@ def _place(
     violation: Violation, file: Path, trajectories: Sequence[Read], ledger: Path | None, calls: Sequence[Recorded]
 ) -> tuple[Path, int]:
     """The file and line that a violation is about."""
-    found = _PLACE.match(violation.where)
-    if found is None:
+    match = _PLACE.match(violation.where)
+    if match is None:
         return file, trajectories[0].line
-    number = int(found[2])
-    return (ledger, calls[number].line) if ledger and found[1] == "call" else (file, trajectories[number].line)
+    number = int(match[2])
+    return (ledger, calls[number].line) if ledger and match[1] == "call" else (file, trajectories[number].line)
 
 
 def _tokens(trajectories: Sequence[Read]) -> int:
-    return sum(len(each.prompt_ids) + len(each.response_ids) for each in trajectories)
+    return sum(len(trajectory.prompt_ids) + len(trajectory.response_ids) for trajectory in trajectories)
 
 
-def _as_text(file: Path, found: list[Placed], warned: list[Placed], summary: str) -> str:
+def _as_text(file: Path, wrong: list[Placed], warned: list[Placed], summary: str) -> str:
     """One line for each violation and warning, as compilers write them: `FILE:LINE: ...`, and the hint below it."""
     lines = []
-    for label, placed in (("", found), ("warning: ", warned)):
-        for one, name, line in placed:
-            lines.append(f"{name}:{line}: {label}{one}")
-            if one.hint:
-                lines.append(f"    hint: {one.hint}")
-    verdict = counted(len(found), "violation") if found else "no violation"
+    for label, placed in (("", wrong), ("warning: ", warned)):
+        for violation, name, line in placed:
+            lines.append(f"{name}:{line}: {label}{violation}")
+            if violation.hint:
+                lines.append(f"    hint: {violation.hint}")
+    verdict = counted(len(wrong), "violation") if wrong else "no violation"
     if warned:
         verdict += f", {counted(len(warned), 'warning')}"
     return "\n".join([*lines, f"{file}: {summary}: {verdict}"])
 
 
-def _as_json(file: Path, found: list[Placed], warned: list[Placed]) -> str:
+def _as_json(file: Path, wrong: list[Placed], warned: list[Placed], more: dict[str, Any]) -> str:
     """One document: `file`, and `violations` and `warnings` with file, line, where, expected, actual, hint."""
     told = {
         kind: [
             {
                 "file": str(name),
                 "line": line,
-                "where": one.where,
-                "expected": one.expected,
-                "actual": one.actual,
-                "hint": one.hint,
+                "where": violation.where,
+                "expected": violation.expected,
+                "actual": violation.actual,
+                "hint": violation.hint,
             }
-            for one, name, line in placed
+            for violation, name, line in placed
         ]
-        for kind, placed in (("violations", found), ("warnings", warned))
+        for kind, placed in (("violations", wrong), ("warnings", warned))
     }
-    return json.dumps({"file": str(file), **told}, indent=2, ensure_ascii=False)
+    return json.dumps({"file": str(file), **told, **more}, indent=2, ensure_ascii=False)

@@ -102,12 +102,14 @@ def about(requirement: Requirement, value: str | None, target: Target) -> Requir
     on a gateway that does not declare the option."""
     declared = target.declaration.options
 
-    def settled(name: str, each: str) -> str:
-        if each != ANY or value is None or (name not in declared and value == values(requirement)[0]):
-            return each
+    def settled(name: str, option_value: str) -> str:
+        if option_value != ANY or value is None or (name not in declared and value == values(requirement)[0]):
+            return option_value
         return value
 
-    return replace(requirement, option=tuple((name, settled(name, each)) for name, each in requirement.option))
+    return replace(
+        requirement, option=tuple((name, settled(name, option_value)) for name, option_value in requirement.option)
+    )
 
 
 def chosen_options(requirement: Requirement, target: Target) -> dict[str, str]:

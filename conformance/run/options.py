@@ -12,7 +12,7 @@ import pytest
 from conformance.upstream import PORT
 from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
-NAMES = ("reference", "reference-sglang", "fixture")
+NAMES = ("reference", "reference-structured", "reference-sglang", "fixture")
 """What `--gateway` takes."""
 
 

@@ -73,6 +73,23 @@ def sglang_refusal(context: Sequence[int], limit: int | None, model: Model) -> s
     return f"The input_ids {list(context)} contains values greater than the vocab size ({model.vocabulary})."
 
 
+def llama_cpp(status: int, message: str) -> dict[str, Any]:
+    """The error body of llama.cpp's server."""
+    named = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error"}
+    named |= {500: "server_error", 501: "not_supported_error", 503: "unavailable_error"}
+    return {"error": {"code": status, "message": message, "type": named.get(status, "server_error")}}
+
+
+def llama_cpp_refusal(context: Sequence[int], limit: int | None, model: Model) -> str | None:
+    """Why llama.cpp refuses to sample behind `context`; None if it does not. A `limit` that does not fit is cut."""
+    if len(context) >= model.max_model_len:
+        return (
+            f"request ({len(context)} tokens) exceeds the available context size ({model.max_model_len} tokens), try "
+            "increasing it"
+        )
+    return None if model.foreign(context) is None else "Prompt contains invalid tokens"
+
+
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase

@@ -82,16 +82,20 @@ class Call:
     @property
     def max_tokens(self) -> Any:
         """The limit of the generation that the request asked for, by whichever name; None when it has none."""
-        names = ("max_completion_tokens", "max_tokens", "max_new_tokens")
-        return next((self.sampling[name] for name in names if self.sampling.get(name) is not None), None)
+        names = ("max_completion_tokens", "max_tokens", "max_new_tokens", "n_predict")
+        found = next((self.sampling[name] for name in names if self.sampling.get(name) is not None), None)
+        return None if names[-1] in self.sampling and found == -1 else found  # llama.cpp's word for no limit
 
     def to_json(self) -> dict[str, Any]:
         """Everything but `text`, which the reader decodes from `context`."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "text"}
+        return {name: getattr(self, name) for name in _WRITTEN}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], text: str) -> Call:
         return cls(**document, text=text)
+
+
+_WRITTEN = tuple(attribute.name for attribute in dataclasses.fields(Call) if attribute.name != "text")
 
 
 class LedgerFile:
@@ -113,7 +117,7 @@ class LedgerFile:
 
 _NOT_SAMPLING = frozenset(
     {"model", "tools", "tool_choice", "stream", "stream_options", "return_token_ids", "request_id"}
-    | {"sampling_params", "return_prompt_token_ids", "rid"}
+    | {"sampling_params", "return_prompt_token_ids", "rid", "return_tokens", "post_sampling_probs"}
 )
 
 

@@ -28,11 +28,12 @@ from conformance.upstream.completions import Completions
 from conformance.upstream.dialect import CREATED, MODEL, BadRequest, Dialect, token_ids
 from conformance.upstream.engine import MAX_MODEL_LEN, Ask, Dropped, Engine, Sample, Unscripted
 from conformance.upstream.ledger import Call
+from conformance.upstream.llama_cpp import Completion
 from conformance.upstream.script import Step
 from conformance.upstream.sglang import Generate
 from conformance.upstream.tokens import Tokens
 
-DIALECTS: tuple[Dialect, ...] = (Completions(), Chat(), Tokens(), Generate())
+DIALECTS: tuple[Dialect, ...] = (Completions(), Chat(), Tokens(), Generate(), Completion())
 CONTEXT = (
     "prompt",
     "input_ids",
@@ -124,6 +125,7 @@ Start the gateway under test with this server as its inference engine:
   base URL, gateway that asks vLLM's token route  {url}      (/inference/v1/generate, token_ids)
   base URL, gateway that passes chat through      {url}/v1   (/v1/chat/completions)
   base URL, gateway that calls SGLang             {url}      (/generate, input_ids)
+  base URL, gateway that calls llama.cpp          {url}      (/completion, prompt = token ids)
   model name                                      {MODEL}
   tokenizer and chat template                     {tokenizer.path}
   API key                                         any; none is checked

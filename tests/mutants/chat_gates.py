@@ -60,23 +60,9 @@ def response_format_is_ignored(gateway: Sabotage) -> None:
     _ignore(gateway, "response_format")
 
 
-@mutant("CHAT-040")
-def response_format_is_declared_and_ignored(gateway: Sabotage) -> None:
-    """The gateway says that it honours response formats, and drops the schema."""
-    _declare(gateway, "response-format")
-    _ignore(gateway, "response_format")
-
-
 @mutant("CHAT-041")
 def forced_tool_choice_is_ignored(gateway: Sabotage) -> None:
     """An agent that needs a call gets text."""
-    _choice_as_auto(gateway, forced=True)
-
-
-@mutant("CHAT-042")
-def forced_tool_choice_is_declared_and_ignored(gateway: Sabotage) -> None:
-    """The gateway says that it can force a call, and leaves it to the model."""
-    _declare(gateway, "tool-choice-required")
     _choice_as_auto(gateway, forced=True)
 
 
