@@ -26,8 +26,8 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     (
         "--gateway",
         "NAME",
-        "Target of the shipped suite: reference or reference-sglang (started for the run, on either dialect of the "
-        "upstream) or fixture (from conftest.py)",
+        "Target of the shipped suite: reference, reference-structured (which leaves formats and forced calls to its "
+        "engine) or reference-sglang (over SGLang), each started for the run, or fixture (from conftest.py)",
     ),
     ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),

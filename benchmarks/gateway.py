@@ -82,11 +82,11 @@ def stored(body: bytes | None) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        given = await read(receive)
+        request_body = await read(receive)
         if scope["path"] == "/sessions":
             await answer(send, orjson.dumps({"session_id": "s", "base_url": "/v1"}))
             return
-        orjson.loads(given)
+        orjson.loads(request_body)
         await answer(send, orjson.dumps(CHAT_ANSWER) if body is None else body)
 
     return app
@@ -115,8 +115,8 @@ async def load(server: Server, turns: int, concurrency: int) -> float:
 
         async def create() -> str:
             async with http.post(f"{server.url}/sessions", json={}) as answer:
-                found = await answer.json()
-            return f"{server.url}/sessions/{found['session_id']}/v1/chat/completions"
+                session = await answer.json()
+            return f"{server.url}/sessions/{session['session_id']}/v1/chat/completions"
 
         async def work(urls: list[str], question: bytes) -> None:
             while urls:

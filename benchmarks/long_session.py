@@ -113,8 +113,8 @@ class Floor:
         messages = orjson.loads(await read(receive)).get("messages")
         if messages and self._upstream:
             self._client = self._client or aiohttp.ClientSession()
-            async with self._client.post(self._upstream, data=_context(len(messages))) as found:
-                await found.read()
+            async with self._client.post(self._upstream, data=_context(len(messages))) as response:
+                await response.read()
         await answer(send, orjson.dumps({"content": words(0)}))
 
 
@@ -132,9 +132,9 @@ async def talk(server: Server, sessions: int) -> dict[int, list[float]]:
         async def post(url: str, body: Any) -> tuple[bytes, float]:
             data = orjson.dumps(body)
             before = server.cpu()
-            async with http.post(url, data=data, headers={"content-type": "application/json"}) as found:
-                assert found.status in (200, 201), await found.text()
-                return await found.read(), server.cpu() - before
+            async with http.post(url, data=data, headers={"content-type": "application/json"}) as response:
+                assert response.status in (200, 201), await response.text()
+                return await response.read(), server.cpu() - before
 
         for session in range(sessions):
             created, _ = await post(f"{server.url}/sessions", {"sampling_params": SAMPLING})
@@ -202,18 +202,18 @@ def main() -> None:
     try:
         for case in CASES:
             upstream = engine.url if case == "proxied" else ""
-            found: dict[str, dict[int, float]] = {}
+            medians: dict[str, dict[int, float]] = {}
             for name in (f"floor of {case}", case):
                 server = Server(__file__, name, upstream)
                 try:
                     spent = asyncio.run(talk(server, options.sessions + 1))
                 finally:
                     server.close()
-                found[name] = {number: statistics.median(costs) for number, costs in spent.items()}
-                costs = found[name]
+                medians[name] = {number: statistics.median(costs) for number, costs in spent.items()}
+                costs = medians[name]
                 shown = "".join(f"{costs[number]:12.0f}" for number in SHOWN)
                 print(f"{name:18}{shown}{costs[TURNS] / costs[2]:15.1f}", flush=True)
-            ratios = "".join(f"{found[case][number] / found[f'floor of {case}'][number]:12.1f}" for number in SHOWN)
+            ratios = "".join(f"{medians[case][number] / medians[f'floor of {case}'][number]:12.1f}" for number in SHOWN)
             print(f"{'  times the floor':18}{ratios}")
     finally:
         engine.close()

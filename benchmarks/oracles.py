@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument("--turn", type=int, default=900, help="tokens a turn adds")
     options = parser.parse_args()
     trajectories, calls = session(options.tokens, options.turn)
-    exported = sum(len(one.prompt_ids) + len(one.response_ids) for one in trajectories)
-    recorded = sum(len(one.context) + len(one.generation) for one in calls)
+    exported = sum(len(trajectory.prompt_ids) + len(trajectory.response_ids) for trajectory in trajectories)
+    recorded = sum(len(call.context) + len(call.generation) for call in calls)
     print(f"{len(trajectories)} trajectories, {exported:,} tokens; {len(calls)} calls, {recorded:,} tokens")
     for name, judged in (
         ("alignment", lambda: token_truth.alignment(trajectories)),
@@ -60,10 +60,10 @@ def main() -> None:
         ("judge (all)", lambda: token_truth.judge(trajectories, calls)),
     ):
         start = time.process_time()
-        found = judged()
+        violations = judged()
         spent = time.process_time() - start
-        if found:
-            raise SystemExit(f"{name}: {len(found)} violations, the first: {found[0]}")
+        if violations:
+            raise SystemExit(f"{name}: {len(violations)} violations, the first: {violations[0]}")
         rates = exported / spent, (exported + recorded) / spent
         print(f"{name:15} {rates[0]:15,.0f} exported tokens/s {rates[1]:15,.0f} with contexts")
 

@@ -61,9 +61,9 @@ class Engine(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._data += data
-        head, found, body = self._data.partition(b"\r\n\r\n")
+        head, separator, body = self._data.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
-        if not found or len(body) < length:
+        if not separator or len(body) < length:
             return
         stream = b'"stream":true' in body
         self._data, answer = b"", self.streamed if stream else self.plain
@@ -156,15 +156,15 @@ def main() -> None:
             ("added and taken out", UNASKED),
             ("streamed", STREAMED),
         ):
-            found = []
+            costs = []
             for process in (relay, recorder):
                 spent = []
                 for _ in range(BATCHES):
                     before = process.cpu()
                     asyncio.run(drive(process.url, body, options.calls // BATCHES))
                     spent.append((process.cpu() - before) / (options.calls // BATCHES // CALLERS * CALLERS))
-                found.append(min(spent))
-            print(f"{name:26} relay {found[0]:6.0f}   recorder {found[1]:6.0f}   recording {found[1] - found[0]:6.0f}")
+                costs.append(min(spent))
+            print(f"{name:26} relay {costs[0]:6.0f}   recorder {costs[1]:6.0f}   recording {costs[1] - costs[0]:6.0f}")
         recorder.close()
     relay.close()
     engine.close()

@@ -87,9 +87,9 @@ class Relay:
             return
         self._client = self._client or aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._burst}"})
         start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
-        async with self._client.post(self._upstream, data=b'{"stream": true}') as found:
+        async with self._client.post(self._upstream, data=b'{"stream": true}') as response:
             await send(start)
-            async for chunk in found.content.iter_any():
+            async for chunk in response.content.iter_any():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
@@ -117,9 +117,9 @@ async def talk(server: Server, wire: str, turns: int, *streams: bool) -> list[fl
                     session = orjson.loads(await created.read())["session_id"]
                 data = orjson.dumps({"model": "none", field: QUESTION, "stream": stream})
                 before = server.cpu()
-                async with http.post(f"{server.url}/sessions/{session}/v1{path}", data=data) as found:
-                    said = await found.read()
-                    assert found.status == 200, said
+                async with http.post(f"{server.url}/sessions/{session}/v1{path}", data=data) as response:
+                    body = await response.read()
+                    assert response.status == 200, body
                 spent[place].append(server.cpu() - before)
     return [statistics.median(costs[2:]) for costs in spent]  # the first ones warm up
 
@@ -145,8 +145,8 @@ def main() -> None:
         finally:
             server.close()
 
-    def row(name: str, found: dict[str, float]) -> None:
-        shown = "".join(f"{found[wire]:12.0f} {found[wire] / plain[wire]:6.1f}x" for wire in WIRES)
+    def row(name: str, costs: dict[str, float]) -> None:
+        shown = "".join(f"{costs[wire]:12.0f} {costs[wire] / plain[wire]:6.1f}x" for wire in WIRES)
         print(f"{name:26}{shown}", flush=True)
 
     try:
@@ -156,8 +156,8 @@ def main() -> None:
         row("synthesised", {wire: costs[1] for wire, costs in both.items()})
         for burst in BURSTS:
             for name, kind in (("incremental", "incremental"), ("  relay", "relay")):
-                found = measure(f"{kind} {burst}", True)
-                row(f"{name}, {burst} a read", {wire: costs[0] for wire, costs in found.items()})
+                measured = measure(f"{kind} {burst}", True)
+                row(f"{name}, {burst} a read", {wire: costs[0] for wire, costs in measured.items()})
     finally:
         engine.close()
 

@@ -141,10 +141,10 @@ def _record(chosen: argparse.Namespace) -> int:
 def _requirements(chosen: argparse.Namespace) -> int:
     from conformance.requirements import Catalogue, render_table
 
-    found = Catalogue.load().select(
+    requirements = Catalogue.load().select(
         profile=chosen.profile, level=chosen.level, area=chosen.area, ids=chosen.ids or None
     )
-    print(render_table(found, format=chosen.format))
+    print(render_table(requirements, format=chosen.format))
     return 0
 
 

@@ -48,6 +48,10 @@ class TokenizerError(ValueError):
     """The directory holds no usable tokenizer, or its template refused a conversation. The text is one sentence."""
 
 
+class TemplateRefusal(TokenizerError):
+    """The chat template says itself that it has no place for a conversation. The text is one sentence."""
+
+
 class _Generation(jinja2.ext.Extension):
     """`{% generation %}` marks what a trainer would mask. For rendering it is transparent."""
 
@@ -59,7 +63,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+    raise TemplateRefusal(f"the chat template refused the conversation: {message}")
 
 
 def _strftime_now(form: str) -> str:
@@ -120,6 +124,32 @@ class Tokenizer:
         self.end_tokens: frozenset[int] = frozenset({end, *end_ids, *known})
         """All ids that a generation can end with: that one, those that the directory's files list, and those by whose
         name published models are known to end."""
+
+    @cached_property
+    def drops_thoughts(self) -> bool:
+        """Whether the template leaves out of its history what stands between `<think>` and `</think>`, as it does for a
+        gateway that has no reasoning parser."""
+        thought = {"role": "assistant", "content": "<think>\nTea.\n</think>\n\nYes."}
+        asked = {"role": "user", "content": "So?"}
+        try:
+            return "Tea." not in self.render([asked, thought, asked])
+        except TokenizerError:
+            return False
+
+    @cached_property
+    def end_of_call(self) -> int:
+        """The id that ends a turn which ends with a call: the first end token that the template puts behind one, as
+        `<|observation|>` of GLM; `end_of_turn` where the template puts none, or has no place for calls."""
+        call = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {"at": "Rome"}}}
+        asked = {"role": "user", "content": "Look."}
+        called = {"role": "assistant", "content": "", "tool_calls": [call]}
+        told = {"role": "tool", "tool_call_id": "call00000", "content": "Sunny."}
+        tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
+        try:
+            behind = self.render([asked, called, told], tools).rpartition("Rome")[2].partition("Sunny.")[0]
+        except TokenizerError:
+            return self.end_of_turn
+        return next((token for token in self.encode(behind) if token in self.end_tokens), self.end_of_turn)
 
     @classmethod
     def load(cls, directory: str | Path) -> Tokenizer:
@@ -200,7 +230,8 @@ class Tokenizer:
         **kwargs: Any,
     ) -> str:
         """The conversation as the chat template writes it. Tool-call arguments that are JSON text of an object are
-        handed to the template as that object. Raises `TokenizerError` when there is no template or it refuses."""
+        handed to the template as that object. Raises `TokenizerError` when there is no template or it fails, and
+        `TemplateRefusal` when it refuses."""
         if self._template is None:
             if self._template_text is None:
                 raise TokenizerError(f"{self.path} has no chat template (chat_template.jinja or tokenizer_config.json)")
@@ -216,8 +247,10 @@ class Tokenizer:
                 add_generation_prompt=add_generation_prompt,
                 **variables,
             )
+        except TemplateRefusal:
+            raise
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise TokenizerError(f"the chat template refused the conversation: {error}") from error
+            raise TokenizerError(f"the chat template fails at the conversation: {error}") from error
 
 
 def _with_objects(message: Message) -> Message:
@@ -268,9 +301,9 @@ def _read_end_ids(path: Path, config: Mapping[str, Any]) -> frozenset[int]:
             documents.append(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
         except ValueError as error:
             raise TokenizerError(f"{file} is not JSON: {error}") from error
-    documents += [one.get("text_config") for one in documents if isinstance(one, dict)]
-    listed = [one.get("eos_token_id") for one in documents if isinstance(one, dict)]
-    ids = [token for one in listed for token in (one if isinstance(one, list) else [one])]
+    documents += [document.get("text_config") for document in documents if isinstance(document, dict)]
+    listed = [document.get("eos_token_id") for document in documents if isinstance(document, dict)]
+    ids = [token for entry in listed for token in (entry if isinstance(entry, list) else [entry])]
     return frozenset(token for token in ids if type(token) is int and token >= 0)
 
 

@@ -23,6 +23,7 @@ from aiohttp import ClientSession, web
 CAPABILITIES = ["sessions", "abort", "control-plane", "streaming", "invocations"]
 DEMO = ["hooks", "delivery", "background-tasks"]
 EVENT_STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
+ENCODINGS = ("", "identity", "gzip", "deflate")
 OPTIONS = {"run_hook": "inside_host", "delivery": "report", "sse_newline": "exact", "stream_flag": "strict_bool"}
 
 
@@ -44,7 +45,11 @@ class Invocation:
 
 
 class Refused(Exception):
-    """The request is wrong: a status and a sentence."""
+    """The request is wrong: a status, a sentence, and what goes into the headers."""
+
+    def as_response(self) -> web.Response:
+        status, sentence, *headers = self.args
+        return web.json_response({"error": sentence}, status=status, headers=headers[0] if headers else None)
 
 
 class Gateway:
@@ -57,8 +62,8 @@ class Gateway:
         self.demo = Demo(f"{upstream}/inbox", http)
 
     async def create(self, request: web.Request) -> web.Response:
-        given = await request.json()
-        session_id = given.get("session_id") or secrets.token_hex(8)
+        settings = await request.json()
+        session_id = settings.get("session_id") or secrets.token_hex(8)
         self.sessions[session_id] = {}
         base_url = f"http://{request.host}/sessions/{session_id}/v1"
         return web.json_response({"session_id": session_id, "base_url": base_url}, status=201)
@@ -68,8 +73,8 @@ class Gateway:
         return web.json_response({})
 
     async def capabilities(self, request: web.Request) -> web.Response:
-        said = {"name": "demo-gateway", "version": "1", "capabilities": CAPABILITIES + DEMO, "options": OPTIONS}
-        return web.json_response(said)
+        description = {"name": "demo-gateway", "version": "1", "capabilities": CAPABILITIES + DEMO, "options": OPTIONS}
+        return web.json_response(description)
 
     async def chat(self, request: web.Request) -> web.Response:
         async with self.http.post(f"{self.upstream}/v1/chat/completions", data=await request.read()) as answer:
@@ -80,13 +85,13 @@ class Gateway:
         try:
             if histories is None:
                 raise Refused(404, "no such session")
-            body = parsed(await request.read())
+            body = parsed(await decoded(request))
             asked = Invocation(body["message"], body.get("session_id"), body.get("stream") or False)
             if not body.get("stream"):
                 text = await self.answer(asked, body, histories, streamed=False)
                 return web.json_response({"response": text, "session_id": body.get("session_id")})
         except Refused as refusal:
-            return web.json_response({"error": refusal.args[1]}, status=refusal.args[0])
+            return refusal.as_response()
         except Exception as error:  # a hook or the model failed
             return web.json_response({"error": f"{type(error).__name__}"}, status=500)
         response = web.StreamResponse(headers=EVENT_STREAM)
@@ -111,6 +116,9 @@ class Gateway:
             messages = [*history, {"role": "user", "content": asked.input}]
             call = {"model": "kit", "messages": messages, **asked.options}
             async with self.http.post(f"{self.upstream}/v1/chat/completions", json=call) as answered:
+                if answered.status == 429:
+                    pause = answered.headers.get("retry-after")
+                    raise Refused(429, "the model is busy", {"retry-after": pause} if pause else {})
                 answered.raise_for_status()
                 text = str((await answered.json())["choices"][0]["message"]["content"] or "")
             history[:] = [*messages, {"role": "assistant", "content": text}]
@@ -170,26 +178,26 @@ class Demo:
         """Push to whom the answer is for. Returns whether the client gets it, too."""
         if asked.target in ("originating", "none"):
             return bool(asked.target == "originating")
-        included, skipped, found = False, [], {}
+        included, skipped, recipients = False, [], {}
         for name, token in self.wanted(asked):
             if name == "originating" or token == asked.origin:
                 included = True
             elif token is None or token.partition(":")[0] not in ("web", "phone", "mail"):
                 skipped.append(name)
             else:
-                found[token] = asked.linked.get(token, {})
+                recipients[token] = asked.linked.get(token, {})
         report: dict[str, Any] = {"pushed": [], "failed": [], "echoed": [], "skipped": skipped}
-        for token, attributes in found.items():
+        for token, attributes in recipients.items():
             channel = token.partition(":")[0]
-            for role, said in [("user", asked.input)] * asked.echo + [("assistant", text)]:
-                shown = await self.response(said, asked, channel, token, role == "user")
+            for role, message in [("user", asked.input)] * asked.echo + [("assistant", text)]:
+                shown = await self.response(message, asked, channel, token, role == "user")
                 try:
                     await self.post({"to": token, "role": role, "text": shown, "attributes": attributes})
                     report["echoed" if role == "user" else "pushed"].append(token)
                 except ConnectionError as error:
                     if role == "assistant":
                         report["failed"].append([token, f"ConnectionError: {error}"])
-        report["include_originating"] = included or not found
+        report["include_originating"] = included or not recipients
         await self.post({"report": report, "about": asked.input})
         return bool(report["include_originating"])
 
@@ -223,6 +231,16 @@ class Demo:
         async with self.http.post(self.inbox, json=document) as answer:
             if answer.status >= 300:
                 raise ConnectionError(f"the inbox answered {answer.status}")
+
+
+async def decoded(request: web.Request) -> bytes:
+    """The body without its encoding, which aiohttp has taken off, or `Refused`."""
+    if request.headers.get("content-encoding", "").lower() not in ENCODINGS:
+        raise Refused(415, "content-encoding must be gzip or deflate", {"accept-encoding": "gzip, deflate"})
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise Refused(400, "the body is not what its content-encoding says") from None
 
 
 def parsed(content: bytes) -> dict[str, Any]:
@@ -276,5 +294,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8000)
     chosen = parser.parse_args()
     app = application(chosen.upstream)
-    where = {"host": "127.0.0.1", "port": chosen.port, "print": lambda said: print(said, flush=True)}
+    where = {"host": "127.0.0.1", "port": chosen.port, "print": lambda line: print(line, flush=True)}
     web.run_app(app, handler_cancellation=True, **where)

@@ -64,18 +64,18 @@ def _serve(config: Config) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    given = {name: value for name, value in vars(arguments).items() if name in _FIELDS and value is not None}
-    given["options"] = dict(arguments.option or [])
-    given["channel_options"] = dict(arguments.channel_option or [])
+    settings = {name: value for name, value in vars(arguments).items() if name in _FIELDS and value is not None}
+    settings["options"] = dict(arguments.option or [])
+    settings["channel_options"] = dict(arguments.channel_option or [])
     for name in ("api_key", "backend_api_key"):
         # An argument shows in the list of processes; the environment does not.
-        given.setdefault(name, os.environ.get(f"REFERENCE_GATEWAY_{name.upper()}"))
+        settings.setdefault(name, os.environ.get(f"REFERENCE_GATEWAY_{name.upper()}"))
     for name in ("tool_parser", "reasoning_parser", "media"):
-        if given[name] == "none":
-            given[name] = None
+        if settings[name] == "none":
+            settings[name] = None
     if arguments.sampling is not None:
-        given["sampling"] = frozenset(filter(None, (name.strip() for name in arguments.sampling.split(","))))
-    return Config(**given)
+        settings["sampling"] = frozenset(filter(None, (name.strip() for name in arguments.sampling.split(","))))
+    return Config(**settings)
 
 
 _FIELDS = frozenset(field.name for field in fields(Config))
@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         "--structured-outputs",
         choices=STRUCTURED_OUTPUTS,
         default=default.structured_outputs,
-        help="formats of the answer and forced calls: refused, or the engine's to see to (vllm, sglang)",
+        help="formats of the answer and forced calls: refused, or the engine's to see to (vllm or sglang, started "
+        "without a reasoning parser of its own)",
     )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(

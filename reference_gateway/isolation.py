@@ -69,7 +69,7 @@ def bound(keys: Keys | None) -> Iterator[None]:
 
 def keys_of(headers: Iterable[tuple[bytes, bytes]]) -> Keys | None:
     """The keys in raw headers with lower-case names. Raises `AmbiguousKeys`."""
-    found: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for name, value in headers:
         if not name.startswith(b"x-agent-"):
             continue
@@ -77,12 +77,12 @@ def keys_of(headers: Iterable[tuple[bytes, bytes]]) -> Keys | None:
         key = value.decode("latin-1").strip()
         if header not in (USER_HEADER, CHAT_HEADER) or not key:
             continue
-        if header in found or "," in key:
+        if header in keys or "," in key:
             raise AmbiguousKeys(f"{header} must have one value")
         if len(key) > LONGEST_KEY:
             raise AmbiguousKeys(f"{header} must have at most {LONGEST_KEY} characters")
-        found[header] = key
-    return Keys(found.get(USER_HEADER), found.get(CHAT_HEADER)) if found else None
+        keys[header] = key
+    return Keys(keys.get(USER_HEADER), keys.get(CHAT_HEADER)) if keys else None
 
 
 def path_key(key: object) -> str:

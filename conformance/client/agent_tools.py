@@ -62,19 +62,19 @@ class Tools:
 
     def run(self, call: ToolCall) -> ToolResponse:
         """Run a tool and wait for it. A coroutine function needs `run_async`."""
-        said = self._call(call)
-        if inspect.isawaitable(said):
-            if inspect.iscoroutine(said):
-                said.close()
-            said = RuntimeError("this tool is asynchronous: it needs the AsyncAgent")
-        return _response(call, said)
+        result = self._call(call)
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            result = RuntimeError("this tool is asynchronous: it needs the AsyncAgent")
+        return _response(call, result)
 
     async def run_async(self, call: ToolCall) -> ToolResponse:
         """Run a tool; await it where it is asynchronous."""
-        said = self._call(call)
-        if inspect.isawaitable(said):
-            said = await _caught(said)
-        return _response(call, said)
+        result = self._call(call)
+        if inspect.isawaitable(result):
+            result = await _caught(result)
+        return _response(call, result)
 
     def _call(self, call: ToolCall) -> object:
         """What the tool returned; the exception where it raised one."""
@@ -95,28 +95,28 @@ class _Unknown:
         self.text = f"Unknown tool `{name}` was called."
 
 
-async def _caught(said: Awaitable[Any]) -> object:
+async def _caught(awaitable: Awaitable[Any]) -> object:
     try:
-        return await said
+        return await awaitable
     except Exception as error:
         return error
 
 
-def _response(call: ToolCall, said: object) -> ToolResponse:
+def _response(call: ToolCall, result: object) -> ToolResponse:
     """A dict with `content` and `metadata` is both of them; anything else is the content. What is not said by the kit
     itself travels as JSON, texts too."""
     metadata: dict[str, Any] = {}
-    if isinstance(said, _Unknown):
-        return ToolResponse(call.call_id, call.tool_name, said.text)
-    if isinstance(said, dict) and "content" in said and set(said) <= {"content", "metadata"}:
-        given = said.get("metadata")
-        said, metadata = said["content"], dict(given) if isinstance(given, Mapping) else {}
-    if not isinstance(said, Exception):
+    if isinstance(result, _Unknown):
+        return ToolResponse(call.call_id, call.tool_name, result.text)
+    if isinstance(result, dict) and "content" in result and set(result) <= {"content", "metadata"}:
+        attached = result.get("metadata")
+        result, metadata = result["content"], dict(attached) if isinstance(attached, Mapping) else {}
+    if not isinstance(result, Exception):
         try:
-            return ToolResponse(call.call_id, call.tool_name, json.dumps(said, ensure_ascii=False), metadata)
+            return ToolResponse(call.call_id, call.tool_name, json.dumps(result, ensure_ascii=False), metadata)
         except (TypeError, ValueError, RecursionError) as error:
-            said = error
-    return ToolResponse(call.call_id, call.tool_name, f"Error when running tool: {said}", metadata)
+            result = error
+    return ToolResponse(call.call_id, call.tool_name, f"Error when running tool: {result}", metadata)
 
 
 def describe(function: Callable[..., Any]) -> dict[str, Any]:
@@ -178,12 +178,12 @@ def _schema(hint: object) -> dict[str, Any]:
     if origin is typing.Literal:
         return {"enum": list(typing.get_args(hint))}
     if origin in (typing.Union, types.UnionType):
-        options = [one for one in typing.get_args(hint) if one is not type(None)]
-        return _schema(options[0]) if len(options) == 1 else {"anyOf": [_schema(one) for one in options]}
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        return _schema(options[0]) if len(options) == 1 else {"anyOf": [_schema(option) for option in options]}
     if origin is typing.Annotated:
         return _schema(typing.get_args(hint)[0])
     kind = _JSON_TYPES.get(origin or hint)
     if kind == "array":
-        items = [one for one in typing.get_args(hint) if one is not ...]
+        items = [argument for argument in typing.get_args(hint) if argument is not ...]
         return {"type": "array", "items": _schema(items[0])} if items else {"type": "array"}
     return {"type": kind} if kind else {}

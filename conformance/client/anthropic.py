@@ -28,10 +28,10 @@ class MessageReply(Reply):
         """The whole message: the JSON body, or what the stream's events amount to."""
         if self.status != 200:
             raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
-        found = anthropic.assemble(self.events) if self.is_stream else self.json()
-        if not isinstance(found, dict):
-            raise ConformanceFailure([Violation("body", "a JSON object", describe(found))])
-        return found
+        message = anthropic.assemble(self.events) if self.is_stream else self.json()
+        if not isinstance(message, dict):
+            raise ConformanceFailure([Violation("body", "a JSON object", describe(message))])
+        return message
 
     @property
     def content(self) -> list[Block]:

@@ -246,20 +246,20 @@ class Reply:
         if self.status != 200:
             raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
         parsed = [wording.parse_json(event.data)[0] for event in self.events]
-        found = [chunk for chunk in parsed if isinstance(chunk, dict)]
-        if not found:
+        chunks = [chunk for chunk in parsed if isinstance(chunk, dict)]
+        if not chunks:
             raise ConformanceFailure([Violation("stream", "at least one chunk", describe(self.body))])
-        return found
+        return chunks
 
     @cached_property
     def completion(self) -> dict[str, Any]:
         """The completion: the JSON body, or what the stream's chunks amount to."""
         if self.status != 200:
             raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
-        found = chat.assemble(self.events) if self.is_stream else self.json()
-        if not isinstance(found, dict):
-            raise ConformanceFailure([Violation("body", "a JSON object", describe(found))])
-        return found
+        completion = chat.assemble(self.events) if self.is_stream else self.json()
+        if not isinstance(completion, dict):
+            raise ConformanceFailure([Violation("body", "a JSON object", describe(completion))])
+        return completion
 
     @property
     def message(self) -> dict[str, Any]:

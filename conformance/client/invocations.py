@@ -23,8 +23,8 @@ CHAT_HEADER = "x-agent-chat-isolation-key"
 
 def keys(user: str | None = None, chat: str | None = None) -> dict[str, str]:
     """The isolation headers of a request."""
-    given = {USER_HEADER: user, CHAT_HEADER: chat}
-    return {name: value for name, value in given.items() if value is not None}
+    headers = {USER_HEADER: user, CHAT_HEADER: chat}
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 class InvocationReply(Reply):

@@ -57,8 +57,8 @@ class RawConnection:
     def begin(self, path: str = "/chat/completions", **headers: str) -> Self:
         """Send the head of a POST below the base URL: these headers (`content_length` is `content-length`), the host,
         the key and the content type, and none that says how long the body is."""
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        head = {"host": self._host, "authorization": self._authorization, "content-type": "application/json", **given}
+        own = {name.replace("_", "-"): value for name, value in headers.items()}
+        head = {"host": self._host, "authorization": self._authorization, "content-type": "application/json", **own}
         self._exchange = Exchange("POST", self._base_url + path, head, b"", time.monotonic())
         self._recorder.exchanges.append(self._exchange)
         lines = [f"POST {self._path}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]

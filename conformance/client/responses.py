@@ -30,10 +30,10 @@ class ResponseReply(Reply):
         """The whole response: the JSON body, or what the stream's events amount to."""
         if self.status != 200:
             raise ConformanceFailure([Violation("status", "200", f"{self.status} {describe(self.body)}")])
-        found = responses.assemble(self.events) if self.is_stream else self.json()
-        if not isinstance(found, dict):
-            raise ConformanceFailure([Violation("body", "a JSON object", describe(found))])
-        return found
+        response = responses.assemble(self.events) if self.is_stream else self.json()
+        if not isinstance(response, dict):
+            raise ConformanceFailure([Violation("body", "a JSON object", describe(response))])
+        return response
 
     @cached_property
     def raw(self) -> list[dict[str, Any]]:
@@ -49,8 +49,10 @@ class ResponseReply(Reply):
     @property
     def text(self) -> str:
         """The text of all messages of the output."""
-        said = [item for item in self.output if item.get("type") == "message"]
-        parts = [at(item, "content", place) for item in said for place in range(len(at(item, "content", kind=list)))]
+        messages = [item for item in self.output if item.get("type") == "message"]
+        parts = [
+            at(item, "content", place) for item in messages for place in range(len(at(item, "content", kind=list)))
+        ]
         return "".join(at(part, "text", kind=str) for part in parts if at(part, "type") == "output_text")
 
     @property
@@ -79,20 +81,20 @@ class OverResponses:
     if TYPE_CHECKING:  # the session's own
         send: Callable[..., Reply]
 
-    def respond(self, given: Any = ABSENT, *, stream: bool = False, **fields: Any) -> ResponseReply:
+    def respond(self, response_input: Any = ABSENT, *, stream: bool = False, **fields: Any) -> ResponseReply:
         """Send a request for a response with this `input` (a text of the user, or items) and return whatever came
         back. The first message of a history carries the nonce."""
-        return self.send_response(self.response_body(given, stream=stream, **fields))
+        return self.send_response(self.response_body(response_input, stream=stream, **fields))
 
-    def response_body(self, given: Any = ABSENT, *, stream: bool = False, **fields: Any) -> dict[str, Any]:
+    def response_body(self, response_input: Any = ABSENT, *, stream: bool = False, **fields: Any) -> dict[str, Any]:
         """The body of the request that `respond` sends."""
         conversation = fields.get("conversation")
         known = isinstance(conversation, str) and conversation in self._begun
         if "previous_response_id" not in fields and not known:
-            given = self._with_nonce(given)
+            response_input = self._with_nonce(response_input)
         if isinstance(conversation, str):
             self._begun.add(conversation)
-        body: dict[str, Any] = {"model": "kit", "input": given}
+        body: dict[str, Any] = {"model": "kit", "input": response_input}
         if stream:
             body["stream"] = True
         body.update(fields)
@@ -124,12 +126,12 @@ class OverResponses:
         """A conversation whose history the gateway keeps."""
         return Chain(self, chaining, stream=stream, **fields)
 
-    def _with_nonce(self, given: Any) -> Any:
-        if isinstance(given, str):
-            return f"{self._nonce} {given}"
-        if not isinstance(given, list) or not given or not isinstance(given[0], dict):
-            return given
-        first, *rest = deepcopy(given)
+    def _with_nonce(self, response_input: Any) -> Any:
+        if isinstance(response_input, str):
+            return f"{self._nonce} {response_input}"
+        if not isinstance(response_input, list) or not response_input or not isinstance(response_input[0], dict):
+            return response_input
+        first, *rest = deepcopy(response_input)
         content = first.get("content")
         if isinstance(content, str):
             first["content"] = f"{self._nonce} {content}"
@@ -148,13 +150,13 @@ class Chain:
         self.conversation = session.converse() if chaining == "conversation" else None
         self.replies: list[ResponseReply] = []
 
-    def ask(self, given: Any, **fields: Any) -> ResponseReply:
-        """The next response. `given` is a text of the user, or items."""
+    def ask(self, response_input: Any, **fields: Any) -> ResponseReply:
+        """The next response. `response_input` is a text of the user, or items."""
         if self.conversation is not None:
             fields = {"conversation": self.conversation, **fields}
         elif self.replies:
             fields = {"previous_response_id": self.replies[-1].id, **fields}
-        reply = self.session.respond(given, **{"stream": self.stream, **self.fields, **fields})
+        reply = self.session.respond(response_input, **{"stream": self.stream, **self.fields, **fields})
         self.replies.append(reply)
         return reply
 
@@ -164,10 +166,10 @@ class Chain:
 
     def turn(self, client_tools: Collection[str] = ()) -> list[Any]:
         """The turn and step events that the replies' streams amount to, as one turn."""
-        said = {each["call_id"]: each["output"] for reply in self.replies for each in _sent_outputs(reply)}
+        outputs = {entry["call_id"]: entry["output"] for reply in self.replies for entry in _sent_outputs(reply)}
 
         def run(call: ToolCall) -> ToolResponse:
-            return ToolResponse(call.call_id, call.tool_name, said.get(call.call_id, ""))
+            return ToolResponse(call.call_id, call.tool_name, outputs.get(call.call_id, ""))
 
         streams = [reply.raw if reply.status == 200 else [] for reply in self.replies]
         made = turns.turn_events(streams, self.conversation or "session", client_tools, run=run)
@@ -189,7 +191,7 @@ def output(content: Any, call_id: str = "call_0") -> Item:
 
 def results_of(reply: ResponseReply, *contents: Any) -> list[Item]:
     """An output for each content, in answer to the calls of this response in their order."""
-    ids = [str(each.get("call_id")) for each in reply.tool_calls]
+    ids = [str(tool_call.get("call_id")) for tool_call in reply.tool_calls]
     return [output(content, call_id) for content, call_id in zip(contents, ids, strict=False)]
 
 
@@ -200,19 +202,19 @@ def flat(function: Mapping[str, Any]) -> Item:
 
 def types(items: Sequence[Mapping[str, Any]]) -> list[Any]:
     """The types of items, or of events."""
-    return [each.get("type", each.get("event_type")) for each in items]
+    return [entry.get("type", entry.get("event_type")) for entry in items]
 
 
 def steps(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Each completed step of a turn: its type, and how it ended (an inference) or who ran it (a tool execution)."""
-    started = {each["step_id"]: each["metadata"] or {} for each in events if each["event_type"] == "step_started"}
-    done = [each for each in events if each["event_type"] == "step_completed"]
+    started = {event["step_id"]: event["metadata"] or {} for event in events if event["event_type"] == "step_started"}
+    done = [event for event in events if event["event_type"] == "step_completed"]
     ran = {
-        each["step_id"]: "server" if started[each["step_id"]]["server_side"] else "client"
-        for each in done
-        if each["step_type"] == "tool_execution"
+        event["step_id"]: "server" if started[event["step_id"]]["server_side"] else "client"
+        for event in done
+        if event["step_type"] == "tool_execution"
     }
-    return [(each["step_type"], ran.get(each["step_id"]) or each["result"]["stop_reason"]) for each in done]
+    return [(event["step_type"], ran.get(event["step_id"]) or event["result"]["stop_reason"]) for event in done]
 
 
 def ending(events: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -223,17 +225,17 @@ def ending(events: Sequence[Mapping[str, Any]]) -> list[Any]:
 def comparable(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The events of a turn without what each maker of events chooses: the ids of the turn and of its steps, whose
     session it is, and into how many deltas a text or the arguments of a call are cut."""
-    found: list[dict[str, Any]] = []
+    merged: list[dict[str, Any]] = []
     for event in events:
         kept = {name: _chosen_out(value) for name, value in _chosen_out(event).items()}
-        last = found[-1].get("delta") if found else None
+        last = merged[-1].get("delta") if merged else None
         delta = kept.get("delta")
         if isinstance(last, dict) and isinstance(delta, dict) and _cut(last) == _cut(delta):
             joined = {name: last.get(name, "") + delta[name] for name in PIECES if name in delta}
-            found[-1] = {**found[-1], "delta": {**delta, **joined}}
+            merged[-1] = {**merged[-1], "delta": {**delta, **joined}}
         else:
-            found.append(kept)
-    return found
+            merged.append(kept)
+    return merged
 
 
 PIECES = ("text", "arguments_delta")
@@ -247,11 +249,11 @@ def _cut(delta: Mapping[str, Any]) -> Any:
 
 def _chosen_out(value: Any) -> Any:
     chosen = ("turn_id", "session_id", "step_id")
-    return {name: one for name, one in value.items() if name not in chosen} if isinstance(value, Mapping) else value
+    return {name: entry for name, entry in value.items() if name not in chosen} if isinstance(value, Mapping) else value
 
 
 def _sent_outputs(reply: ResponseReply) -> list[Item]:
     sent, _ = wording.parse_json(reply.exchange.request_body.decode("utf-8", "replace"))
-    given = sent.get("input") if isinstance(sent, dict) else None
-    listed = given if isinstance(given, list) else []
-    return [each for each in listed if isinstance(each, dict) and each.get("type") == "function_call_output"]
+    sent_input = sent.get("input") if isinstance(sent, dict) else None
+    listed = sent_input if isinstance(sent_input, list) else []
+    return [entry for entry in listed if isinstance(entry, dict) and entry.get("type") == "function_call_output"]

@@ -176,10 +176,10 @@ class Capability(StrEnum):
     )
     TOOL_CHOICE_REQUIRED = (
         "tool-choice-required",
-        "`tool_choice` `required` and a named function are honoured.",
+        "`tool_choice` `required` and a named function are honoured, and Anthropic's `any` and `tool`.",
         (),
-        "The upstream receives the choice, or a constraint on what is sampled. Undeclared, both are refused with a "
-        "4xx status, and so are Anthropic's `any` and `tool`.",
+        "The upstream receives the choice, or a constraint on what is sampled, which leaves its model no other answer "
+        "to that request. Undeclared, all of them are refused with a 4xx status.",
     )
     MEDIA = (
         "media",
@@ -197,10 +197,11 @@ class Capability(StrEnum):
     )
     RESPONSE_FORMAT = (
         "response-format",
-        "`response_format` is honoured.",
+        "`response_format` is honoured, and `text.format` of responses.",
         (),
-        "Its JSON schema reaches the upstream. Undeclared, it is refused with a 4xx status, and so is another "
-        "`text.format` of a response than `text`.",
+        "Its JSON schema reaches the upstream, as it is or as a constraint on what is sampled, which leaves its model "
+        "no other answer to that request; `output_config.format` of messages is honoured or refused. Undeclared, all "
+        "of them are refused with a 4xx status.",
     )
     LOGPROBS = (
         "logprobs",

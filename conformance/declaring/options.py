@@ -296,5 +296,5 @@ def wrong_option(name: str, value: object) -> str | None:
     values = OPTIONS[name].values
     if value in tuple(values):
         return None
-    answers = "; ".join(f"{each!r}: {meaning}" for each, meaning in values.items())
+    answers = "; ".join(f"{answer!r}: {meaning}" for answer, meaning in values.items())
     return f"option {name}={value!r} is none of its values. {OPTIONS[name].question} {answers}"

@@ -26,11 +26,11 @@ def load_driver(name: str) -> type[Driver]:
             f"no driver is named {name!r} (built in: {', '.join(BUILT_IN)}; or package.module:Class){guess}"
         )
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        driver = getattr(importlib.import_module(module_name), class_name)
     except ImportError as error:
         raise ValueError(f"the driver {name!r} cannot be imported: {error}") from error
     except AttributeError:
         raise ValueError(f"the module {module_name!r} has no driver class {class_name!r}") from None
-    if not (isinstance(found, type) and issubclass(found, Driver)):
+    if not (isinstance(driver, type) and issubclass(driver, Driver)):
         raise ValueError(f"{name!r} is not a subclass of conformance.gateway.Driver")
-    return found
+    return driver

@@ -78,12 +78,12 @@ class HttpDriver(Driver):
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         response = self.http.request(method, self.url + path, json=body)
         try:
-            found = response.json()
+            answer = response.json()
         except ValueError:
-            found = None
-        if response.ok and found is not None:
-            return found
-        raise Refused(response.status, _message(response, found))
+            answer = None
+        if response.ok and answer is not None:
+            return answer
+        raise Refused(response.status, _message(response, answer))
 
 
 def _message(response: HttpResponse, body: Any) -> str:
@@ -98,15 +98,17 @@ def _trajectories(body: Any) -> list[Trajectory]:
     """The exported trajectories as they are; a field that is missing or of another type is a ValueError."""
     if not isinstance(body, dict) or not isinstance(body.get("trajectories"), list):
         raise ValueError('no {"trajectories": [...]} in the answer')
-    found = []
-    for place, each in enumerate(body["trajectories"]):
+    trajectories = []
+    for place, trajectory in enumerate(body["trajectories"]):
         where = f"trajectories[{place}]"
-        if not isinstance(each, dict):
+        if not isinstance(trajectory, dict):
             raise ValueError(f"{where} is not an object")
         for name in FIELDS[:3]:
-            ids = each.get(name)
-            if not isinstance(ids, list) or not all(type(one) is int for one in ids):
+            ids = trajectory.get(name)
+            if not isinstance(ids, list) or not all(type(token) is int for token in ids):
                 raise ValueError(f"{where}.{name} is not a list of integers")
-        known = {name: each[name] for name in FIELDS if name in each}
-        found.append(Trajectory(**known, extra={name: value for name, value in each.items() if name not in FIELDS}))
-    return found
+        known = {name: trajectory[name] for name in FIELDS if name in trajectory}
+        trajectories.append(
+            Trajectory(**known, extra={name: value for name, value in trajectory.items() if name not in FIELDS})
+        )
+    return trajectories

@@ -18,24 +18,24 @@ class RllmDriver(Driver):
         return Declaration("rllm-model-gateway", version, frozenset(has), {"trajectory": "call"})
 
     def create(self, session_id: str | None = None, **settings: Any) -> Handle:
-        found = self._call("POST", "/sessions", {"session_id": session_id, **settings})
-        return Handle(found["session_id"], self.url + found["url"])
+        session = self._call("POST", "/sessions", {"session_id": session_id, **settings})
+        return Handle(session["session_id"], self.url + session["url"])
 
     def trajectories(self, handle: Handle) -> list[Trajectory]:
         self._call("POST", "/admin/flush")
         return [_trajectory(trace) for trace in self._call("GET", f"/sessions/{handle.session_id}/traces")]
 
     def finalize(self, handle: Handle) -> list[Trajectory]:
-        found = self.trajectories(handle)
+        trajectories = self.trajectories(handle)
         self.abort(handle)
-        return found
+        return trajectories
 
     def abort(self, handle: Handle) -> None:
         self._call("DELETE", f"/sessions/{handle.session_id}")
 
     def state(self, handle: Handle) -> dict[str, Any]:
-        found: dict[str, Any] = self._call("GET", f"/sessions/{handle.session_id}")
-        return found
+        state: dict[str, Any] = self._call("GET", f"/sessions/{handle.session_id}")
+        return state
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         response = self.http.request(method, self.url + path, json=body)

@@ -30,7 +30,9 @@ def alignment(trajectories: Sequence[Exported]) -> list[Violation]:
     """Whether each trajectory is well formed by itself: ids are integers from 0, mask and logprobs have one entry for
     each response id, the mask is 0 or 1, logprobs are finite, not positive, and exactly 0.0 where the mask is 0."""
     return [
-        one for number, item in enumerate(sequence(trajectories)) for one in _alignment(f"trajectory {number}", item)
+        violation
+        for number, item in enumerate(sequence(trajectories))
+        for violation in _alignment(f"trajectory {number}", item)
     ]
 
 
@@ -45,7 +47,7 @@ def _alignment(name: str, trajectory: Exported) -> Iterator[Violation]:
     else:
         if len(entries) != length:
             yield Violation(f"{name}, response_mask", f"{length} entries, one a response id", str(len(entries)))
-        odd = [i for i, one in enumerate(entries) if not _is_bit(one)] if not _all_bits(entries) else []
+        odd = [i for i, entry in enumerate(entries) if not _is_bit(entry)] if not _all_bits(entries) else []
         if odd:
             yield Violation(
                 f"{name}, response_mask[{odd[0]}]", "0 or 1", f"{described(entries[odd[0]])}{_more(len(odd), 'entry')}"
@@ -61,7 +63,7 @@ def _ids(where: str, ids: object) -> Iterator[Violation]:
         return
     items = sequence(ids)
     if items and not (set(map(type, items)) <= {int} and min(items) >= 0):
-        odd = [i for i, one in enumerate(items) if not _is_id(one)]
+        odd = [i for i, token_id in enumerate(items) if not _is_id(token_id)]
         if odd:
             hint = "text where ids are expected" if isinstance(items[odd[0]], str) else ""
             actual = f"{described(items[odd[0]])}{_more(len(odd), 'id')}"
@@ -77,11 +79,11 @@ def _logprob_values(where: str, logprobs: object, length: int, mask: bytes) -> I
         hint = "a turn without logprobs was appended to turns that have them" if len(values) < length else ""
         yield Violation(where, f"{length} entries, one a response id", str(len(values)), hint)
     if not _sums(values):
-        odd = [i for i, one in enumerate(values) if not _is_finite(one)]
+        odd = [i for i, logprob in enumerate(values) if not _is_finite(logprob)]
         if odd:
             actual = f"{described(values[odd[0]])}{_more(len(odd), 'entry')}"
             yield Violation(f"{where}[{odd[0]}]", "a finite number", actual)
-    positive = [i for i, one in enumerate(values) if _is_finite(one) and one > ROUNDING]
+    positive = [i for i, logprob in enumerate(values) if _is_finite(logprob) and logprob > ROUNDING]
     if positive:
         actual = f"{brief(values[positive[0]])}{_more(len(positive), 'entry')}"
         yield Violation(f"{where}[{positive[0]}]", "a log-probability, 0.0 at most", actual, POSITIVE_HINT)
@@ -98,7 +100,7 @@ def _logprob_values(where: str, logprobs: object, length: int, mask: bytes) -> I
 
 def _gaps(mask: bytes) -> list[tuple[int, int]]:
     """The stretches of mask 0."""
-    return [one.span() for one in _GAP.finditer(mask)]
+    return [gap.span() for gap in _GAP.finditer(mask)]
 
 
 def _sums(values: Sequence[Any]) -> bool:

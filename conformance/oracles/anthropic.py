@@ -54,7 +54,7 @@ def models(body: object) -> list[Violation]:
     findings = mismatches(body, "anthropic#models")
     data = body.get("data") if isinstance(body, dict) else None
     if isinstance(body, dict) and isinstance(data, list):
-        ids = [one.get("id") if isinstance(one, dict) else None for one in data]
+        ids = [model.get("id") if isinstance(model, dict) else None for model in data]
         for key, wanted in (("first_id", ids[0] if ids else None), ("last_id", ids[-1] if ids else None)):
             if key in body and isinstance(body[key], str | None) and body[key] != wanted:
                 findings.append(Finding((key,), brief(wanted), brief(body[key])))
@@ -71,7 +71,7 @@ def _block(path: Path, block: object, strict: bool) -> Iterator[Finding]:
         yield from mismatches(block, f"anthropic.blocks#{kind}", path)
     elif not isinstance(kind, str) or not kind.endswith("_tool_result"):
         actual = described(kind) if "type" in block else "nothing: the field is missing"
-        yield Finding((*path, "type"), "one of " + ", ".join(brief(one) for one in known), actual)
+        yield Finding((*path, "type"), "one of " + ", ".join(brief(block_type) for block_type in known), actual)
     tool_id = block.get("id")
     if strict and kind == "tool_use" and isinstance(tool_id, str) and tool_id and not tool_id.startswith("toolu_"):
         yield Finding((*path, "id"), "an id that starts with toolu_", brief(tool_id))
@@ -100,7 +100,7 @@ def _stop(body: dict[Any, Any], blocks: list[Any]) -> Iterator[Finding]:
     if calls and reason in ("end_turn", "stop_sequence"):
         yield Finding(("stop_reason",), '"tool_use", as there is a tool_use block', brief(reason), TOOL_HINT)
     elif reason == "tool_use" and not calls and isinstance(body.get("content"), list):
-        actual = ", ".join(str(one.get("type") if isinstance(one, dict) else type_name(one)) for one in blocks)
+        actual = ", ".join(str(block.get("type") if isinstance(block, dict) else type_name(block)) for block in blocks)
         yield Finding(
             ("content",), 'a tool_use block, as stop_reason is "tool_use"', brief(actual) if actual else "none"
         )

@@ -188,8 +188,8 @@ class _Grammar:
             yield Violation(where, f"`event: {kind}`, as the type says", actual, "clients ignore events by their name")
         if kind == "error":
             yield from (
-                Violation(f"{where}, {one.where}", one.expected, one.actual, one.hint)
-                for one in envelope.anthropic_error(data)
+                Violation(f"{where}, {violation.where}", violation.expected, violation.actual, violation.hint)
+                for violation in envelope.anthropic_error(data)
             )
             self.ended = self.ended or f"error of {where}"
             return
@@ -235,7 +235,7 @@ class _Grammar:
         if isinstance(kind, str) and kind in known:
             findings += mismatches(block, f"anthropic.blocks#{kind}", ("content_block",))
         elif not isinstance(kind, str) or not kind.endswith("_tool_result"):
-            expected = "one of " + ", ".join(brief(one) for one in known)
+            expected = "one of " + ", ".join(brief(block_type) for block_type in known)
             actual = described(kind) if "type" in block else "nothing: the field is missing"
             findings.append(Finding(("content_block", "type"), expected, actual))
         if isinstance(kind, str) and kind in EMPTY:
@@ -281,9 +281,9 @@ class _Grammar:
 
     def _stop(self, where: str) -> Iterator[Violation]:
         if self.json and self.blocks and self.blocks[-1].endswith("tool_use"):
-            for one in arguments((), self.json):
+            for finding in arguments((), self.json):
                 expected = "pieces of partial_json that are one JSON object when joined"
-                yield Violation(where, expected, one.actual, one.hint)
+                yield Violation(where, expected, finding.actual, finding.hint)
         self.json = ""
 
     def _close(self, where: str, data: dict[str, Any]) -> Iterator[Violation]:
@@ -317,5 +317,5 @@ def _is_index(value: object) -> TypeGuard[int]:
 
 
 def _worded(where: str, data: object, findings: Iterable[Finding]) -> Iterator[Violation]:
-    for one in in_reading_order(data, findings, "data"):
-        yield Violation(f"{where}, {one.where}", one.expected, one.actual, one.hint)
+    for violation in in_reading_order(data, findings, "data"):
+        yield Violation(f"{where}, {violation.where}", violation.expected, violation.actual, violation.hint)

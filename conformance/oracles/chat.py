@@ -76,8 +76,8 @@ def _choice(path: Path, choice: dict[Any, Any]) -> Iterator[Finding]:
             actual = "nothing: the message has no tool calls" if calls is None else described(calls)
             expected = 'at least one tool call, as finish_reason is "tool_calls"'
             yield Finding((*path, "message", "tool_calls"), expected, actual)
-        said = ("refusal", "reasoning_content", "reasoning", "function_call", "audio")
-        if "content" in message and message["content"] is None and not any(message.get(key) for key in said):
+        other_fields = ("refusal", "reasoning_content", "reasoning", "function_call", "audio")
+        if "content" in message and message["content"] is None and not any(message.get(key) for key in other_fields):
             hint = 'an empty answer has the content ""'
             yield Finding((*path, "message", "content"), "a string, as the message has no tool calls", "null", hint)
 

@@ -191,8 +191,8 @@ class _Grammar:
                 yield Violation(where, f"a chunk as JSON, or {DONE}", f"{quoted(event.data)} ({wrong})")
             elif isinstance(chunk, dict) and "error" in chunk:
                 yield from (
-                    Violation(f"{where}, {one.where}", one.expected, one.actual, one.hint)
-                    for one in envelope.openai_error(chunk)
+                    Violation(f"{where}, {violation.where}", violation.expected, violation.actual, violation.hint)
+                    for violation in envelope.openai_error(chunk)
                 )
                 self.ended = self.ended or f"error of {where}"
             else:
@@ -203,9 +203,9 @@ class _Grammar:
             yield from self._at_end("end of stream")
 
     def _chunk(self, where: str, text: str, chunk: object) -> Iterator[Violation]:
-        found = [*mismatches(chunk, "chat.completion.chunk"), *halves(text, chunk)]
-        for one in in_reading_order(chunk, found, "chunk"):
-            yield Violation(f"{where}, {one.where}", one.expected, one.actual, one.hint)
+        findings = [*mismatches(chunk, "chat.completion.chunk"), *halves(text, chunk)]
+        for violation in in_reading_order(chunk, findings, "chunk"):
+            yield Violation(f"{where}, {violation.where}", violation.expected, violation.actual, violation.hint)
         if not isinstance(chunk, dict):
             return
         for key in ("id", "created", "model"):
@@ -309,9 +309,9 @@ class _Grammar:
 
     def _arguments(self, where: str, choice: _Choice) -> Iterator[Violation]:
         for index, call in sorted(choice.calls.items()):
-            for one in arguments((), call["arguments"]):
+            for finding in arguments((), call["arguments"]):
                 place = f"{where}, arguments of call {index}"
-                yield Violation(place, "fragments that are one JSON object when joined", one.actual, one.hint)
+                yield Violation(place, "fragments that are one JSON object when joined", finding.actual, finding.hint)
 
     def _at_end(self, where: str) -> Iterator[Violation]:
         if not self.choices:

@@ -22,16 +22,16 @@ FIELDS = frozenset(
 
 def engine_data(document: Any) -> list[Violation]:
     """Every field of `document`, at any depth, that is an engine's own and holds something."""
-    return list(_found(document, ()))
+    return list(_engine_fields(document, ()))
 
 
-def _found(value: Any, path: Path) -> Iterator[Violation]:
+def _engine_fields(value: Any, path: Path) -> Iterator[Violation]:
     if isinstance(value, list):
-        for place, each in enumerate(value):
-            yield from _found(each, (*path, place))
+        for place, item in enumerate(value):
+            yield from _engine_fields(item, (*path, place))
     if isinstance(value, dict):
-        for name, each in value.items():
-            if name in FIELDS and each is not None:
-                yield Violation(written((*path, name)), "no such field", brief(each))
+        for name, item in value.items():
+            if name in FIELDS and item is not None:
+                yield Violation(written((*path, name)), "no such field", brief(item))
             else:
-                yield from _found(each, (*path, name))
+                yield from _engine_fields(item, (*path, name))

@@ -91,14 +91,14 @@ def _error(body: object) -> dict[Any, Any]:
 def _typed(body: object, status: int, types: tuple[str, ...]) -> Iterator[Finding]:
     kind = _error(body).get("type")
     if status >= 400 and isinstance(kind, str) and kind and kind not in types:
-        expected = " or ".join(brief(one) for one in types)
+        expected = " or ".join(brief(error_type) for error_type in types)
         yield Finding(("error", "type"), f"{expected} for status {status}", brief(kind))
 
 
 def _leaked(text: str) -> Iterator[tuple[str, str]]:
     for what, pattern in LEAKS:
-        if found := pattern.search(text):
-            yield what, quoted(text[max(0, found.start() - 20) : found.end() + 40])
+        if leak := pattern.search(text):
+            yield what, quoted(text[max(0, leak.start() - 20) : leak.end() + 40])
 
 
 def _leaks(body: object) -> Iterator[Finding]:

@@ -121,18 +121,23 @@ class Evidence:
     """Trajectories and calls, packed, and the segments of each trajectory."""
 
     def __init__(self, trajectories: Sequence[Exported], calls: Sequence[Recorded]) -> None:
-        self.tracks = [Track(number, one) for number, one in enumerate(sequence(trajectories))]
-        self.calls = [choice for number, one in enumerate(sequence(calls)) for choice in _choices(number, one)]
+        self.tracks = [Track(number, trajectory) for number, trajectory in enumerate(sequence(trajectories))]
+        self.calls = [choice for number, record in enumerate(sequence(calls)) for choice in _choices(number, record)]
 
     @cached_property
     def segments(self) -> list[tuple[Track, list[Segment]]]:
         """For each trajectory its segments, in order."""
-        return [(track, [one for run in track.runs for one in self._split(track, *run)]) for track in self.tracks]
+        return [
+            (track, [segment for run in track.runs for segment in self._split(track, *run)]) for track in self.tracks
+        ]
 
     @cached_property
     def explained(self) -> dict[Track, dict[int, int]]:
         """For each trajectory where the segments start that a generation explains, and where they end."""
-        return {track: {one.start: one.end for one in segments if one.calls} for track, segments in self.segments}
+        return {
+            track: {segment.start: segment.end for segment in segments if segment.calls}
+            for track, segments in self.segments
+        }
 
     @cached_property
     def by_ids(self) -> dict[bytes, list[Call]]:
@@ -174,7 +179,7 @@ class Evidence:
         while options:
             if path[-1] == end:
                 return path
-            following = next((one for one in options[-1] if one not in dead), None)
+            following = next((cut for cut in options[-1] if cut not in dead), None)
             if following is None:
                 best = list(path) if path[-1] > best[-1] else best
                 dead.add(path.pop())
@@ -202,7 +207,7 @@ def mask_bytes(mask: object) -> bytes:
     try:
         return bytes(entries)
     except (TypeError, ValueError):
-        return bytes(1 if one == 1 else 0 if one == 0 else 2 for one in entries)
+        return bytes(1 if entry == 1 else 0 if entry == 0 else 2 for entry in entries)
 
 
 def _choices(number: int, call: Recorded) -> Iterator[Call]:

@@ -50,14 +50,16 @@ def fidelity(
     `renders` has for each trajectory the ids that the template gives for the messages of its last turn, generation
     prompt included; None leaves a trajectory out. `decode` gives the text of ids, special tokens included.
     """
-    found: list[Violation] = []
+    violations: list[Violation] = []
     items, wanted = sequence(trajectories), sequence(renders)
     if len(items) != len(wanted):
-        found.append(Violation("trajectories", f"{counted(len(wanted), 'trajectory')}, one a render", str(len(items))))
+        violations.append(
+            Violation("trajectories", f"{counted(len(wanted), 'trajectory')}, one a render", str(len(items)))
+        )
     for number, (item, render) in enumerate(zip(items, wanted, strict=False)):
         if render is not None:
-            found += _against(Track(number, item), pack(render), decode)
-    return found
+            violations += _against(Track(number, item), pack(render), decode)
+    return violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def seams(
     has it once before it. With `encode`: what the gateway added has the canonical ids of its text.
     """
     prompt = pack(generation_prompt)
-    found: list[Violation] = []
+    violations: list[Violation] = []
     for number, item in enumerate(sequence(trajectories)):
         track = Track(number, item)
         for low, high, sampled in _spans(track):
@@ -100,12 +102,12 @@ def seams(
             ids, where = part(track.full, low, high), track.place(low, high)
             if low and turn_end is not None and turn_end.tokens:
                 last = part(track.full, low - 1, low)
-                found += _Ends(turn_end, decode).judge(where, last, ids, whole=high < track.end)
+                violations += _Ends(turn_end, decode).judge(where, last, ids, whole=high < track.end)
             if high < track.end and prompt:
-                found += _generation_prompt(where, ids, prompt, decode)
+                violations += _generation_prompt(where, ids, prompt, decode)
             if encode is not None:
-                found += _canonical(where, ids, decode, encode)
-    return found
+                violations += _canonical(where, ids, decode, encode)
+    return violations
 
 
 def _spans(track: Track) -> Iterator[tuple[int, int, bool]]:
@@ -174,7 +176,7 @@ def _begins(ids: bytes, beginning: bytes, decode: Decode) -> bool:
 
 class _Ends:
     def __init__(self, turn_end: TurnEnd, decode: Decode) -> None:
-        self.ends = {pack([one]) for one in turn_end.tokens}
+        self.ends = {pack([token_id]) for token_id in turn_end.tokens}
         self.separator = pack(turn_end.separator)
         self.lead, self.headers, self.written = turn_end.lead, turn_end.headers, turn_end.written
         self.decode = decode

@@ -29,8 +29,8 @@ def _in(value: object, path: Path) -> Iterator[Finding]:
         if _HALF.search(value):
             yield Finding(path, "whole characters", quoted(value.encode("utf-8", "backslashreplace").decode()), HINT)
     elif isinstance(value, dict):
-        for name, each in value.items():
-            yield from _in(each, (*path, name))
+        for name, item in value.items():
+            yield from _in(item, (*path, name))
     elif isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from _in(each, (*path, number))
+        for number, item in enumerate(value):
+            yield from _in(item, (*path, number))

@@ -54,27 +54,27 @@ def error(body: object, refusal: tuple[int, str] | None = None, status: int | No
     if isinstance(text, str) and text:
         if refusal and text != refusal[1]:
             findings.append(Finding(("error",), brief(refusal[1]), brief(text)))
-        findings += [Finding(("error",), one.expected, one.actual, one.hint) for one in error_envelope.leaks(text)]
-    found = in_reading_order(body, findings)
+        findings += [Finding(("error",), leak.expected, leak.actual, leak.hint) for leak in error_envelope.leaks(text)]
+    violations = in_reading_order(body, findings)
     if refusal and status is not None and status != refusal[0]:
-        found.append(Violation("status", str(refusal[0]), str(status)))
+        violations.append(Violation("status", str(refusal[0]), str(status)))
     elif status is not None and status < 400:
-        found.append(Violation("status", "4xx or 5xx for an error", str(status)))
-    return found
+        violations.append(Violation("status", "4xx or 5xx for an error", str(status)))
+    return violations
 
 
 def frames(body: bytes, encoded: bool = False) -> list[Violation]:
     """Judge the frames of a stream, all of its bytes."""
-    found = []
+    violations = []
     if body.startswith(BOM):
-        found.append(Violation("line 1", "a stream without a byte order mark", "EF BB BF"))
+        violations.append(Violation("line 1", "a stream without a byte order mark", "EF BB BF"))
         body = body[len(BOM) :]
     ended = ""
     for frame in _frames(body):
         if ended:
             hint = f"a model that says {DONE} ends the stream for its client" if DONE in ended else ""
-            found.append(Violation(frame.where, f"nothing after the {ended}", quoted(frame.text()), hint))
-        found += _judged(frame, encoded)
+            violations.append(Violation(frame.where, f"nothing after the {ended}", quoted(frame.text()), hint))
+        violations += _judged(frame, encoded)
         if not ended and frame.is_error():
             ended = f"error of {frame.where}"
         elif not ended and frame.data() == [DONE]:
@@ -82,8 +82,8 @@ def frames(body: bytes, encoded: bool = False) -> list[Violation]:
     if not ended:
         hint = "a client cannot tell that the answer is complete"
         expected = f"data: {DONE}, or an error, as the last frame"
-        found.append(Violation("end of stream", expected, "the end of the stream", hint))
-    return found
+        violations.append(Violation("end of stream", expected, "the end of the stream", hint))
+    return violations
 
 
 def chunks(body: bytes, encoded: bool = False) -> list[str]:
@@ -119,15 +119,15 @@ def encode(texts: Sequence[str], failed: str | None = None, newline: Newline = "
 def round_trip(sent: Sequence[str], body: bytes, newline: Newline = "exact", encoded: bool = False) -> list[Violation]:
     """Judge whether a stream gives each of the chunks that were `sent` back: as it is after CR and CRLF became LF, or,
     in the mode `encoded`, exactly."""
-    wanted = [one if encoded else "\n".join(_lines(one, newline)) for one in sent if one]
+    wanted = [chunk if encoded else "\n".join(_lines(chunk, newline)) for chunk in sent if chunk]
     got = chunks(body, encoded)
-    found = []
+    violations = []
     for number, (expected, actual) in enumerate(zip(wanted, got, strict=False), 1):
         if expected != actual:
-            found.append(Violation(f"chunk {number}", brief(expected), brief(actual), _loss(expected, actual)))
+            violations.append(Violation(f"chunk {number}", brief(expected), brief(actual), _loss(expected, actual)))
     if len(wanted) != len(got):
-        found.append(Violation("stream", counted(len(wanted), "chunk"), str(len(got)), _cut(wanted, got)))
-    return found
+        violations.append(Violation("stream", counted(len(wanted), "chunk"), str(len(got)), _cut(wanted, got)))
+    return violations
 
 
 def _lines(text: str, newline: Newline) -> list[str]:

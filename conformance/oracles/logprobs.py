@@ -33,17 +33,17 @@ def false_logprobs(trajectories: Sequence[Exported], evidence: Evidence) -> Iter
         values = sequence(exported)
         for segment in segments:
             low, high = segment.start - track.prompt, segment.end - track.prompt
-            found = list(values[low:high])
+            actual = list(values[low:high])
             calls = [call for call in segment.calls if track.has_context(call, segment.start)] or segment.calls
-            if calls and not any(call.choice or _same_values(found, call.logprobs) for call in calls):
-                yield _difference(f"trajectory {track.number}, response_logprobs", low, found, values, calls[0])
+            if calls and not any(call.choice or _same_values(actual, call.logprobs) for call in calls):
+                yield _difference(f"trajectory {track.number}, response_logprobs", low, actual, values, calls[0])
 
 
-def _same_values(found: list[Any], recorded: Sequence[Any] | None) -> bool:
+def _same_values(actual: list[Any], recorded: Sequence[Any] | None) -> bool:
     if recorded is None:
         return False
     wanted = list(recorded)
-    return found == wanted or (len(found) == len(wanted) and all(map(_close, found, wanted)))
+    return actual == wanted or (len(actual) == len(wanted) and all(map(_close, actual, wanted)))
 
 
 def _close(left: Any, right: Any) -> bool:
@@ -53,22 +53,22 @@ def _close(left: Any, right: Any) -> bool:
         return False
 
 
-def _difference(where: str, low: int, found: list[Any], values: Sequence[Any], call: Call) -> Violation:
+def _difference(where: str, low: int, actual: list[Any], values: Sequence[Any], call: Call) -> Violation:
     if call.logprobs is None:
-        place = f"{where}[{low}:{low + len(found)}]"
+        place = f"{where}[{low}:{low + len(actual)}]"
         expected = f"no logprobs, as {call} returned none"
-        return Violation(place, expected, brief(found, 60), "logprobs were made up for a turn that has none")
+        return Violation(place, expected, brief(actual, 60), "logprobs were made up for a turn that has none")
     wanted = list(call.logprobs)
     at = next(
-        (i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if not _close(a, b)),
-        min(len(found), len(wanted)),
+        (i for i, (a, b) in enumerate(zip(actual, wanted, strict=False)) if not _close(a, b)),
+        min(len(actual), len(wanted)),
     )
     hint = ""
-    if found and not any(found):
+    if actual and not any(actual):
         hint = "zeros were filled in where the upstream reported logprobs"
-    elif len(wanted) > 1 and (found[1:] == wanted[:-1] or found[:-1] == wanted[1:]):
+    elif len(wanted) > 1 and (actual[1:] == wanted[:-1] or actual[:-1] == wanted[1:]):
         hint = "the logprobs are shifted by one"
-    elif len(wanted) != len(found):
-        hint = f"the upstream reported {counted(len(wanted), 'logprob')} for {counted(len(found), 'id')}"
+    elif len(wanted) != len(actual):
+        hint = f"the upstream reported {counted(len(wanted), 'logprob')} for {counted(len(actual), 'id')}"
     expected = f"{brief(wanted[at]) if at < len(wanted) else 'nothing'}, as {call} returned"
-    return Violation(f"{where}[{low + at}]", expected, brief(found[at]) if at < len(found) else "nothing", hint)
+    return Violation(f"{where}[{low + at}]", expected, brief(actual[at]) if at < len(actual) else "nothing", hint)

@@ -68,7 +68,7 @@ def comparable(trajectory: Exported) -> list[int]:
 
 def summary(tokens: Sequence[Scored], tolerance: float) -> Summary:
     """Raises ValueError when there is nothing to sum up."""
-    differences = [each.difference for each in tokens]
+    differences = [token.difference for token in tokens]
     if not differences:
         raise ValueError("no sampled token has a log-probability to compare")
     bars = [0] * (len(EDGES) + 1)
@@ -81,7 +81,7 @@ def summary(tokens: Sequence[Scored], tolerance: float) -> Summary:
 
 def worst(tokens: Sequence[Scored], count: int = 3) -> list[Scored]:
     """Those that differ most."""
-    return sorted(tokens, key=lambda each: -each.difference)[:count]
+    return sorted(tokens, key=lambda token: -token.difference)[:count]
 
 
 def judge(
@@ -90,11 +90,11 @@ def judge(
     """One violation for each generation of which a token differs by more than `tolerance`, about the token that differs
     most. `decode` makes it speak."""
     generations = list(_generations(tokens))
-    everywhere = len(generations) > 1 and all(_mostly(each, tolerance) for each in generations)
+    everywhere = len(generations) > 1 and all(_mostly(generation, tolerance) for generation in generations)
     return [
         _violation(trajectories[generation[0].number], generation, tolerance, everywhere, decode)
         for generation in generations
-        if any(each.difference > tolerance for each in generation)
+        if any(token.difference > tolerance for token in generation)
     ]
 
 
@@ -111,7 +111,7 @@ def _violation(
     trajectory: Exported, generation: list[Scored], tolerance: float, everywhere: bool, decode: Decode | None
 ) -> Violation:
     (token,) = worst(generation, 1)
-    over = sum(each.difference > tolerance for each in generation)
+    over = sum(other.difference > tolerance for other in generation)
     others = f", and {over - 1} more of this generation's {len(generation)}" if over > 1 else ""
     where = f"trajectory {token.number}, response_logprobs[{token.place}]"
     expected = f"{token.scored:.4f}, as the model scores {told(trajectory, token, decode)}"
@@ -120,15 +120,20 @@ def _violation(
 
 
 def _cause(generation: list[Scored], tolerance: float, everywhere: bool) -> str:
-    exported, scored = [each.exported for each in generation], [each.scored for each in generation]
+    exported, scored = [token.exported for token in generation], [token.scored for token in generation]
     if not any(exported):
         return "zeros were filled in where the engine reported logprobs"
     if not _mostly(generation, tolerance):
-        first = next(place for place, each in enumerate(generation) if each.difference > tolerance)
+        first = next(place for place, token in enumerate(generation) if token.difference > tolerance)
         agreeing = counted(first, "token")
         return f"the first {agreeing} of this generation agree: were the ids behind them made again from text?"
-    for direction, one, other in (("late", exported[1:], scored[:-1]), ("early", exported[:-1], scored[1:])):
-        if len(one) > 1 and all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True)):
+    for direction, exported_part, scored_part in (
+        ("late", exported[1:], scored[:-1]),
+        ("early", exported[:-1], scored[1:]),
+    ):
+        if len(exported_part) > 1 and all(
+            abs(a - b) <= tolerance for a, b in zip(exported_part, scored_part, strict=True)
+        ):
             return f"the logprobs are shifted by one against the ids: each stands one {direction}"
     if everywhere:
         return (
@@ -143,18 +148,18 @@ def _cause(generation: list[Scored], tolerance: float, everywhere: bool) -> str:
 
 def _generations(tokens: Sequence[Scored]) -> Iterator[list[Scored]]:
     """Tokens that stand one behind the other."""
-    for _, several in groupby(tokens, lambda each: each.number):
-        found: list[Scored] = []
+    for _, several in groupby(tokens, lambda token: token.number):
+        generation: list[Scored] = []
         for token in several:
-            if found and token.place != found[-1].place + 1:
-                yield found
-                found = []
-            found.append(token)
-        yield found
+            if generation and token.place != generation[-1].place + 1:
+                yield generation
+                generation = []
+            generation.append(token)
+        yield generation
 
 
 def _mostly(generation: list[Scored], tolerance: float) -> bool:
-    return 2 * sum(each.difference > tolerance for each in generation) > len(generation)
+    return 2 * sum(token.difference > tolerance for token in generation) > len(generation)
 
 
 def _finite(value: object) -> bool:

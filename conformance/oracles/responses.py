@@ -49,11 +49,11 @@ def conversation_items(body: object) -> list[Violation]:
     findings = mismatches(body, "responses#items")
     data = body.get("data") if isinstance(body, dict) else None
     if isinstance(body, dict) and isinstance(data, list):
-        for number, one in enumerate(data):
-            findings += item(("data", number), one)
+        for number, entry in enumerate(data):
+            findings += item(("data", number), entry)
         findings += own_ids(("data",), data)
         findings += _answers(data)
-        ids = [one.get("id") if isinstance(one, dict) else None for one in data]
+        ids = [entry.get("id") if isinstance(entry, dict) else None for entry in data]
         for key, wanted in (("first_id", ids[0] if ids else None), ("last_id", ids[-1] if ids else None)):
             if key in body and isinstance(body[key], str | None) and body[key] != wanted:
                 findings.append(Finding((key,), brief(wanted), described(body[key])))
@@ -63,13 +63,13 @@ def conversation_items(body: object) -> list[Violation]:
 def _answers(data: list[Any]) -> Iterator[Finding]:
     called: set[str] = set()
     answered: set[str] = set()
-    for number, one in enumerate(data):
-        call_id = one.get("call_id") if isinstance(one, dict) else None
-        if not isinstance(call_id, str) or not isinstance(one.get("type"), str):
+    for number, entry in enumerate(data):
+        call_id = entry.get("call_id") if isinstance(entry, dict) else None
+        if not isinstance(call_id, str) or not isinstance(entry.get("type"), str):
             continue
-        if one["type"] in CLIENT_CALLS:
+        if entry["type"] in CLIENT_CALLS:
             called.add(call_id)
-        elif one["type"].endswith("_output"):
+        elif entry["type"].endswith("_output"):
             path = ("data", number, "call_id")
             if call_id not in called:
                 yield Finding(path, "the call_id of a call before it", brief(call_id), "the call itself was not kept")

@@ -97,7 +97,7 @@ def _part(item: dict[str, Any], field: str, index: object) -> dict[str, Any]:
     """The part at `index` of the item's list; a new one where there is none."""
     known = item.get(field)
     held: list[dict[str, Any]] = (
-        [dict(one) if isinstance(one, dict) else {} for one in known] if isinstance(known, list) else []
+        [dict(part) if isinstance(part, dict) else {} for part in known] if isinstance(known, list) else []
     )
     item[field] = held
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(held):

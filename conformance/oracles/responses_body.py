@@ -47,15 +47,15 @@ def _output(body: dict[Any, Any]) -> Iterator[Finding]:
     output = body.get("output")
     if not isinstance(output, list):
         return
-    for number, one in enumerate(output):
-        yield from item(("output", number), one, whole=body.get("status") in ENDED)
-        if not isinstance(one, dict):
+    for number, entry in enumerate(output):
+        yield from item(("output", number), entry, whole=body.get("status") in ENDED)
+        if not isinstance(entry, dict):
             continue
-        if one.get("type") == "message" and one.get("role") in ("user", "system", "developer"):
-            yield Finding(("output", number, "role"), '"assistant"', brief(one["role"]), "the input is not output")
-        if body.get("status") == "completed" and one.get("status") in ("in_progress", "incomplete"):
+        if entry.get("type") == "message" and entry.get("role") in ("user", "system", "developer"):
+            yield Finding(("output", number, "role"), '"assistant"', brief(entry["role"]), "the input is not output")
+        if body.get("status") == "completed" and entry.get("status") in ("in_progress", "incomplete"):
             expected = '"completed", as the response is'
-            yield Finding(("output", number, "status"), expected, brief(one["status"]))
+            yield Finding(("output", number, "status"), expected, brief(entry["status"]))
     yield from own_ids(("output",), output)
 
 
@@ -74,9 +74,9 @@ def _status(body: dict[Any, Any]) -> Iterator[Finding]:
 def _usage(usage: object) -> Iterator[Finding]:
     if not isinstance(usage, dict):
         return
-    given, sampled, total = (usage.get(f"{part}_tokens") for part in ("input", "output", "total"))
-    if isinstance(given, int) and isinstance(sampled, int) and isinstance(total, int) and total != given + sampled:
-        expected = f"{brief(given + sampled)}, input_tokens + output_tokens"
+    prompt, sampled, total = (usage.get(f"{part}_tokens") for part in ("input", "output", "total"))
+    if isinstance(prompt, int) and isinstance(sampled, int) and isinstance(total, int) and total != prompt + sampled:
+        expected = f"{brief(prompt + sampled)}, input_tokens + output_tokens"
         yield Finding(("usage", "total_tokens"), expected, brief(total))
 
 

@@ -67,8 +67,10 @@ def own_ids(path: Path, items: list[Any]) -> Iterator[Finding]:
     """Each item has an id, and each call a `call_id`, that no other one has."""
     for key, kinds in (("id", None), ("call_id", CLIENT_CALLS)):
         seen: set[str] = set()
-        for number, one in enumerate(items):
-            value = one.get(key) if isinstance(one, dict) and (kinds is None or one.get("type") in kinds) else None
+        for number, entry in enumerate(items):
+            value = (
+                entry.get(key) if isinstance(entry, dict) and (kinds is None or entry.get("type") in kinds) else None
+            )
             if isinstance(value, str) and value:
                 if value in seen:
                     yield Finding((*path, number, key), "an id of its own", f"{brief(value)}, as an earlier item")
@@ -76,5 +78,5 @@ def own_ids(path: Path, items: list[Any]) -> Iterator[Finding]:
 
 
 def _parts(path: Path, content: object, allowed: tuple[str, ...]) -> Iterator[Finding]:
-    for number, one in enumerate(content if isinstance(content, list) else []):
-        yield from part((*path, number), one, allowed)
+    for number, content_part in enumerate(content if isinstance(content, list) else []):
+        yield from part((*path, number), content_part, allowed)

@@ -81,7 +81,7 @@ class _Grammar:
         self.sequence: int | None = None
         self.response_id: tuple[str, str] | None = None
         self.items = Items()
-        self.said: set[tuple[Path, str, str]] = set()
+        self.reported: set[tuple[Path, str, str]] = set()
 
     def judge(self, events: Sequence[Event]) -> Iterator[Violation]:
         for number, event in enumerate(events, 1):
@@ -97,10 +97,10 @@ class _Grammar:
                 actual = f"{quoted(event.data)} ({wrong})" if wrong else quoted(event.data)
                 yield Violation(where, "an event as a JSON object", actual)
                 continue
-            found = [*self._event(where, event.event, data), *halves(event.data, data)]
-            for one in in_reading_order(data, found, ""):
-                place = f"{where}, {one.where}" if one.where else where
-                yield Violation(place, one.expected, one.actual, one.hint)
+            findings = [*self._event(where, event.event, data), *halves(event.data, data)]
+            for violation in in_reading_order(data, findings, ""):
+                place = f"{where}, {violation.where}" if violation.where else where
+                yield Violation(place, violation.expected, violation.actual, violation.hint)
         if not self.ended:
             hint = "a client cannot tell that the answer is complete"
             yield Violation("end of stream", " or ".join(TERMINALS), "the end of the stream", hint)
@@ -153,15 +153,15 @@ class _Grammar:
         if kind not in MAY_FOLLOW[self.state]:
             yield Finding((), f"{' or '.join(MAY_FOLLOW[self.state])}, {_after(self.state)}", kind)
         self.state = kind
-        for one in findings_of(response, self.conversation):
+        for finding in findings_of(response, self.conversation):
             # The same response comes three times or more: what is wrong with it is said once.
-            if (one.path, one.expected, one.actual) not in self.said:
-                self.said.add((one.path, one.expected, one.actual))
-                yield replace(one, path=("response", *one.path))
+            if (finding.path, finding.expected, finding.actual) not in self.reported:
+                self.reported.add((finding.path, finding.expected, finding.actual))
+                yield replace(finding, path=("response", *finding.path))
         if isinstance(response, dict):
             status = response.get("status")
             if isinstance(status, str) and status not in STATUS[kind]:
-                expected = f"{' or '.join(brief(one) for one in STATUS[kind])} in {kind}"
+                expected = f"{' or '.join(brief(allowed) for allowed in STATUS[kind])} in {kind}"
                 yield Finding(("response", "status"), expected, brief(status))
             response_id = response.get("id")
             if isinstance(response_id, str):

@@ -62,11 +62,11 @@ class _Text:
     joined: str = ""
     claimed: str | None = None
 
-    def says(self, path: Path, said: object) -> Iterator[Finding]:
+    def says(self, path: Path, text: object) -> Iterator[Finding]:
         """Judge what an event at `path` says the text is."""
-        if isinstance(said, str) and said not in (self.joined, self.claimed):
-            yield Finding(path, f"{brief(self.joined)}, the deltas joined", brief(said), _twice(self.joined, said))
-            self.claimed = said
+        if isinstance(text, str) and text not in (self.joined, self.claimed):
+            yield Finding(path, f"{brief(self.joined)}, the deltas joined", brief(text), _twice(self.joined, text))
+            self.claimed = text
 
 
 @dataclass(slots=True)
@@ -132,14 +132,14 @@ class Items:
         """Judge the output of the terminal event `kind` against what was streamed. A failed response may lack items."""
         if kind == "response.failed":
             return
-        for index, one in sorted(self.items.items()):
-            if one.final is None:
+        for index, known in sorted(self.items.items()):
+            if known.final is None:
                 yield Finding((), f"response.output_item.done for item {index} before {kind}", "none")
         output = response.get("output") if isinstance(response, dict) else None
         if not isinstance(output, list):
             return
         path: Path = ("response", "output")
-        streamed = [one.final for _, one in sorted(self.items.items())]
+        streamed = [known.final for _, known in sorted(self.items.items())]
         if len(output) != len(streamed):
             hint = "" if output else "clients read the output from the terminal event"
             yield Finding(path, f"{counted(len(streamed), 'item')}, as streamed", str(len(output)), hint)
@@ -166,7 +166,7 @@ class Items:
             if isinstance(value.get(name), str | list) and value[name]:
                 empty = '""' if isinstance(value[name], str) else "[]"
                 yield Finding(("item", name), f"{empty} in output_item.added", brief(value[name]), TWICE)
-        ids = [one.item_id for one in self.items.values()]
+        ids = [known.item_id for known in self.items.values()]
         if isinstance(item_id, str) and item_id in ids:
             yield Finding(("item", "id"), "an id of its own", f"{brief(item_id)}, as an earlier item")
         self.items[index] = _Item(item_id, kind if isinstance(kind, str) else "", value)
@@ -183,7 +183,7 @@ def _part_event(known: _Item, name: str, position: str, step: str, data: dict[st
     text = value.get(text_of)
     held = known.parts.get((name, index))
     if step == "added":
-        count = sum(1 for one, _ in known.parts if one == name)
+        count = sum(1 for where, _ in known.parts if where == name)
         if held is not None or index != count:
             yield Finding((position,), f"{count}, the next part", brief(index))
         if isinstance(text, str) and text:
@@ -258,19 +258,19 @@ def _item_done(known: _Item, data: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _parts_done(known: _Item, name: str, listed: object) -> Iterator[Finding]:
-    held = {index: one for (where, index), one in known.parts.items() if where == name}
-    for index, one in held.items():
-        if not one.done:
+    held = {index: streamed for (where, index), streamed in known.parts.items() if where == name}
+    for index, streamed in held.items():
+        if not streamed.done:
             yield Finding((), f"a done event for part {index} before output_item.done", "none")
     if not isinstance(listed, list):
         return
     if len(listed) != len(held) and (held or known.kind == "message"):
         expected = f"{counted(len(held), 'part')}, as streamed"
         yield Finding(("item", name), expected, str(len(listed)))
-    for index, one in held.items():
-        text_of = "refusal" if one.kind == "refusal" else "text"
+    for index, streamed in held.items():
+        text_of = "refusal" if streamed.kind == "refusal" else "text"
         text = listed[index].get(text_of) if index < len(listed) and isinstance(listed[index], dict) else None
-        yield from one.text.says(("item", name, index, text_of), text)
+        yield from streamed.text.says(("item", name, index, text_of), text)
 
 
 def _differences(path: Path, wanted: object, actual: object) -> Iterator[Finding]:
@@ -286,8 +286,8 @@ def _differences(path: Path, wanted: object, actual: object) -> Iterator[Finding
             else:
                 yield from _differences((*path, key), wanted[key], actual[key])
     elif isinstance(wanted, list) and isinstance(actual, list) and len(wanted) == len(actual):
-        for number, (one, other) in enumerate(zip(wanted, actual, strict=True)):
-            yield from _differences((*path, number), one, other)
+        for number, (wanted_item, actual_item) in enumerate(zip(wanted, actual, strict=True)):
+            yield from _differences((*path, number), wanted_item, actual_item)
     elif isinstance(wanted, dict | list) or type(wanted) is not type(actual) or wanted != actual:
         yield Finding(path, f"{brief(wanted)}, as streamed", brief(actual))
 

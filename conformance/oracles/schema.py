@@ -37,13 +37,13 @@ class Finding:
 def mismatches(document: object, name: str, at: Path = ()) -> list[Finding]:
     """Where `document`, which stands at `at` of a larger one, misses `schemas/<name>.json`; `file#part` means a part of
     that file's `$defs`."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     instance: Any = document
     for error in _validator(name).iter_errors(instance):
         for finding in _findings(error):
-            if finding not in found:
-                found.append(finding)
-    return [replace(finding, path=(*at, *finding.path)) for finding in found]
+            if finding not in findings:
+                findings.append(finding)
+    return [replace(finding, path=(*at, *finding.path)) for finding in findings]
 
 
 @cache
@@ -56,7 +56,9 @@ def in_reading_order(document: object, findings: Iterable[Finding], root: str = 
     """Word the findings in the order in which a reader of `document` meets them; what is missing comes after what is
     there."""
     ordered = sorted(findings, key=lambda finding: _position(document, finding.path))
-    return [Violation(written(one.path, root), one.expected, one.actual, one.hint) for one in ordered]
+    return [
+        Violation(written(finding.path, root), finding.expected, finding.actual, finding.hint) for finding in ordered
+    ]
 
 
 def _position(document: object, path: Path) -> tuple[int, ...]:
@@ -105,9 +107,9 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return brief(schema["const"])
     if "enum" in schema:
-        return "one of " + ", ".join(brief(one) for one in schema["enum"])
+        return "one of " + ", ".join(brief(value) for value in schema["enum"])
     types = schema.get("type", [])
-    phrase = " or ".join(_article(one) for one in ([types] if isinstance(types, str) else types)) or "a value"
+    phrase = " or ".join(_article(kind) for kind in ([types] if isinstance(types, str) else types)) or "a value"
     if schema.get("minLength") == 1:
         phrase = phrase.replace("a string", "a non-empty string")
     if schema.get("minItems") == 1:

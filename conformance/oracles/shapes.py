@@ -54,6 +54,8 @@ def _shape(document: object, literal: frozenset[str], depth: int) -> Shape:
             tree[printable(str(key))] = f"= {printable(value)}" if keep else _shape(value, literal, depth - 1)
         return tree
     if isinstance(document, list | tuple):
-        distinct = {json.dumps(one): one for one in (_shape(item, literal, depth - 1) for item in document)}
+        distinct = {
+            json.dumps(item_shape): item_shape for item_shape in (_shape(item, literal, depth - 1) for item in document)
+        }
         return [distinct[key] for key in sorted(distinct)]
     return "boolean" if isinstance(document, bool) else type_name(document)

@@ -108,15 +108,15 @@ def framing(body: bytes, named: bool = False) -> list[Violation]:
 
     Source: wire_facts, contract UA-SSE-02, UA-SSE-08 and UA-ANS-06.
     """
-    found = []
+    violations = []
     if not body:
-        found.append(Violation("stream", "at least one frame", "an empty body"))
+        violations.append(Violation("stream", "at least one frame", "an empty body"))
     if body.startswith(BOM):
-        found.append(Violation("line 1", "a stream without a byte order mark", "EF BB BF"))
+        violations.append(Violation("line 1", "a stream without a byte order mark", "EF BB BF"))
         body = body[len(BOM) :]
     if b"\r\n" in body:
         line, times = body.count(b"\n", 0, body.index(b"\r\n")) + 1, body.count(b"\r\n")
-        found.append(
+        violations.append(
             Violation(
                 f"line {line}",
                 "lines that end with LF",
@@ -132,7 +132,7 @@ def framing(body: bytes, named: bool = False) -> list[Violation]:
         if not raw:
             if fields and fields == name:
                 hint = "an event without data is not dispatched"
-                found.append(Violation(f"frame {frame} (line {start})", "a `data:` line", "a name alone", hint))
+                violations.append(Violation(f"frame {frame} (line {start})", "a `data:` line", "a name alone", hint))
             fields = 0
             continue
         if raw.startswith(b":"):
@@ -142,12 +142,12 @@ def framing(body: bytes, named: bool = False) -> list[Violation]:
             name = int(named and raw.startswith(b"event:"))
         fields += 1
         where = f"frame {frame} (line {number})"
-        found += _stray(where, raw)
+        violations += _stray(where, raw)
         if fields > name:
-            found += _frame_line(where, raw, fields - name)
+            violations += _frame_line(where, raw, fields - name)
     if tail or fields:
         actual = "the end of the stream in the middle of a line" if tail else "the end of the stream after one line end"
-        found.append(
+        violations.append(
             Violation(
                 f"frame {frame} (line {start})" if fields else f"line {len(lines) + 1}",
                 "a blank line that ends the frame",
@@ -155,18 +155,18 @@ def framing(body: bytes, named: bool = False) -> list[Violation]:
                 "a client discards an event that no blank line ends",
             )
         )
-    return found
+    return violations
 
 
 def _stray(where: str, raw: bytes) -> list[Violation]:
-    found = []
+    violations = []
     if b"\r" in raw:
         column = raw.index(b"\r") + 1
-        found.append(Violation(where, "no CR", f"CR at column {column}", "a lone CR ends the line for a client"))
+        violations.append(Violation(where, "no CR", f"CR at column {column}", "a lone CR ends the line for a client"))
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        found.append(
+        violations.append(
             Violation(
                 where,
                 "UTF-8",
@@ -174,7 +174,7 @@ def _stray(where: str, raw: bytes) -> list[Violation]:
                 "the text was cut between the bytes of one character",
             )
         )
-    return found
+    return violations
 
 
 def _frame_line(where: str, raw: bytes, fields: int) -> list[Violation]:
@@ -184,12 +184,12 @@ def _frame_line(where: str, raw: bytes, fields: int) -> list[Violation]:
     if fields > 1:
         hint = "JSON on the wire has no raw newlines; or the blank line before this frame is missing"
         return [Violation(where, "a blank line after the `data:` line", "another `data:` line", hint)]
-    found = []
+    violations = []
     if not value.startswith(" "):
-        found.append(Violation(where, "`data: ` with one space", quoted(raw[:12].decode("utf-8", "replace"))))
+        violations.append(Violation(where, "`data: ` with one space", quoted(raw[:12].decode("utf-8", "replace"))))
     value = value.removeprefix(" ")
     if value != DONE:
         _, wrong = parse_json(value)
         if wrong:
-            found.append(Violation(where, f"JSON or {DONE}", f"{quoted(value)} ({wrong})"))
-    return found
+            violations.append(Violation(where, f"JSON or {DONE}", f"{quoted(value)} ({wrong})"))
+    return violations

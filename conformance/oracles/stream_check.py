@@ -32,8 +32,8 @@ def check(body: bytes, wire: str) -> list[Located]:
     Raises KeyError for a wire that is none.
     """
     lines = _LINE_END.split(body.decode("utf-8", "replace"))
-    found = [_located(lines, one) for one in WIRES[wire](body)]
-    return sorted(found, key=lambda one: (one.line, one.column))
+    located = [_located(lines, violation) for violation in WIRES[wire](body)]
+    return sorted(located, key=lambda place: (place.line, place.column))
 
 
 def _openai(body: bytes) -> list[Violation]:
@@ -52,29 +52,29 @@ def _responses(body: bytes) -> list[Violation]:
 
 def _turns(body: bytes) -> list[Violation]:
     """Turn events come as frames or as lines of JSON."""
-    found: list[Violation] = []
+    violations: list[Violation] = []
     if body.lstrip()[:1] == b"{":
         lines = body.decode("utf-8", "replace").split("\n")
         listed = [Event("message", line, line=number) for number, line in enumerate(lines, 1) if line.strip()]
-        places = [f"line {one.line}" for one in listed]
+        places = [f"line {event.line}" for event in listed]
     else:
-        found = _framing(body, named=True)
-        listed = [one for one in parse(body) if one.data != DONE]
-        places = [f"frame {number} (line {one.line})" for number, one in enumerate(listed, 1)]
+        violations = _framing(body, named=True)
+        listed = [event for event in parse(body) if event.data != DONE]
+        places = [f"frame {number} (line {event.line})" for number, event in enumerate(listed, 1)]
     events, kept = [], []
-    for one, place in zip(listed, places, strict=True):
-        document, wrong = parse_json(one.data)
+    for event, place in zip(listed, places, strict=True):
+        document, wrong = parse_json(event.data)
         if wrong:
-            found.append(Violation(place, "an event as a JSON object", f"{quoted(one.data)} ({wrong})"))
+            violations.append(Violation(place, "an event as a JSON object", f"{quoted(event.data)} ({wrong})"))
         else:
             events.append(document)
             kept.append(place)
-    return found + turns.grammar(events, kept, several=True)
+    return violations + turns.grammar(events, kept, several=True)
 
 
 def _framing(body: bytes, named: bool = False) -> list[Violation]:
     # The grammar of each wire says as well what is no JSON.
-    return [one for one in framing(body, named) if one.expected != f"JSON or {DONE}"]
+    return [violation for violation in framing(body, named) if violation.expected != f"JSON or {DONE}"]
 
 
 WIRES: Mapping[str, Callable[[bytes], list[Violation]]] = {
@@ -92,16 +92,16 @@ _COLUMN = re.compile(r"(?:CR|byte 0x[0-9a-f]{2}) at column (\d+)")
 
 
 def _located(lines: list[str], violation: Violation) -> Located:
-    found = _WHERE.fullmatch(violation.where)
-    if not found:
+    match = _WHERE.fullmatch(violation.where)
+    if not match:
         last = _last(lines)  # what the stream lacks is missing behind all that it has
         return Located(last, len(lines[last - 1]) + 1, violation)
-    line = int(found[1] or found[2])
+    line = int(match[1] or match[2])
     if column := _COLUMN.fullmatch(violation.actual):
         return Located(line, int(column[1]), violation)
-    if not found[3] and "JSON" not in violation.expected:
+    if not match[3] and "JSON" not in violation.expected:
         return Located(line, 1, violation)  # it is about the frame, not about its data
-    return Located(*position_in(frame_at(lines, line), line, found[3] or ""), violation)
+    return Located(*position_in(frame_at(lines, line), line, match[3] or ""), violation)
 
 
 def _last(lines: list[str]) -> int:

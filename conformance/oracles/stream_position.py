@@ -74,20 +74,20 @@ def position_in(frame: Frame, line: int, path: str) -> tuple[int, int]:
 def _steps(path: str) -> Path:
     steps: list[str | int] = []
     at = 0
-    while found := _STEP.match(path, at):
-        name, index, key = found.groups()
+    while match := _STEP.match(path, at):
+        name, index, key = match.groups()
         steps.append(name if name is not None else int(index) if index is not None else str(parse_json(key)[0]))
-        at = found.end()
+        at = match.end()
     return tuple(steps)
 
 
 def _offset(text: str, path: Path) -> int:
     at = _skip(text, 0)
     for step in path:
-        found = next((place for key, place in _children(text, at) if key == step), None)
-        if found is None:
+        child = next((place for key, place in _children(text, at) if key == step), None)
+        if child is None:
             break
-        at = found
+        at = child
     return at
 
 
@@ -112,5 +112,5 @@ def _children(text: str, at: int) -> Iterator[tuple[str | int, int]]:
 
 
 def _skip(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    space = _SPACE.match(text, at)
+    return space.end() if space else at

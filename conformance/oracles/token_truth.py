@@ -203,18 +203,18 @@ def _mask_cause(track: Track, segment: Segment, call: Call, behind: bool, decode
     """Why the mask-1 ids are not those of the generation, where it is one of the usual reasons. `behind`: another
     generation stands directly before them."""
     start, end, ids, size = segment.start, segment.end, call.generation, count(call.generation)
-    found = part(track.full, start, end)
+    actual = part(track.full, start, end)
     for by, direction in ((1, "right"), (-1, "left")):
         if end - start == size and stands_at(track.full, ids, start - by) and start - by >= track.prompt:
             return f"the mask is shifted by one to the {direction}"
-    if ids.startswith(found):
+    if ids.startswith(actual):
         last = "the last sampled id, usually the end-of-turn token, is"
         if end - start < size - 1:
             last = f"the last {size - (end - start)} sampled ids are"
         return f"{last} there with mask 0" if stands_at(track.full, ids, start) else f"{last} missing"
-    if found == ids[len(ids) - len(found) :] and end - start == size - 1 and stands_at(track.full, ids, start - 1):
+    if actual == ids[len(ids) - len(actual) :] and end - start == size - 1 and stands_at(track.full, ids, start - 1):
         return "the first sampled id has mask 0"
-    inside = places(found, ids)
+    inside = places(actual, ids)
     if inside:
         before, after = inside[0], end - start - inside[0] - size
         if before and behind:
@@ -224,7 +224,7 @@ def _mask_cause(track: Track, segment: Segment, call: Call, behind: bool, decode
                 f"mask 1 on {counted(before, 'id')} before the generation: is the generation prompt counted as sampled?"
             )
         return f"mask 1 on {counted(after, 'id')} behind the generation, which the gateway put there"
-    text = text_of(found, decode)
+    text = text_of(actual, decode)
     if text is not None and text == text_of(ids, decode):
         return RETOKENISED
     return ""
@@ -271,7 +271,7 @@ def _false_context(
     actual = f"{counted(segment.start, 'id')}, at {track.place(at)}: {window(before, at, decode)}"
     if later:
         actual += f"; so for {counted(later, 'later generation')} of this trajectory"
-    generations = [(one.start, one.end) for one in segments]
+    generations = [(other.start, other.end) for other in segments]
     hint = CONTEXT_HINTS[kind_of_difference(before, call.context, at, generations, decode)]
     return Violation(where, expected, actual, hint)
 
@@ -318,23 +318,23 @@ def _conservation(
         min(map(claims.__getitem__, segment.calls), key=len).append(where)
     given_up = frozenset() if superseded is None or isinstance(superseded, int) else frozenset(superseded)
     missing = []
-    for call, found in claims.items():
+    for call, claimed_at in claims.items():
         name = f"{call} ({listed(call.generation, decode)})"
-        if found and call.number in given_up:
-            yield Violation(name, "no mask 1, as it was superseded", f"mask 1 at {'; '.join(found)}")
-        elif len(found) > 1:
+        if claimed_at and call.number in given_up:
+            yield Violation(name, "no mask 1, as it was superseded", f"mask 1 at {'; '.join(claimed_at)}")
+        elif len(claimed_at) > 1:
             hint = "a shared generation is trainable once; later branches carry it in prompt_ids or with mask 0"
-            yield Violation(name, "mask 1 once", f"{len(found)} times: {'; '.join(found)}", hint)
-        elif not found and call.number not in given_up and call not in excused:
+            yield Violation(name, "mask 1 once", f"{len(claimed_at)} times: {'; '.join(claimed_at)}", hint)
+        elif not claimed_at and call.number not in given_up and call not in excused:
             missing.append((name, call))
     if superseded is None:
         return
     allowed = superseded if isinstance(superseded, int) else 0
     if len(missing) > allowed:
-        owners = {place: call for call, found in claims.items() for place in found}
+        owners = {place: call for call, claimed_at in claims.items() for place in claimed_at}
         for name, call in missing:
-            said = f"; {allowed} of the {len(missing)} missing reported as superseded" if allowed else ""
-            where = f"{_whereabouts(evidence, call, owners)}{said}"
+            reported = f"; {allowed} of the {len(missing)} missing reported as superseded" if allowed else ""
+            where = f"{_whereabouts(evidence, call, owners)}{reported}"
             yield Violation(name, "mask 1 once", where, _lost_cause(evidence, call, owners))
     elif len(missing) < allowed - len(excused - {None}):
         expected = f"{counted(allowed, 'generation')} missing, as reported superseded"
@@ -344,11 +344,11 @@ def _conservation(
 def _whereabouts(evidence: Evidence, call: Call, owners: Mapping[str, Call]) -> str:
     """Where a generation stands that is nowhere trainable. `owners`: places of mask 1 -> for which call each counts."""
     start, size = count(call.context), count(call.generation)
-    found = [track.place(start, start + size) for track in evidence.tracks if track.holds(call)]
-    counted_for = [f"the mask 1 at {place} counts for {owners[place]}" for place in found if place in owners]
-    masked = [place for place in found if place not in owners]
-    said = [*counted_for, *([f"mask 0 at {'; '.join(masked)}"] if masked else [])]
-    return "; ".join(said) or "none: it is in no trajectory"
+    held_at = [track.place(start, start + size) for track in evidence.tracks if track.holds(call)]
+    counted_for = [f"the mask 1 at {place} counts for {owners[place]}" for place in held_at if place in owners]
+    masked = [place for place in held_at if place not in owners]
+    phrases = [*counted_for, *([f"mask 0 at {'; '.join(masked)}"] if masked else [])]
+    return "; ".join(phrases) or "none: it is in no trajectory"
 
 
 def _lost_cause(evidence: Evidence, call: Call, owners: Mapping[str, Call]) -> str:

@@ -65,12 +65,12 @@ def stands_at(packed: bytes, wanted: bytes, start: int) -> bool:
 
 def places(packed: bytes, wanted: bytes) -> list[int]:
     """Where the ids `wanted` stand in `packed`, as id offsets."""
-    found, at = [], packed.find(wanted) if wanted else -1
+    offsets, at = [], packed.find(wanted) if wanted else -1
     while at >= 0:
         if at % WIDTH == 0:
-            found.append(at // WIDTH)
+            offsets.append(at // WIDTH)
         at = packed.find(wanted, at + 1)
-    return found
+    return offsets
 
 
 def first_difference(left: bytes, right: bytes) -> int:
@@ -119,7 +119,7 @@ def window(packed: bytes, index: int, decode: Decode | None = None) -> str:
     """The ids around `index`, which stands in brackets, and their text: `... 5 6 [7] 8 ... = "text"`."""
     start, end = max(0, index - 3), min(count(packed), index + 5)
     around = part(packed, start, end)
-    words = [_shown(one) for one in unpack(around)]
+    words = [_shown(token_id) for token_id in unpack(around)]
     if index - start < len(words):
         words[index - start] = f"[{words[index - start]}]"
     else:
@@ -135,7 +135,7 @@ def listed(packed: bytes, decode: Decode | None = None, limit: int = 12) -> str:
     """`3 ids 5 6 7`, the first `limit` of them, and their text."""
     number = count(packed)
     head = part(packed, 0, limit)
-    words = [_shown(one) for one in unpack(head)] + ["..."] * (number > limit)
+    words = [_shown(token_id) for token_id in unpack(head)] + ["..."] * (number > limit)
     return f"{number} id{'s' * (number != 1)} {' '.join(words)}".rstrip() + _spoken(head, decode)
 
 

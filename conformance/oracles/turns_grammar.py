@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _TURN_ID = re.compile(r"turn_[0-9a-f]{12}")
-_EVENTS = tuple(one for one in parts("turns") if "." not in one)
+_EVENTS = tuple(name for name in parts("turns") if "." not in name)
 
 
 def grammar(events: Sequence[object], places: Sequence[str] = (), several: bool = False) -> list[Violation]:
     """Judge the events of a turn, all of them: JSON objects or the events of `turns_events`. `several` allows turns one
     after another. `places` says where each event stands; the default is `event 1`, `event 2` ..."""
-    found: list[Violation] = []
+    violations: list[Violation] = []
     turn = _Turn()
     for number, event in enumerate(events):
         where = places[number] if number < len(places) else f"event {number + 1}"
         data = as_json(event)
         if several and turn.ended and isinstance(data, dict) and data.get("event_type") == "turn_started":
             turn = _Turn()
-        for one in in_reading_order(data, turn.take(where, data), ""):
-            place = f"{where}, {one.where}" if one.where else where
-            found.append(Violation(place, one.expected, one.actual, one.hint))
+        for violation in in_reading_order(data, turn.take(where, data), ""):
+            place = f"{where}, {violation.where}" if violation.where else where
+            violations.append(Violation(place, violation.expected, violation.actual, violation.hint))
     if not turn.ended:
         hint = "a turn that breaks off ends with turn_failed"
-        found.append(Violation("end of turn", "turn_completed or turn_failed as the last event", "none", hint))
-    return found
+        violations.append(Violation("end of turn", "turn_completed or turn_failed as the last event", "none", hint))
+    return violations
 
 
 class _Turn:
@@ -200,7 +200,7 @@ class _Turn:
         elif self.after is None:
             yield Finding((), "at least one inference step", "none")
         elif self.after.step_type == TOOL_EXECUTION and self.after.server and self.issued:
-            lost = ", ".join(brief(one) for one in self.issued)
+            lost = ", ".join(brief(call_id) for call_id in self.issued)
             yield Finding((), f"an inference with the calls that were issued, {lost}", "turn_completed", LOST)
         elif not self.after.may_be_last():
             expected = f"{' or '.join(self.after.next_steps())} after {self.after.wording()}"

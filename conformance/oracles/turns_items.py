@@ -95,7 +95,7 @@ class _Item:
     server: bool = False
     shown: str = ""
     """Arguments that were handed on."""
-    said: dict[int, str] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
     """Content index -> text that was handed on."""
     announced: bool = True
     """Whether the server added the item before it streamed it."""
@@ -135,11 +135,11 @@ class Items:
         for index, value in enumerate(output if isinstance(output, list) else []):
             if isinstance(value, Mapping):
                 deeds += self._done(value, index)
-        for one in self._queue:
-            deeds += one.waiting
-            if one.call and not one.done:
-                one.done = True
-                deeds.append(Called(_with_arguments(one.call, one.shown), one.server))
+        for item in self._queue:
+            deeds += item.waiting
+            if item.call and not item.done:
+                item.done = True
+                deeds.append(Called(_with_arguments(item.call, item.shown), item.server))
         self._queue = []
         return deeds
 
@@ -186,71 +186,71 @@ class Items:
     def _done(self, value: Mapping[str, Any], index: object) -> Iterator[Deed]:
         if self._known(value, index) is None:
             yield from self._added(value, index, whole=True)
-        one = self._known(value, index)
-        if one is None or one.done:
+        item = self._known(value, index)
+        if item is None or item.done:
             return
-        if one.call:
-            arguments = _arguments_of(value) or one.shown
-            yield from self._show(one, arguments)
-            one.done = True
-            yield from self._hand_on(one, Called(_with_arguments(one.call, arguments), one.server))
+        if item.call:
+            arguments = _arguments_of(value) or item.shown
+            yield from self._show(item, arguments)
+            item.done = True
+            yield from self._hand_on(item, Called(_with_arguments(item.call, arguments), item.server))
         else:
             content = value.get("content")
             for number, part in enumerate(content if isinstance(content, list) else []):
                 if isinstance(part, Mapping) and part.get("type") == "output_text":
-                    yield from self._say(one, number, _text_of(part, "text"), whole=True)
-            one.done = True
+                    yield from self._say(item, number, _text_of(part, "text"), whole=True)
+            item.done = True
         yield from self._advance()
 
     def _text(self, raw: Mapping[str, Any]) -> Iterator[Deed]:
         whole = raw.get("type") == "response.output_text.done"
-        one = self._known(raw, raw.get("output_index"), "item_id")
-        if one is None and _text_of(raw, "item_id"):
-            one = self._ids[raw["item_id"]] = _Item(raw["item_id"], announced=False)
-        elif one is None or one.call:
-            one = self._nameless = self._nameless or _Item("", announced=False)
+        item = self._known(raw, raw.get("output_index"), "item_id")
+        if item is None and _text_of(raw, "item_id"):
+            item = self._ids[raw["item_id"]] = _Item(raw["item_id"], announced=False)
+        elif item is None or item.call:
+            item = self._nameless = self._nameless or _Item("", announced=False)
         index = raw.get("content_index")
         yield from self._say(
-            one, index if isinstance(index, int) else 0, _text_of(raw, "text" if whole else "delta"), whole
+            item, index if isinstance(index, int) else 0, _text_of(raw, "text" if whole else "delta"), whole
         )
 
-    def _say(self, one: _Item, index: int, text: str, whole: bool) -> Iterator[Deed]:
-        known = one.said.get(index, "")
+    def _say(self, item: _Item, index: int, text: str, whole: bool) -> Iterator[Deed]:
+        known = item.texts.get(index, "")
         piece = text.removeprefix(known) if whole and text.startswith(known) else "" if whole else text
         if piece:
-            one.said[index] = known + piece
-            yield from self._hand_on(one, Said(piece))
+            item.texts[index] = known + piece
+            yield from self._hand_on(item, Said(piece))
 
     def _arguments(self, raw: Mapping[str, Any]) -> Iterator[Deed]:
-        one = self._known(raw, raw.get("output_index"), "item_id")
-        if one is None or one.call is None or one.done:
+        item = self._known(raw, raw.get("output_index"), "item_id")
+        if item is None or item.call is None or item.done:
             return
         if raw.get("type") == "response.function_call_arguments.done":
-            yield from self._show(one, _text_of(raw, "arguments"))
+            yield from self._show(item, _text_of(raw, "arguments"))
             return
         delta = raw.get("delta")
         piece = _text_of(delta, "arguments") if isinstance(delta, Mapping) else _text_of(raw, "delta")
-        if not isinstance(parse_json(one.call.arguments)[0], dict):  # else the item had them all when it was added
-            yield from self._show(one, one.shown + piece)
+        if not isinstance(parse_json(item.call.arguments)[0], dict):  # else the item had them all when it was added
+            yield from self._show(item, item.shown + piece)
 
-    def _show(self, one: _Item, arguments: str) -> Iterator[Deed]:
+    def _show(self, item: _Item, arguments: str) -> Iterator[Deed]:
         """Hand on what `arguments` have beyond what was shown. Where they contradict it, the completed call tells."""
-        if one.call and arguments.startswith(one.shown) and arguments != one.shown:
-            piece, one.shown = arguments[len(one.shown) :], arguments
-            yield from self._hand_on(one, Argued(one.call.call_id, piece))
+        if item.call and arguments.startswith(item.shown) and arguments != item.shown:
+            piece, item.shown = arguments[len(item.shown) :], arguments
+            yield from self._hand_on(item, Argued(item.call.call_id, piece))
 
     def _known(self, value: Mapping[str, Any], index: object, key: str = "id") -> _Item | None:
         """The item that `value` speaks of: by its id, by its call, or, where one of the two has no id, by its index."""
         for text in (_text_of(value, key), _text_of(value, "call_id")):
             if text in self._ids:
                 return self._ids[text]
-        found = self._indices.get(index) if isinstance(index, int) else None
-        return found if found is None or not (found.item_id and _text_of(value, key)) else None
+        item = self._indices.get(index) if isinstance(index, int) else None
+        return item if item is None or not (item.item_id and _text_of(value, key)) else None
 
-    def _hand_on(self, one: _Item, deed: Deed) -> Iterator[Deed]:
-        if one not in self._queue:
-            self._queue.append(one)
-        one.waiting.append(deed)
+    def _hand_on(self, item: _Item, deed: Deed) -> Iterator[Deed]:
+        if item not in self._queue:
+            self._queue.append(item)
+        item.waiting.append(deed)
         yield from self._advance()
 
     def _advance(self) -> Iterator[Deed]:

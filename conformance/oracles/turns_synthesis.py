@@ -122,12 +122,15 @@ class Turn:
         if not isinstance(self.wants, RunTools):
             raise ValueError("no tools are to be run now")
         calls = self.wants.calls
-        if [one.call_id for one in responses] != [one.call_id for one in calls]:
+        if [response.call_id for response in responses] != [call.call_id for call in calls]:
             raise ValueError(
                 f"one response for each call is expected, in this order: {', '.join(c.call_id for c in calls)}"
             )
         self.wants = FollowUp(
-            tuple({"type": "function_call_output", "call_id": one.call_id, "output": one.content} for one in responses)
+            tuple(
+                {"type": "function_call_output", "call_id": response.call_id, "output": response.content}
+                for response in responses
+            )
         )
         return [self._complete(ToolExecutionResult(self._step_id, calls, tuple(responses)))]
 
@@ -271,7 +274,7 @@ def turn_events(
     turn = Turn(session_id, client_tools, turn_id=turn_id)
 
     def answered(calls: Iterable[ToolCall]) -> list[TurnEvent]:
-        return turn.answer([run(one) if run else ToolResponse(one.call_id, one.tool_name, "") for one in calls])
+        return turn.answer([run(call) if run else ToolResponse(call.call_id, call.tool_name, "") for call in calls])
 
     events: list[TurnEvent] = []
     recorded = iter(streams)

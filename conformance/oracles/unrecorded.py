@@ -30,7 +30,7 @@ TRAILING_HINT = (
 
 def mask_runs(trajectories: Sequence[Exported]) -> list[Violation]:
     """Whether each mask has a 1 and begins with one."""
-    return [one for track in _tracks(trajectories) for one in _edges(track)]
+    return [violation for track in _tracks(trajectories) for violation in _edges(track)]
 
 
 def trailing(trajectories: Sequence[Exported]) -> list[Violation]:
@@ -45,7 +45,7 @@ def trailing(trajectories: Sequence[Exported]) -> list[Violation]:
 def zero_filled(trajectories: Sequence[Exported]) -> list[Violation]:
     """Whether each generation of two ids or more has a logprob that is not exactly 0.0. One that has none was most
     likely filled in: a model is hardly ever certain of all that it says."""
-    found = []
+    violations = []
     for track, item in zip(_tracks(trajectories), sequence(trajectories), strict=True):
         values = sequence(getattr(item, "response_logprobs", None))
         for start, end in track.runs:
@@ -53,15 +53,15 @@ def zero_filled(trajectories: Sequence[Exported]) -> list[Violation]:
             if len(within) > 1 and not any(within):
                 where = track.place(start, end, "response_logprobs")
                 hint = "zeros were filled in where the engine reported no logprobs"
-                found.append(Violation(where, "the logprobs of a generation", f"{len(within)} times 0.0", hint))
-    return found
+                violations.append(Violation(where, "the logprobs of a generation", f"{len(within)} times 0.0", hint))
+    return violations
 
 
 def duplicates(trajectories: Sequence[Exported]) -> list[Violation]:
     """Whether no stretch of mask 1 stands twice behind the same ids, over all trajectories. Answers that were sampled
     twice and came out equal look the same: only a record tells them apart."""
     first: dict[bytes, str] = {}
-    found = []
+    violations = []
     for track in _tracks(trajectories):
         for start, end, digest in _digests(track):
             where = track.place(start, end, "response_mask")
@@ -70,14 +70,14 @@ def duplicates(trajectories: Sequence[Exported]) -> list[Violation]:
                     "a generation that branches share is trainable once; the others carry it with mask 0 or as prompt"
                 )
                 actual = f"{counted(end - start, 'id')} that are trainable at {first[digest]} as well"
-                found.append(Violation(where, "a generation that is trainable once", actual, hint))
+                violations.append(Violation(where, "a generation that is trainable once", actual, hint))
             else:
                 first[digest] = where
-    return found
+    return violations
 
 
 def _tracks(trajectories: Sequence[Exported]) -> Iterator[Track]:
-    return (Track(number, one) for number, one in enumerate(sequence(trajectories)))
+    return (Track(number, trajectory) for number, trajectory in enumerate(sequence(trajectories)))
 
 
 def _edges(track: Track) -> Iterator[Violation]:

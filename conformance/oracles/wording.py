@@ -41,7 +41,7 @@ def brief(value: object, limit: int = LIMIT) -> str:
 
 def quoted(text: str, limit: int = LIMIT) -> str:
     """A piece of the wire as it stands there, cut to `limit` characters; control characters are escaped."""
-    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in cut(text, limit))
+    shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in cut(text, limit))
     return f"`{printable(shown)}`" if text else "an empty text"
 
 

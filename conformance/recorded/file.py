@@ -68,22 +68,22 @@ class Recorded:
 
 def read_trajectories(file: Path) -> list[Read]:
     """The trajectories of a file in its order. Raises `Unreadable` and OSError."""
-    found = []
+    trajectories = []
     for line, document in _lines(file):
         several = document.get("trajectories")
-        for place, each in enumerate(several if isinstance(several, list) else [document]):
+        for place, entry in enumerate(several if isinstance(several, list) else [document]):
             where = f"{file}:{line}: trajectories[{place}]" if isinstance(several, list) else f"{file}:{line}"
-            if not isinstance(each, Mapping):
+            if not isinstance(entry, Mapping):
                 raise Unreadable(f"{where}: expected a trajectory, a JSON object")
-            found.append(_trajectory(where, line, each))
-    if not found:
+            trajectories.append(_trajectory(where, line, entry))
+    if not trajectories:
         raise Unreadable(f"{file}: expected a trajectory on each line, found none")
-    return found
+    return trajectories
 
 
 def read_ledger(file: Path) -> list[Recorded]:
     """The calls of a ledger in its order. Raises `Unreadable` and OSError."""
-    found = []
+    calls = []
     for line, document in _lines(file):
         where = f"{file}:{line}"
         context, generations = _list(where, document, CONTEXT), document.get("generations")
@@ -92,12 +92,12 @@ def read_ledger(file: Path) -> list[Recorded]:
         if generations is None:
             generation = _list(where, document, GENERATION)
             generations = [] if generation is None else [generation]
-        if not isinstance(generations, list) or not all(isinstance(each, list) for each in generations):
+        if not isinstance(generations, list) or not all(isinstance(ids, list) for ids in generations):
             raise Unreadable(f"{where}: generations: expected a list of lists of token ids")
         outcome, message = document.get("outcome", "answered"), document.get("message")
         logprobs = _list(where, document, ("logprobs",))
-        found.append(Recorded(line, context, generations, logprobs, str(outcome), message and str(message)))
-    return found
+        calls.append(Recorded(line, context, generations, logprobs, str(outcome), message and str(message)))
+    return calls
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -137,7 +137,7 @@ def _bits(mask: list[Any] | None) -> list[Any] | None:
     """A mask with 1 and 0 for true and false, and for the numbers that tensors have."""
     if mask is None:
         return None
-    return [int(each) if isinstance(each, bool | float) and each in (0, 1) else each for each in mask]
+    return [int(entry) if isinstance(entry, bool | float) and entry in (0, 1) else entry for entry in mask]
 
 
 def _cut(where: str, document: Mapping[str, Any], whole: Sequence[Any], mask: Sequence[Any]) -> int:

@@ -39,20 +39,20 @@ def score(
     """Score each sampled token that has a log-probability: in the trajectory, else in the ledger. Raises
     `Unscorable`."""
     if calls is not None:
-        trajectories = [_with_recorded(each, calls) for each in trajectories]
+        trajectories = [_with_recorded(trajectory, calls) for trajectory in trajectories]
     tokens: list[Scored] = []
     model = None
     try:
-        for number, each in enumerate(trajectories):
-            places = rescore.comparable(each)
+        for number, trajectory in enumerate(trajectories):
+            places = rescore.comparable(trajectory)
             if not places:
                 continue
             model = model or scorer(spec, temperature)
-            ids, start = [*each.prompt_ids, *each.response_ids], len(each.prompt_ids)
+            ids, start = [*trajectory.prompt_ids, *trajectory.response_ids], len(trajectory.prompt_ids)
             values = model.score(ids, [start + place for place in places])
-            assert each.response_logprobs is not None
+            assert trajectory.response_logprobs is not None
             tokens += [
-                Scored(number, place, float(each.response_logprobs[place]), value)
+                Scored(number, place, float(trajectory.response_logprobs[place]), value)
                 for place, value in zip(places, values, strict=True)
             ]
     finally:
@@ -61,19 +61,20 @@ def score(
     if not tokens:
         raise Unscorable("nothing to score: neither the trajectories nor the ledger have log-probabilities")
     worst = [
-        f"{rescore.told(trajectories[one.number], one, decode)}: exported {one.exported:.5f}, scored {one.scored:.5f}, "
-        f"{one.difference:.1e} apart (trajectory {one.number}, response_ids[{one.place}])"
-        for one in rescore.worst(tokens)
+        f"{rescore.told(trajectories[token.number], token, decode)}: exported {token.exported:.5f}, "
+        f"scored {token.scored:.5f}, {token.difference:.1e} apart (trajectory {token.number}, "
+        f"response_ids[{token.place}])"
+        for token in rescore.worst(tokens)
     ]
     violations = rescore.judge(trajectories, tokens, tolerance, decode)
     return Scores(spec, rescore.summary(tokens, tolerance), violations, worst, tokens)
 
 
-def as_text(found: Scores) -> str:
+def as_text(scores: Scores) -> str:
     """The figures, the histogram, the worst."""
-    sums = found.summary
+    sums = scores.summary
     head = (
-        f"scored by {found.scorer}: {counted(sums.tokens, 'sampled token')}, {sums.over} over the tolerance of "
+        f"scored by {scores.scorer}: {counted(sums.tokens, 'sampled token')}, {sums.over} over the tolerance of "
         f"{sums.tolerance:g} nats; largest difference {sums.largest:.1e}, mean {sums.mean:.1e}, "
         f"median {sums.median:.1e}"
     )
@@ -82,21 +83,21 @@ def as_text(found: Scores) -> str:
     for name, count in zip(names, sums.bars, strict=True):
         bar = "#" * -(-_BAR * count // max(sums.bars))
         bars.append(f"    {name:12}{count:8}  {bar}".rstrip())
-    while len(bars) > 1 and found.summary.bars[len(bars) - 1] == 0:
+    while len(bars) > 1 and scores.summary.bars[len(bars) - 1] == 0:
         bars.pop()
-    return "\n".join([head, *bars, "    worst:", *(f"    {each}" for each in found.worst)])
+    return "\n".join([head, *bars, "    worst:", *(f"    {line}" for line in scores.worst)])
 
 
-def as_json(found: Scores) -> dict[str, Any]:
+def as_json(scores: Scores) -> dict[str, Any]:
     """`scorer`, the figures of the summary, `histogram` (`up_to` null for the last), `worst`, and of each token its
     trajectory, place, exported and scored log-probability."""
-    figures = asdict(found.summary)
+    figures = asdict(scores.summary)
     edges = [*EDGES, None]
     figures["histogram"] = [
         {"up_to": edge, "tokens": count} for edge, count in zip(edges, figures.pop("bars"), strict=True)
     ]
-    each = [[one.number, one.place, one.exported, one.scored] for one in found.tokens]
-    return {"scorer": found.scorer, **figures, "worst": found.worst, "each": each}
+    rows = [[token.number, token.place, token.exported, token.scored] for token in scores.tokens]
+    return {"scorer": scores.scorer, **figures, "worst": scores.worst, "each": rows}
 
 
 def _with_recorded(trajectory: Read, calls: Sequence[Recorded]) -> Read:
@@ -110,7 +111,7 @@ def _with_recorded(trajectory: Read, calls: Sequence[Recorded]) -> Read:
     }
     logprobs: list[Any] = [None] * len(trajectory.response_ids)
     for claim in claims(trajectory):
-        found = known.get(pack(claim.context) + pack(claim.ids))
-        if found is not None and len(found) == len(claim.ids):
-            logprobs[claim.start : claim.start + len(found)] = found
+        recorded = known.get(pack(claim.context) + pack(claim.ids))
+        if recorded is not None and len(recorded) == len(claim.ids):
+            logprobs[claim.start : claim.start + len(recorded)] = recorded
     return replace(trajectory, response_logprobs=logprobs)

@@ -15,36 +15,36 @@ def check_stream(file: str, wire: str, format: str) -> int:
     Raises OSError when the file cannot be read.
     """
     body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    found = check(body, wire)
+    located = check(body, wire)
     name = "<stdin>" if file == "-" else file
-    print(as_json(name, wire, found) if format == "json" else as_text(name, wire, found))
-    return 1 if found else 0
+    print(as_json(name, wire, located) if format == "json" else as_text(name, wire, located))
+    return 1 if located else 0
 
 
-def as_text(name: str, wire: str, found: list[Located]) -> str:
+def as_text(name: str, wire: str, located: list[Located]) -> str:
     """One line for each violation, as compilers write them: `FILE:LINE:COLUMN: ...`, and the hint below it."""
-    if not found:
+    if not located:
         return f"{name}: conforms to the {wire} wire"
     lines = []
-    for one in found:
-        lines.append(f"{name}:{one.line}:{one.column}: {one.violation}")
-        if one.violation.hint:
-            lines.append(f"    hint: {one.violation.hint}")
-    counted = "1 violation" if len(found) == 1 else f"{len(found)} violations"
+    for place in located:
+        lines.append(f"{name}:{place.line}:{place.column}: {place.violation}")
+        if place.violation.hint:
+            lines.append(f"    hint: {place.violation.hint}")
+    counted = "1 violation" if len(located) == 1 else f"{len(located)} violations"
     return "\n".join([*lines, f"{name}: {counted} of the {wire} wire"])
 
 
-def as_json(name: str, wire: str, found: list[Located]) -> str:
+def as_json(name: str, wire: str, located: list[Located]) -> str:
     """One document: `file`, `wire`, and `violations` with line, column, where, expected, actual, hint."""
     violations = [
         {
-            "line": one.line,
-            "column": one.column,
-            "where": one.violation.where,
-            "expected": one.violation.expected,
-            "actual": one.violation.actual,
-            "hint": one.violation.hint,
+            "line": place.line,
+            "column": place.column,
+            "where": place.violation.where,
+            "expected": place.violation.expected,
+            "actual": place.violation.actual,
+            "hint": place.violation.hint,
         }
-        for one in found
+        for place in located
     ]
     return json.dumps({"file": name, "wire": wire, "violations": violations}, indent=2, ensure_ascii=False)

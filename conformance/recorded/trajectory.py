@@ -63,16 +63,17 @@ def check_trajectory(
     calls = None if ledger is None else read_ledger(ledger)
     known = None if tokenizer is None else Tokenizer.load(tokenizer)
     if superseded is None:
-        superseded = sum(each.superseded for each in trajectories)
-    found, warned = judge(trajectories, calls, known, superseded), unrecorded.trailing(trajectories)
+        superseded = sum(trajectory.superseded for trajectory in trajectories)
+    violations, warned = judge(trajectories, calls, known, superseded), unrecorded.trailing(trajectories)
     warned += unread(calls or ())
     scores = None
     if scoring is not None:
         decode = None if known is None else known.decode
         scores = rescoring.score(trajectories, calls, scoring.by, scoring.tolerance, scoring.temperature, decode)
-        found += scores.violations
+        violations += scores.violations
     wrong, odd = (
-        [(one, *_place(one, file, trajectories, ledger, calls or [])) for one in several] for several in (found, warned)
+        [(violation, *_place(violation, file, trajectories, ledger, calls or [])) for violation in several]
+        for several in (violations, warned)
     )
     size = "1 trajectory" if len(trajectories) == 1 else f"{len(trajectories)} trajectories"
     summary = f"{size}, {counted(_tokens(trajectories), 'token')}"
@@ -83,7 +84,7 @@ def check_trajectory(
         print(_as_text(file, wrong, odd, summary))
         if scores is not None:
             print(rescoring.as_text(scores))
-    return 1 if found else 0
+    return 1 if violations else 0
 
 
 def judge(
@@ -95,17 +96,21 @@ def judge(
     """All that is wrong, as far as it can be told with what is known. What merely stands behind the last generation is
     not: see `unrecorded.trailing`."""
     decode: Decode | None = None if tokenizer is None else tokenizer.decode
-    found = token_truth.alignment(trajectories) + unrecorded.mask_runs(trajectories)
+    violations = token_truth.alignment(trajectories) + unrecorded.mask_runs(trajectories)
     if calls is None:
-        found += unrecorded.zero_filled(trajectories) + unrecorded.duplicates(trajectories)
+        violations += unrecorded.zero_filled(trajectories) + unrecorded.duplicates(trajectories)
     else:
-        aligned = set(found)
+        aligned = set(violations)
         known = _taken_on_trust(trajectories, calls)
         allowed = None if superseded == ANY else int(superseded)
-        found += [one for one in token_truth.judge(trajectories, known, allowed, decode) if one not in aligned]
+        violations += [
+            violation
+            for violation in token_truth.judge(trajectories, known, allowed, decode)
+            if violation not in aligned
+        ]
     if tokenizer is not None:
-        found += _seams(trajectories, tokenizer)
-    return [one for one in found if one.expected != token_truth.NOTHING_BEHIND]
+        violations += _seams(trajectories, tokenizer)
+    return [violation for violation in violations if violation.expected != token_truth.NOTHING_BEHIND]
 
 
 def unread(calls: Sequence[Recorded]) -> list[Violation]:
@@ -122,7 +127,7 @@ def _taken_on_trust(trajectories: Sequence[Read], calls: Sequence[Recorded]) -> 
     """The calls; one of which nobody knows what it sampled has sampled what a trajectory says behind its context."""
     if not any(call.outcome == UNREAD for call in calls):
         return list(calls)
-    left = [claim for each in trajectories for claim in claims(each)]
+    left = [claim for trajectory in trajectories for claim in claims(trajectory)]
     return [_trusted(call, left) if call.outcome == UNREAD else call for call in calls]
 
 
@@ -146,7 +151,7 @@ def template_parts(tokenizer: Tokenizer) -> tuple[list[int], TurnEnd]:
     answered = [*asked, {"role": "assistant", "content": _MARK}]
     prompts = [
         _prompt(tokenizer, asked),
-        *(_prompt(tokenizer, each) for each in (_CALLED,) if _renders(tokenizer, each)),
+        *(_prompt(tokenizer, messages) for messages in (_CALLED,) if _renders(tokenizer, messages)),
     ]
     prompt = prompts[0] if len(set(prompts)) == 1 else ""
     behind = tokenizer.render(answered, add_generation_prompt=False).rpartition(_MARK)[2]
@@ -193,9 +198,9 @@ def _renders(tokenizer: Tokenizer, messages: list[Message]) -> bool:
 
 def _header(tokenizer: Tokenizer, answered: list[Message], role: str, end: str) -> str | None:
     """What the template writes between the end of an answer and the content of a message of `role`."""
-    said = {**_CALLED[-1], "role": role, "content": _MARK[::-1]}
+    message = {**_CALLED[-1], "role": role, "content": _MARK[::-1]}
     try:
-        text = tokenizer.render([*answered, said], add_generation_prompt=False)
+        text = tokenizer.render([*answered, message], add_generation_prompt=False)
     except TokenizerError:
         return None
     header, there, _ = text.partition(_MARK)[2].partition(_MARK[::-1])
@@ -206,45 +211,45 @@ def _place(
     violation: Violation, file: Path, trajectories: Sequence[Read], ledger: Path | None, calls: Sequence[Recorded]
 ) -> tuple[Path, int]:
     """The file and line that a violation is about."""
-    found = _PLACE.match(violation.where)
-    if found is None:
+    match = _PLACE.match(violation.where)
+    if match is None:
         return file, trajectories[0].line
-    number = int(found[2])
-    return (ledger, calls[number].line) if ledger and found[1] == "call" else (file, trajectories[number].line)
+    number = int(match[2])
+    return (ledger, calls[number].line) if ledger and match[1] == "call" else (file, trajectories[number].line)
 
 
 def _tokens(trajectories: Sequence[Read]) -> int:
-    return sum(len(each.prompt_ids) + len(each.response_ids) for each in trajectories)
+    return sum(len(trajectory.prompt_ids) + len(trajectory.response_ids) for trajectory in trajectories)
 
 
-def _as_text(file: Path, found: list[Placed], warned: list[Placed], summary: str) -> str:
+def _as_text(file: Path, wrong: list[Placed], warned: list[Placed], summary: str) -> str:
     """One line for each violation and warning, as compilers write them: `FILE:LINE: ...`, and the hint below it."""
     lines = []
-    for label, placed in (("", found), ("warning: ", warned)):
-        for one, name, line in placed:
-            lines.append(f"{name}:{line}: {label}{one}")
-            if one.hint:
-                lines.append(f"    hint: {one.hint}")
-    verdict = counted(len(found), "violation") if found else "no violation"
+    for label, placed in (("", wrong), ("warning: ", warned)):
+        for violation, name, line in placed:
+            lines.append(f"{name}:{line}: {label}{violation}")
+            if violation.hint:
+                lines.append(f"    hint: {violation.hint}")
+    verdict = counted(len(wrong), "violation") if wrong else "no violation"
     if warned:
         verdict += f", {counted(len(warned), 'warning')}"
     return "\n".join([*lines, f"{file}: {summary}: {verdict}"])
 
 
-def _as_json(file: Path, found: list[Placed], warned: list[Placed], more: dict[str, Any]) -> str:
+def _as_json(file: Path, wrong: list[Placed], warned: list[Placed], more: dict[str, Any]) -> str:
     """One document: `file`, and `violations` and `warnings` with file, line, where, expected, actual, hint."""
     told = {
         kind: [
             {
                 "file": str(name),
                 "line": line,
-                "where": one.where,
-                "expected": one.expected,
-                "actual": one.actual,
-                "hint": one.hint,
+                "where": violation.where,
+                "expected": violation.expected,
+                "actual": violation.actual,
+                "hint": violation.hint,
             }
-            for one, name, line in placed
+            for violation, name, line in placed
         ]
-        for kind, placed in (("violations", found), ("warnings", warned))
+        for kind, placed in (("violations", wrong), ("warnings", warned))
     }
     return json.dumps({"file": str(file), **told, **more}, indent=2, ensure_ascii=False)

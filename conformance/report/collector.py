@@ -101,10 +101,10 @@ class Collector:
             color = {"green": good, "red": profile["verdict"] == "not conformant"}
             write(f"  {name:{width}}  {profile['verdict']:15}  {counts}", **color)
         for text, outcome in (("not tested", Outcome.NOT_TESTED), ("failed", Outcome.FAILED)):
-            ids = [each["id"] for each in self.report["requirements"] if each["outcome"] == outcome]
+            ids = [entry["id"] for entry in self.report["requirements"] if entry["outcome"] == outcome]
             if ids:
                 write(f"  {text}: {' '.join(ids)}")
-        first = [one for one in ids if one.partition("-")[0] in FOUNDATIONS]
+        first = [requirement_id for requirement_id in ids if requirement_id.partition("-")[0] in FOUNDATIONS]
         if 0 < 2 * len(first) <= len(ids):
             write(f"  look first at: {' '.join(first)}")
         again = sorted({result.requirement for result in self.results.values() if result.reruns})

@@ -34,7 +34,7 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
         for requirement in run.catalogue.requirements.values()
         if requirement.id in by_requirement
     ]
-    outcomes = {each["id"]: Outcome(each["outcome"]) for each in requirements}
+    outcomes = {entry["id"]: Outcome(entry["outcome"]) for entry in requirements}
     profiles = {name: _profile(run, name, outcomes) for name in run.catalogue.profiles}
     claimed = claimed_profiles(run)
     verdicts = {profiles[name]["verdict"] for name in claimed}
@@ -100,16 +100,18 @@ def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> di
 def _profile(run: Run, name: str, outcomes: dict[str, Outcome]) -> dict[str, Any]:
     """`conformant` = every MUST of the frozen set in this profile passed or did not apply, and at least one passed."""
     members = run.catalogue.by_profile(name)
-    counts = Counter(str(outcomes[each.id]) for each in members if each.id in outcomes)
+    counts = Counter(str(outcomes[requirement.id]) for requirement in members if requirement.id in outcomes)
     musts = [
-        each.id for each in members if each.level == "MUST" and each.id in run.catalogue.frozen and not each.excluded
+        requirement.id
+        for requirement in members
+        if requirement.level == "MUST" and requirement.id in run.catalogue.frozen and not requirement.excluded
     ]
-    found = [outcomes.get(each) for each in musts]
+    must_outcomes = [outcomes.get(requirement_id) for requirement_id in musts]
     if name not in claimed_profiles(run):
         verdict = "not claimed"
-    elif any(outcome in KILLS_CONFORMANCE for outcome in found):
+    elif any(outcome in KILLS_CONFORMANCE for outcome in must_outcomes):
         verdict = "not conformant"
-    elif None in found or Outcome.PASSED not in found:
+    elif None in must_outcomes or Outcome.PASSED not in must_outcomes:
         verdict = "incomplete"
     else:
         verdict = "conformant"

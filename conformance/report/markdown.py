@@ -48,19 +48,19 @@ def render_markdown(report: dict[str, Any]) -> str:
         cells = [count.get(key, 0) for key in ("passed", "failed", "not_tested", "not_applicable", "expected_failure")]
         cells.append(count.get("error", 0) + count.get("stale", 0))
         lines.append(f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} |")
-    capabilities = ", ".join(f"`{each}`" for each in gateway["capabilities"]) or "none"
+    capabilities = ", ".join(f"`{capability}`" for capability in gateway["capabilities"]) or "none"
     options = ", ".join(f"`{name}={value}`" for name, value in gateway["options"].items()) or "none"
     lines += ["", f"Declared capabilities: {capabilities}. Declared options: {options}.", ""]
     for outcome in ORDER:
-        found = [each for each in report["requirements"] if each["outcome"] == outcome]
-        if not found:
+        entries = [entry for entry in report["requirements"] if entry["outcome"] == outcome]
+        if not entries:
             continue
-        lines += [f"## {outcome.replace('_', ' ').capitalize()} ({len(found)})", ""]
-        for each in found:
-            lines.append(f"- **{each['id']}** {each['level']}: {each['text']}")
-            if outcome not in ("passed", "failed", "error") and each.get("reason"):
-                lines.append(f"  - {each['reason']}")
-            for check in each["checks"]:
+        lines += [f"## {outcome.replace('_', ' ').capitalize()} ({len(entries)})", ""]
+        for entry in entries:
+            lines.append(f"- **{entry['id']}** {entry['level']}: {entry['text']}")
+            if outcome not in ("passed", "failed", "error") and entry.get("reason"):
+                lines.append(f"  - {entry['reason']}")
+            for check in entry["checks"]:
                 for violation in check.get("violations", []):
                     lines.append(
                         f"  - `{check['name']}`: {violation['where']}: expected {_inline(violation['expected'])}, "

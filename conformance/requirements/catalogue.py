@@ -158,17 +158,17 @@ class Catalogue:
         chosen: Iterable[Requirement] = self.requirements.values()
         if profile is not None:
             _known("profile", profile, self.profiles)
-            chosen = [one for one in chosen if one.profile == profile]
+            chosen = [requirement for requirement in chosen if requirement.profile == profile]
         if level is not None:
             _known("level", level, LEVELS)
             accepted = LEVELS[: LEVELS.index(level) + 1]
-            chosen = [one for one in chosen if one.level in accepted]
+            chosen = [requirement for requirement in chosen if requirement.level in accepted]
         if area is not None:
             _known("area", area, self.areas)
-            chosen = [one for one in chosen if one.area == area]
+            chosen = [requirement for requirement in chosen if requirement.area == area]
         if ids is not None:
             wanted = self._expand(ids)
-            chosen = [one for one in chosen if one.id in wanted]
+            chosen = [requirement for requirement in chosen if requirement.id in wanted]
         return tuple(chosen)
 
     def not_applicable(
@@ -194,13 +194,13 @@ class Catalogue:
         return None
 
     def _expand(self, patterns: Iterable[str]) -> frozenset[str]:
-        found: set[str] = set()
+        expanded: set[str] = set()
         for pattern in patterns:
-            matches = {one for one in self.requirements if fnmatchcase(one, pattern)}
+            matches = {requirement_id for requirement_id in self.requirements if fnmatchcase(requirement_id, pattern)}
             if not matches:
                 raise UnknownRequirement(self._unknown(pattern))
-            found |= matches
-        return frozenset(found)
+            expanded |= matches
+        return frozenset(expanded)
 
     def _unknown(self, name: str) -> str:
         if name in self.retired:
@@ -230,8 +230,8 @@ def _load(directory: Path) -> Catalogue:
             continue
         area, entries = _area(path, profiles)
         areas[area.name] = area
-        requirements.update((one.id, one) for one in entries)
-        _check_numbers(path, area, [one.id for one in entries], retired)
+        requirements.update((requirement.id, requirement) for requirement in entries)
+        _check_numbers(path, area, [requirement.id for requirement in entries], retired)
     if not areas:
         raise CatalogueError(f"{directory}: no requirement file")
     frozen = _frozen(directory / f"{FROZEN_SET}.toml", requirements, retired)
@@ -247,7 +247,10 @@ def _area(path: Path, profiles: Mapping[str, Profile]) -> tuple[Area, list[Requi
     if path.stem.upper() != area.name:
         raise head.error("name", f"expected the file's name, {path.stem.upper()}, got {area.name}")
     defaults: dict[str, str] = {field: head.table[field] for field in ("profile", "since") if field in head.table}
-    return area, [_requirement(path, area, one, table, defaults, profiles) for one, table in document.items()]
+    return area, [
+        _requirement(path, area, requirement_id, table, defaults, profiles)
+        for requirement_id, table in document.items()
+    ]
 
 
 def _requirement(
@@ -260,16 +263,16 @@ def _requirement(
     if not text.endswith(".") or "\n" in text:
         raise fields.error("text", "expected one sentence on one line that ends in a full stop")
     contract = fields.many("contract", str)
-    for one in contract:
-        if not _CONTRACT.fullmatch(one):
-            raise fields.error("contract", f"expected ids like UA-RT-01, got {one!r}")
+    for clause in contract:
+        if not _CONTRACT.fullmatch(clause):
+            raise fields.error("contract", f"expected ids like UA-RT-01, got {clause!r}")
     since = fields.string("since")
     if not _SET.fullmatch(since):
         raise fields.error("since", f"expected a set like 2026.1, got {since!r}")
     needs = fields.many("needs", str)
-    for one in needs:
-        if one not in NEEDS:
-            raise fields.error("needs", f"expected some of {', '.join(NEEDS)}, got {one!r}")
+    for need in needs:
+        if need not in NEEDS:
+            raise fields.error("needs", f"expected some of {', '.join(NEEDS)}, got {need!r}")
     unless = fields.optional("unless")
     return Requirement(
         id=name,
@@ -280,7 +283,9 @@ def _requirement(
         contract=contract,
         since=since,
         hint=fields.string("hint"),
-        capabilities=tuple(fields.capability("capabilities", one) for one in fields.many("capabilities", str)),
+        capabilities=tuple(
+            fields.capability("capabilities", capability) for capability in fields.many("capabilities", str)
+        ),
         unless=None if unless is None else fields.capability("unless", unless),
         option=_option(fields),
         needs=needs,
@@ -328,9 +333,11 @@ def _retired(path: Path) -> Mapping[str, str]:
 
 
 def _check_numbers(path: Path, area: Area, ids: list[str], retired: Mapping[str, str]) -> None:
-    for one in ids:
-        if one in retired:
-            raise CatalogueError(f"{path.name}: {one}: id: was retired ({retired[one]}) and may not be used again")
+    for requirement_id in ids:
+        if requirement_id in retired:
+            raise CatalogueError(
+                f"{path.name}: {requirement_id}: id: was retired ({retired[requirement_id]}) and may not be used again"
+            )
     if ids != sorted(ids):
         raise CatalogueError(f"{path.name}: area: the entries are not in the order of their ids")
 
@@ -338,15 +345,22 @@ def _check_numbers(path: Path, area: Area, ids: list[str], retired: Mapping[str,
 def _frozen(path: Path, requirements: Mapping[str, Requirement], retired: Mapping[str, str]) -> frozenset[str]:
     fields = Fields(path, "set", read(path), frozenset(("requirements",)))
     listed = fields.many("requirements", str)
-    existed = {one.id for one in requirements.values() if _version(one.since) <= _version(FROZEN_SET)}
-    for one in listed:
-        if one in retired:
-            raise fields.error("requirements", f"{one} was retired")
-        if one not in existed:
-            raise fields.error("requirements", f"no requirement {one} that is in force since {FROZEN_SET} or before")
-    for one in requirements:
-        if one in existed and one not in listed:
-            raise fields.error("requirements", f"{one} is in force since {requirements[one].since} and is not listed")
+    existed = {
+        requirement.id for requirement in requirements.values() if _version(requirement.since) <= _version(FROZEN_SET)
+    }
+    for requirement_id in listed:
+        if requirement_id in retired:
+            raise fields.error("requirements", f"{requirement_id} was retired")
+        if requirement_id not in existed:
+            raise fields.error(
+                "requirements", f"no requirement {requirement_id} that is in force since {FROZEN_SET} or before"
+            )
+    for requirement_id in requirements:
+        if requirement_id in existed and requirement_id not in listed:
+            raise fields.error(
+                "requirements",
+                f"{requirement_id} is in force since {requirements[requirement_id].since} and is not listed",
+            )
     return frozenset(listed)
 
 

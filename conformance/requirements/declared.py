@@ -23,18 +23,18 @@ def options(catalogue: Catalogue, name: str | None = None) -> list[Entry]:
         raise LookupError(wrong_option(name, None))
     return [
         {
-            "name": each,
+            "name": option_name,
             "question": option.question,
             "needs": list(map(str, option.needs)),
             "gateway_wide": option.gateway_wide,
             "values": [
-                {"value": value, "meaning": meaning, "requirements": _ids(catalogue, _is_about(each, value))}
+                {"value": value, "meaning": meaning, "requirements": _ids(catalogue, _is_about(option_name, value))}
                 for value, meaning in option.values.items()
             ],
-            "requirements": _ids(catalogue, _is_about(each, ANY)),
+            "requirements": _ids(catalogue, _is_about(option_name, ANY)),
         }
-        for each, option in OPTIONS.items()
-        if name in (None, each)
+        for option_name, option in OPTIONS.items()
+        if name in (None, option_name)
     ]
 
 
@@ -47,16 +47,16 @@ def capabilities(catalogue: Catalogue, name: str | None = None) -> list[Entry]:
         raise LookupError(wrong)
     return [
         {
-            "name": str(each),
-            "meaning": each.meaning,
-            "control": list(each.control),
-            "wire": each.wire,
-            "profiles": [profile.name for profile in catalogue.profiles.values() if profile.capability is each],
-            "requirements": _ids(catalogue, _names(each)),
-            "without": _ids(catalogue, _refuses(each)),
+            "name": str(capability),
+            "meaning": capability.meaning,
+            "control": list(capability.control),
+            "wire": capability.wire,
+            "profiles": [profile.name for profile in catalogue.profiles.values() if profile.capability is capability],
+            "requirements": _ids(catalogue, _names(capability)),
+            "without": _ids(catalogue, _refuses(capability)),
         }
-        for each in Capability
-        if name in (None, each)
+        for capability in Capability
+        if name in (None, capability)
     ]
 
 
@@ -79,22 +79,24 @@ def _rendered(entries: Sequence[Entry], format: str, makers: Mapping[str, Callab
 
 
 def _option_text(entry: Entry, alone: bool) -> str:
-    width = max(len(each["value"]) for each in entry["values"])
+    width = max(len(option_value["value"]) for option_value in entry["values"])
     lines = [entry["name"], *_wrapped(entry["question"], "  ")]
-    for each in entry["values"]:
-        lines += _wrapped(each["meaning"], f"    {each['value'].ljust(width)}  ")
+    for option_value in entry["values"]:
+        lines += _wrapped(option_value["meaning"], f"    {option_value['value'].ljust(width)}  ")
     lines += _wrapped(_conditions(entry), "  ")
     if alone:
-        for each in entry["values"]:
-            lines += _wrapped(_judged(each["requirements"]), f"  {each['value']}: ")
+        for option_value in entry["values"]:
+            lines += _wrapped(_judged(option_value["requirements"]), f"  {option_value['value']}: ")
         lines += _wrapped(_judged(entry["requirements"]), "  every value: ")
     return "\n".join(lines)
 
 
 def _option_markdown(entry: Entry, alone: bool) -> str:
     lines = [f"### `{entry['name']}`\n", f"{entry['question']} {_conditions(entry)}".rstrip() + "\n"]
-    for each in entry["values"]:
-        lines.append(f"- `{each['value']}`: {each['meaning']}{_own(each['requirements'], alone)}")
+    for option_value in entry["values"]:
+        lines.append(
+            f"- `{option_value['value']}`: {option_value['meaning']}{_own(option_value['requirements'], alone)}"
+        )
     return "\n".join([*lines, *([f"\nFor every value: {_judged(entry['requirements'])}."] if alone else [])])
 
 
@@ -112,8 +114,8 @@ def _capability_text(entry: Entry, alone: bool) -> str:
 
 
 def _capability_markdown(entry: Entry, alone: bool) -> str:
-    control = ", ".join(f"`{each}`" for each in entry["control"])
-    profile = "".join(f" Claims the profile `{each}`." for each in entry["profiles"])
+    control = ", ".join(f"`{method}`" for method in entry["control"])
+    profile = "".join(f" Claims the profile `{profile_name}`." for profile_name in entry["profiles"])
     lines = [
         f"### `{entry['name']}`\n",
         f"{entry['meaning']}{profile}\n",
@@ -142,19 +144,19 @@ def _judged(ids: Sequence[str]) -> str:
 
 
 def _is_about(name: str, value: str) -> Callable[[Requirement], bool]:
-    return lambda one: (name, value) in one.option
+    return lambda requirement: (name, value) in requirement.option
 
 
 def _names(capability: Capability) -> Callable[[Requirement], bool]:
-    return lambda one: capability in one.capabilities
+    return lambda requirement: capability in requirement.capabilities
 
 
 def _refuses(capability: Capability) -> Callable[[Requirement], bool]:
-    return lambda one: one.unless is capability
+    return lambda requirement: requirement.unless is capability
 
 
 def _ids(catalogue: Catalogue, chosen: Callable[[Requirement], bool]) -> list[str]:
-    return [one.id for one in catalogue if chosen(one)]
+    return [requirement.id for requirement in catalogue if chosen(requirement)]
 
 
 def _wrapped(text: str, first: str) -> Iterable[str]:

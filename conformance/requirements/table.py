@@ -21,8 +21,13 @@ def render_table(requirements: Iterable[Requirement], format: str = "text") -> s
     """
     chosen = list(requirements)
     if format == "json":
-        return json.dumps([{"area": one.area, **asdict(one)} for one in chosen], indent=2, ensure_ascii=False)
-    rows = [(one.id, one.level, one.profile, one.condition, one.text) for one in chosen]
+        return json.dumps(
+            [{"area": requirement.area, **asdict(requirement)} for requirement in chosen], indent=2, ensure_ascii=False
+        )
+    rows = [
+        (requirement.id, requirement.level, requirement.profile, requirement.condition, requirement.text)
+        for requirement in chosen
+    ]
     if format == "markdown":
         lines = [_COLUMNS, tuple("---" for _ in _COLUMNS), *rows]
         return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines)

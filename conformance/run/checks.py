@@ -64,7 +64,7 @@ def refuse_overrides(items: Iterable[pytest.Item], shipped: Sequence[str]) -> No
         module = getattr(item, "module", None)
         if function is None or module is None or is_shipped(item) or function.__name__ not in names:
             continue
-        imported = any(str(getattr(each, "__module__", "")).startswith(SUITE + ".") for each in vars(module).values())
+        imported = any(str(getattr(value, "__module__", "")).startswith(SUITE + ".") for value in vars(module).values())
         known = item.get_closest_marker("xfail")
         if imported and not (known and known.kwargs.get("reason")):
             raise pytest.UsageError(
@@ -102,12 +102,14 @@ def about(requirement: Requirement, value: str | None, target: Target) -> Requir
     on a gateway that does not declare the option."""
     declared = target.declaration.options
 
-    def settled(name: str, each: str) -> str:
-        if each != ANY or value is None or (name not in declared and value == values(requirement)[0]):
-            return each
+    def settled(name: str, option_value: str) -> str:
+        if option_value != ANY or value is None or (name not in declared and value == values(requirement)[0]):
+            return option_value
         return value
 
-    return replace(requirement, option=tuple((name, settled(name, each)) for name, each in requirement.option))
+    return replace(
+        requirement, option=tuple((name, settled(name, option_value)) for name, option_value in requirement.option)
+    )
 
 
 def chosen_options(requirement: Requirement, target: Target) -> dict[str, str]:
@@ -157,7 +159,7 @@ def known_defects(path: Path | None, root: Path, catalogue: Catalogue) -> Mappin
         entries: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"{file}: {error}") from error
-    found = {}
+    defects = {}
     for name, entry in entries.items():
         try:
             catalogue.get(name)
@@ -166,5 +168,5 @@ def known_defects(path: Path | None, root: Path, catalogue: Catalogue) -> Mappin
         texts = [entry.get(key) if isinstance(entry, dict) else None for key in ("reason", "link")]
         if not all(isinstance(text, str) and text.strip() for text in texts):
             raise pytest.UsageError(f'{file}: [{name}] needs reason = "..." and link = "..."')
-        found[name] = KnownDefect(*map(str, texts))
-    return found
+        defects[name] = KnownDefect(*map(str, texts))
+    return defects

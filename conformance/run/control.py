@@ -84,11 +84,11 @@ class Controls:
             target.upstream.says(SAID)
             reply = ASKED[wire](session)
             if reply.status != 200:
-                said = f"refused what is right, too: status {reply.status} with the body {describe(reply.body)}"
-                return [_violation(wire, "status 200", said)]
+                answer = f"refused what is right, too: status {reply.status} with the body {describe(reply.body)}"
+                return [_violation(wire, "status 200", answer)]
             if target.unseen is None and not target.upstream.calls:
-                said = f"answered without a call of the upstream: {describe(reply.body)}"
-                return [_violation(wire, "an answer of the model", said)]
+                answer = f"answered without a call of the upstream: {describe(reply.body)}"
+                return [_violation(wire, "an answer of the model", answer)]
             if SAID.encode() not in reply.body:
                 return [_violation(wire, f"an answer with what the model says: {SAID}", describe(reply.body))]
             if profile == "trajectories" and not _exports(session):
@@ -112,9 +112,12 @@ def _exports(session: Session) -> bool:
         return bool(session.finalize())
 
 
-def _failed(asked: str, failure: ConformanceFailure) -> list[Violation]:
-    return [_violation(asked, each.expected, f"{each.where}: {each.actual}") for each in failure.violations]
+def _failed(request: str, failure: ConformanceFailure) -> list[Violation]:
+    return [
+        _violation(request, violation.expected, f"{violation.where}: {violation.actual}")
+        for violation in failure.violations
+    ]
 
 
-def _violation(asked: str, expected: str, actual: str) -> Violation:
-    return Violation(f"the control: {asked} with nothing wrong in it", expected, actual, HINT)
+def _violation(request: str, expected: str, actual: str) -> Violation:
+    return Violation(f"the control: {request} with nothing wrong in it", expected, actual, HINT)

@@ -12,7 +12,7 @@ import pytest
 from conformance.upstream import PORT
 from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
-NAMES = ("reference", "reference-sglang", "fixture")
+NAMES = ("reference", "reference-structured", "reference-sglang", "fixture")
 """What `--gateway` takes."""
 
 
@@ -47,8 +47,8 @@ class Settings:
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
         def value(name: str) -> str | None:
-            given: Any = config.getoption(name) or config.getini(name)
-            return (",".join(given) if isinstance(given, list) else str(given)) if given else None
+            setting: Any = config.getoption(name) or config.getini(name)
+            return (",".join(setting) if isinstance(setting, list) else str(setting)) if setting else None
 
         gateway, url = value("gateway"), value("gateway_url")
         if gateway is not None and url is not None:

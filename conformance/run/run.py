@@ -80,10 +80,10 @@ class Run:
 
     def drivers(self) -> dict[str, type[Driver]]:
         """The drivers that plug-ins and conftest files add."""
-        found: dict[str, type[Driver]] = {}
-        for each in self.config.hook.pytest_gateway_drivers():
-            found.update(each)
-        return found
+        drivers: dict[str, type[Driver]] = {}
+        for additions in self.config.hook.pytest_gateway_drivers():
+            drivers.update(additions)
+        return drivers
 
     def start(self) -> None:
         """On the controller: find or start the target and ask it what it is. Unknown names are refused here."""
@@ -166,7 +166,7 @@ class Run:
             "unseen": self.unseen,
             "name": self.declaration.name,
             "version": self.declaration.version,
-            "capabilities": sorted(each.value for each in self.declaration.capabilities),
+            "capabilities": sorted(capability.value for capability in self.declaration.capabilities),
             "options": dict(self.declaration.options),
         }
 
@@ -224,8 +224,8 @@ class Run:
         """The shapes of checks that were not asked for are not unused. Said to syrupy before anything is collected, as
         a controller of xdist collects nothing."""
         pinned = self.catalogue.select(area="SHAPE")
-        asked = [checks.selected(requirement, self.settings, self.only) for requirement in pinned]
-        if any(asked) and not all(asked):
+        selected = [checks.selected(requirement, self.settings, self.only) for requirement in pinned]
+        if any(selected) and not all(selected):
             self.config.option.disable_unused_snapshots = True
 
     def refuse_snapshot_update(self) -> None:

@@ -13,6 +13,7 @@ from conformance.client.failure import ConformanceFailure
 from conformance.requirements import Requirement
 from conformance.run.checks import REQUIREMENT
 from conformance.run.run import Run
+from conformance.run.template import excuse_of_the_template
 from conformance.vocabulary.outcome import SYMBOLS, Outcome, failure_text, of_exception
 from conformance.vocabulary.target import Target
 
@@ -31,7 +32,9 @@ def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRep
         return
     if call.when == "setup" and error is None:
         return
-    outcome = of_exception(error)
+    outcome, reason = of_exception(error), str(error or "")
+    if outcome is Outcome.FAILED and (excuse := _excuse_of_the_template(item)) is not None:
+        outcome, reason = Outcome.NOT_APPLICABLE, excuse
     if call.when != "call" and outcome is Outcome.FAILED and not isinstance(error, ConformanceFailure):
         outcome = Outcome.ERROR
     if call.when == "teardown":
@@ -42,16 +45,22 @@ def judge(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRep
         outcome = _known(requirement, outcome, run, report)
     if outcome in (Outcome.FAILED, Outcome.EXPECTED_FAILURE) and isinstance(error, AssertionError):
         _explain(item, requirement, error, report, run)
-    if outcome is Outcome.NOT_TESTED and error is not None:
+    if error is not None and (outcome is Outcome.NOT_TESTED or (outcome is Outcome.NOT_APPLICABLE and report.failed)):
+        words = str(outcome).replace("_", " ")
         report.outcome = "skipped"
-        report.longrepr = (str(item.path), item.location[1] or 0, f"not tested: {error}")
+        report.longrepr = (str(item.path), item.location[1] or 0, f"{words}: {reason}")
     if outcome is Outcome.EXPECTED_FAILURE:
         report.outcome = "skipped"
     if outcome in (Outcome.NOT_APPLICABLE, Outcome.NOT_TESTED) and error is not None:
-        _tell(item, report, "reason", str(error))
+        _tell(item, report, "reason", reason)
     item.stash[OUTCOME] = outcome
     _tell(item, report, "outcome", str(outcome))
     item.config.hook.pytest_gateway_check_finished(requirement=requirement, outcome=outcome, item=item)
+
+
+def _excuse_of_the_template(item: pytest.Item) -> str | None:
+    target = item.stash.get(TARGET, None)
+    return excuse_of_the_template(target.recorder.exchanges, target.upstream.tokenizer) if target else None
 
 
 def status(report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -73,8 +82,8 @@ def is_rerun(report: pytest.TestReport) -> bool:
 
 def outcome_of(report: pytest.TestReport) -> Outcome | None:
     """What the report says of the check, if it is one; the last word counts."""
-    found = [value for name, value in report.user_properties if name == "outcome"]
-    return Outcome(str(found[-1])) if found else None
+    outcomes = [value for name, value in report.user_properties if name == "outcome"]
+    return Outcome(str(outcomes[-1])) if outcomes else None
 
 
 def _known(requirement: Requirement, outcome: Outcome, run: Run, report: pytest.TestReport) -> Outcome:
@@ -101,8 +110,8 @@ def _explain(
     posts = target.upstream.posts if target else []
     report.longrepr = failure_text(requirement, error, exchanges, calls, run.rerun(requirement.id), posts)
     if isinstance(error, ConformanceFailure):
-        found = [{"where": v.where, "expected": v.expected, "actual": v.actual} for v in error.violations]
-        _tell(item, report, "violations", json.dumps(found, ensure_ascii=False))
+        violations = [{"where": v.where, "expected": v.expected, "actual": v.actual} for v in error.violations]
+        _tell(item, report, "violations", json.dumps(violations, ensure_ascii=False))
 
 
 def _tell(item: pytest.Item, report: pytest.TestReport, name: str, value: str) -> None:

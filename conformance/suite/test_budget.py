@@ -170,4 +170,6 @@ def test_max_tokens_is_never_below_one(sessions, upstream, room):
     session.chat("Hi, how are you?", max_tokens=5)
 
     sent = [call.max_tokens for call in upstream.calls]
-    expect(sent).satisfies(lambda all_: all(each is None or each >= 1 for each in all_), "each 1 or more", "max_tokens")
+    expect(sent).satisfies(
+        lambda all_: all(limit is None or limit >= 1 for limit in all_), "each 1 or more", "max_tokens"
+    )

@@ -48,8 +48,8 @@ def test_usage_of_a_length_stop(sessions, upstream):
 
     usage = session.chat("Hi").usage
 
-    found = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
-    expect(found).equals([length, 0, length], "prompt, completion and total tokens")
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    expect(counts).equals([length, 0, length], "prompt, completion and total tokens")
 
 
 @pytest.mark.requirement(id="BUDGET-010")
@@ -131,7 +131,7 @@ def test_conversation_without_room_is_not_continued(sessions, upstream):
 
 
 def tokens(trajectories):
-    return [(each.prompt_ids, each.response_ids, each.response_mask) for each in trajectories]
+    return [(trajectory.prompt_ids, trajectory.response_ids, trajectory.response_mask) for trajectory in trajectories]
 
 
 @pytest.mark.requirement(id="BUDGET-018")
@@ -221,6 +221,6 @@ def test_message_without_room_is_no_turn(sessions, upstream):
     talk.ask(LONG)
 
     exported = talk.trajectories()
-    if any(each.num_turns is None for each in exported):
+    if any(trajectory.num_turns is None for trajectory in exported):
         raise NotApplicable("num_turns is not exported")
     expect(exported).have_turns(3)

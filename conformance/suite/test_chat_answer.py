@@ -175,7 +175,9 @@ def test_usage_adds_up(session, upstream):
 
     counts = [at(usage, f"{part}_tokens") for part in ("prompt", "completion", "total")]
     expect(counts).satisfies(
-        lambda counts: all(type(each) is int and each >= 0 for each in counts) and counts[0] + counts[1] == counts[2],
+        lambda counts: (
+            all(type(count) is int and count >= 0 for count in counts) and counts[0] + counts[1] == counts[2]
+        ),
         "three integers from 0, the third the sum of the others",
         "prompt_tokens, completion_tokens, total_tokens",
     )
@@ -206,11 +208,11 @@ def test_usage_counts_what_was_sampled(session, upstream):
 
 @pytest.mark.requirement(id="CHAT-016")
 @pytest.mark.parametrize(
-    "said", [pytest.param({"text": ""}, id="end of turn"), pytest.param({"ids": []}, id="nothing")]
+    "step", [pytest.param({"text": ""}, id="end of turn"), pytest.param({"ids": []}, id="nothing")]
 )
-def test_generation_without_text_is_an_empty_answer(session, upstream, streamed, said):
+def test_generation_without_text_is_an_empty_answer(session, upstream, streamed, step):
     """A generation without text is answered with status 200 and empty (or null) content."""
-    upstream.says(**said)
+    upstream.says(**step)
 
     reply = session.chat("Hi", stream=streamed)
 
@@ -226,11 +228,11 @@ def test_answer_has_refusal_and_logprobs(session, upstream, text):
 
     choice = at(session.chat("Hi").completion, "choices", 0, kind=dict)
 
-    found = {
+    fields = {
         "refusal": choice.get("message", {}).get("refusal", "absent"),
         "logprobs": choice.get("logprobs", "absent"),
     }
-    expect(found).equals({"refusal": None, "logprobs": None}, "message.refusal and logprobs of the choice")
+    expect(fields).equals({"refusal": None, "logprobs": None}, "message.refusal and logprobs of the choice")
 
 
 @pytest.mark.requirement(id="CHAT-018")

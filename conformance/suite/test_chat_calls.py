@@ -25,7 +25,7 @@ SEARCH = function("search_the_web", q={"type": "string"})
 def written(reply: Any) -> list[tuple[Any, Any]]:
     """The names and the arguments of the calls."""
     functions = [at(call, "function", kind=dict) for call in reply.tool_calls]
-    return [(at(each, "name"), value_of(at(each, "arguments"))) for each in functions]
+    return [(at(called, "name"), value_of(at(called, "arguments"))) for called in functions]
 
 
 @pytest.mark.requirement(id="CHAT-100")

@@ -19,7 +19,7 @@ LOOKED = {"name": "look", "arguments": {"q": "a"}}
 def test_content_ends_before_the_stop_text(session, upstream, streamed, case):
     """`message.content` ends before the first of the request's `stop` texts that the model writes; what only begins
     like one is shown."""
-    upstream.says(case.said)
+    upstream.says(case.text)
 
     reply = session.chat("Hi", stop=list(case.stops), stream=streamed)
 
@@ -42,7 +42,7 @@ def test_content_ends_before_the_stop_text_on_later_turns(session, upstream, tar
     like one is shown."""
     if ASKED in before:
         require_capability(target, Capability.TOOLS)
-    upstream.says(WORD.said)
+    upstream.says(WORD.text)
 
     reply = session.chat(*before, stop=WORD.matched, stream=streamed)
 

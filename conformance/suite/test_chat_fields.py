@@ -17,7 +17,7 @@ CALL = {"name": "search", "arguments": {"q": "weather"}}
 TWICE = [CALL, {"name": "search", "arguments": {"q": "news"}}]
 GOES_ON = {"continue_final_message": True, "add_generation_prompt": False}
 CALLED = [assistant(None, tool_calls=[tool_call("search")]), tool("It is sunny.")]
-PARTS = [{"type": "text", "text": each} for each in ("First part.", "Second part.", "Third part.")]
+PARTS = [{"type": "text", "text": part_text} for part_text in ("First part.", "Second part.", "Third part.")]
 PART_TEXTS = ("First part.", "Second part.", "Third part.")
 
 

@@ -105,7 +105,7 @@ def test_assistant_message_without_content_is_accepted(session, upstream, messag
 def test_text_part_gives_the_context_of_its_string(sessions, upstream):
     """A message whose content is one text part gives the same context as the same text given as a string."""
     strings = [system("Be brief."), user("Hi"), assistant("Hello"), user("More")]
-    parts = [{**each, "content": [{"type": "text", "text": each["content"]}]} for each in strings]
+    parts = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in strings]
     for messages in (strings, parts):
         upstream.says("Hello")
         sessions.open().chat(*messages)
@@ -251,7 +251,9 @@ def test_developer_message_is_seen(session, upstream, before):
 
     reply = session.chat(*before, {"role": "developer", "content": "Say papaya."}, user("How are you?"))
 
-    expect_seen(upstream, reply, "developer", "Say papaya.", *("Help." for one in before if one["role"] == "system"))
+    expect_seen(
+        upstream, reply, "developer", "Say papaya.", *("Help." for message in before if message["role"] == "system")
+    )
 
 
 @pytest.mark.requirement(id="CHAT-081")

@@ -10,7 +10,7 @@ from conformance.client.http import at
 from conformance.upstream.tool_format import CUT_OFF, NO_NAME, NO_OBJECT, SPOILED
 from conformance.vocabulary.calls import TEMPTING
 from conformance.vocabulary.expect import calls_made, expect
-from conformance.vocabulary.outcome import NotTested
+from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import ABSENT, assistant, function, tool, tool_call, typed, user
 
 SEARCH = function("search_the_web", q={"type": "string"})
@@ -24,7 +24,7 @@ CLOCKED = {"name": "read_clock", "arguments": {"zone": "UTC"}}
 def test_tools_are_in_the_context(session, upstream, choice):
     """The names of the request's tools are in the context that the upstream receives."""
     if "read_clock" not in upstream.tokenizer.render([user("Hi")], tools=[CLOCK]):
-        raise NotTested("the chat template has no place for tools")
+        raise NotApplicable("the chat template has no place for tools")
     upstream.says("Hello")
 
     session.chat("Hi", tools=[SEARCH, CLOCK], tool_choice=choice)
@@ -44,9 +44,9 @@ def test_tool_call_comes_back_by_its_name(session, upstream, streamed):
     message = session.chat("Hi", tools=[SEARCH, CLOCK], stream=streamed).message
 
     calls = [at(message, "tool_calls", place, kind=dict) for place in (0, 1)]
-    found = {(at(call, "type"), at(call, "function", "name")) for call in calls}
+    actual = {(at(call, "type"), at(call, "function", "name")) for call in calls}
     wanted = {("function", "read_clock"), ("function", "search_the_web")}
-    expect(found).equals(wanted, "type and function.name of the calls")
+    expect(actual).equals(wanted, "type and function.name of the calls")
 
 
 @pytest.mark.requirement(id="CHAT-049")
@@ -57,12 +57,12 @@ def test_tool_call_ids_are_unique_in_a_conversation(session, upstream):
 
     first = session.chat("Hi", tools=[SEARCH])
     ids = [at(first.message, "tool_calls", place, "id") for place in (0, 1)]
-    echo = assistant(None, tool_calls=[tool_call("search_the_web", '{"q": "weather"}', each) for each in ids])
-    second = session.chat("Hi", echo, *[tool("Nothing.", each) for each in ids], tools=[SEARCH])
+    echo = assistant(None, tool_calls=[tool_call("search_the_web", '{"q": "weather"}', call_id) for call_id in ids])
+    second = session.chat("Hi", echo, *[tool("Nothing.", call_id) for call_id in ids], tools=[SEARCH])
 
     ids.append(at(second.message, "tool_calls", 0, "id"))
     expect(ids).satisfies(
-        lambda ids: all(isinstance(each, str) and each for each in ids) and len(set(ids)) == 3,
+        lambda ids: all(isinstance(call_id, str) and call_id for call_id in ids) and len(set(ids)) == 3,
         "three different non-empty strings",
         "the ids of three calls in two answers",
     )

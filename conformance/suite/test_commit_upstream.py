@@ -79,7 +79,9 @@ def test_id_outside_of_the_vocabulary(session, upstream):
     reply = session.chat("Hi")
 
     if reply.status == 200:
-        expect([each.response_ids for each in session.trajectories()]).equals([ids], "response_ids of each trajectory")
+        expect([trajectory.response_ids for trajectory in session.trajectories()]).equals(
+            [ids], "response_ids of each trajectory"
+        )
     else:
         expect_failed_turn(reply, session)
 

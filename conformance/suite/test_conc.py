@@ -42,7 +42,7 @@ def test_turns_of_one_session_overlap(session, upstream):
 
     pending = [session.start(question) for question in ("Hi", "Hey")]
 
-    expect([each.reply().status for each in pending]).equals([200, 200], "statuses of the two turns")
+    expect([turn.reply().status for turn in pending]).equals([200, 200], "statuses of the two turns")
 
 
 @pytest.mark.requirement(id="CONC-002")
@@ -118,7 +118,7 @@ def test_serialised_turns_do_not_overlap(sessions, upstream):
     answer.release()
 
     together(lambda: expect(first.reply()).status(200), lambda: expect(second.reply()).status(200))
-    stones, trees = (next(call for call in upstream.calls if ask_of(each) in call.text) for each in ANSWERS)
+    stones, trees = (next(call for call in upstream.calls if ask_of(subject) in call.text) for subject in ANSWERS)
     expect(trees.arrived >= stones.answered).equals(True, "the second call arrived after the first was answered")
 
 
@@ -166,8 +166,8 @@ def test_many_sessions_at_the_same_time(sessions, upstream):
     for number, question in enumerate(questions):
         upstream.says(f"It is {number * number}", when=question, barrier=PARALLEL)
     pending = [session.start(question) for session, question in zip(opened, questions, strict=True)]
-    for each in pending:
-        expect(each.reply()).status(200)
+    for turn in pending:
+        expect(turn.reply()).status(200)
 
     made = calls_made(upstream, PARALLEL)
     own = [[call for call in made if question in call.text] for question in questions]

@@ -35,46 +35,46 @@ class Wire:
     body: Callable[..., dict[str, Any]]
     needs: Capability | None = None
 
-    def say(self, session, *said, stream=False, headers=None):
-        body = self.body(session, *said)
+    def say(self, session, *texts, stream=False, headers=None):
+        body = self.body(session, *texts)
         how = {"keys": headers or {}} if self is INVOCATIONS else {"headers": headers}
         reply = self.base.send(session, {**body, "stream": True} if stream else body, **how)
         expect(reply).status(200)
         return reply
 
 
-def as_messages(*said):
+def as_messages(*texts):
     """What was said as messages of the chat wire, which are those of the messages wire, too."""
-    return [assistant(each) if place % 2 else user(each) for place, each in enumerate(said)]
+    return [assistant(text) if place % 2 else user(text) for place, text in enumerate(texts)]
 
 
-def as_items(*said):
-    return [item("assistant" if place % 2 else "user", each) for place, each in enumerate(said)]
+def as_items(*texts):
+    return [item("assistant" if place % 2 else "user", text) for place, text in enumerate(texts)]
 
 
-CHAT = Wire(refusals.CHAT, lambda session, *said: session.body(*as_messages(*said)))
+CHAT = Wire(refusals.CHAT, lambda session, *texts: session.body(*as_messages(*texts)))
 MESSAGES = Wire(
     refusals.MESSAGES,
-    lambda session, *said: session.message_body(*as_messages(*said)),
+    lambda session, *texts: session.message_body(*as_messages(*texts)),
     Capability.ANTHROPIC_MESSAGES,
 )
 RESPONSES = Wire(
-    refusals.RESPONSES, lambda session, *said: session.response_body(as_items(*said)), Capability.OPENAI_RESPONSES
+    refusals.RESPONSES, lambda session, *texts: session.response_body(as_items(*texts)), Capability.OPENAI_RESPONSES
 )
 INVOCATIONS = Wire(
     refusals.INVOCATIONS,
-    lambda session, *said: session.invocation(said[-1], "talk", first=len(said) == 1),
+    lambda session, *texts: session.invocation(texts[-1], "talk", first=len(texts) == 1),
     Capability.INVOCATIONS,
 )
 
 
 def held_over(session, upstream, *wires, stream=False):
     """Hold the conversation, each turn over the next of these wires."""
-    said: list[str] = []
+    history: list[str] = []
     for number, (asked, answer) in enumerate(TALK):
         upstream.says(answer)
-        wires[number % len(wires)].say(session, *said, asked, stream=stream)
-        said += [asked, answer]
+        wires[number % len(wires)].say(session, *history, asked, stream=stream)
+        history += [asked, answer]
     return session
 
 
@@ -131,7 +131,7 @@ def test_reward_is_on_the_trajectories_of_every_wire(session, upstream, target, 
 
     trajectories = session.finalize()
 
-    rewards = [each.reward_info for each in trajectories]
+    rewards = [trajectory.reward_info for trajectory in trajectories]
     expect(rewards).equals([{"score": 0.5}] * len(rewards), "reward_info of each")
     expect(trajectories).conserve(upstream)
 
@@ -139,9 +139,9 @@ def test_reward_is_on_the_trajectories_of_every_wire(session, upstream, target, 
 @pytest.mark.requirement(id="CROSS-005")
 def test_session_id_of_a_user_in_two_sessions(sessions, upstream):
     """One `session_id` of one user in two sessions is two conversations."""
-    one, other = sessions.open(), sessions.open()
+    session, other = sessions.open(), sessions.open()
     upstream.says("I keep herring")
-    one.invoke("My word is herring", "talk", keys=ALICE)
+    session.invoke("My word is herring", "talk", keys=ALICE)
     upstream.says("Nothing")
 
     other.invoke("What was it?", "talk", keys=ALICE)

@@ -168,7 +168,7 @@ def test_echo_comes_before_the_answer(deliveries, upstream):
     deliveries.ask("all_linked", "phone", "mail", echo=True)
 
     both = [("user", f"{upstream.nonce} What is silver?"), *ANSWER]
-    expect(deliveries.heard("phone", "mail", each=2)).equals({"phone": both, "mail": both}, "what was pushed")
+    expect(deliveries.heard("phone", "mail", least=2)).equals({"phone": both, "mail": both}, "what was pushed")
 
 
 @pytest.mark.requirement(id="DLV-018")
@@ -186,7 +186,7 @@ def test_failed_echo_keeps_nothing_back(deliveries, upstream):
 
     deliveries.ask({"channels": ["phone"]}, "phone", echo=True)
 
-    expect(deliveries.heard("phone", each=2).get("phone", [])).contains(*ANSWER, "what was pushed")
+    expect(deliveries.heard("phone", least=2).get("phone", [])).contains(*ANSWER, "what was pushed")
 
 
 @pytest.mark.requirement(id="DLV-020")
@@ -195,9 +195,9 @@ def test_delivered_answer_is_kept(sessions, upstream, target):
     the same conversation answered to the client."""
     delivered, chatted = sessions.open(), Conversation(sessions.open(), upstream)
     demo = {"target": {"identities": [Deliveries(delivered, upstream, target).token("phone")]}}
-    for number, (asked, said) in enumerate([("Silver?", "A herring"), ("Grey?", "A cod")]):
-        upstream.says(said)
+    for number, (asked, answer) in enumerate([("Silver?", "A herring"), ("Grey?", "A cod")]):
+        upstream.says(answer)
         delivered.invoke(asked, "talk", first=number == 0, demo=demo)
-        chatted.turn(asked, said)
+        chatted.turn(asked, answer)
 
     expect(delivered.trajectories()).same_as(chatted.session.trajectories())

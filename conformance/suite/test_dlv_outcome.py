@@ -33,7 +33,7 @@ def test_failed_push_is_reported(deliveries, upstream):
     report, phone = deliveries.report(), deliveries.token("phone")
     for name in ("pushed", "skipped"):
         expect(report.get(name, [])).lacks(phone, name)
-    told = [one for one in report.get("failed", []) if isinstance(one, list) and one[:1] == [phone]]
+    told = [pair for pair in report.get("failed", []) if isinstance(pair, list) and pair[:1] == [phone]]
     if len(told) != 1 or len(told[0]) != 2 or not all(part.strip() for part in str(told[0][1]).partition(": ")[::2]):
         fail("failed", f"one pair of {phone} and `Class: text`", report.get("failed"))
 
@@ -67,7 +67,7 @@ def test_failed_push_is_tried_again(deliveries, upstream):
 
     deliveries.ask({"channels": ["phone"]}, "phone")
 
-    expect(deliveries.heard("phone", each=3)).equals({"phone": ANSWER}, "what was pushed and taken")
+    expect(deliveries.heard("phone", least=3)).equals({"phone": ANSWER}, "what was pushed and taken")
 
 
 @pytest.mark.requirement(id="DLV-026")
@@ -100,5 +100,5 @@ def test_echo_is_not_repeated(deliveries, upstream):
 
     deliveries.ask({"channels": ["phone"]}, "phone", echo=True)
 
-    heard = deliveries.heard("phone", each=4)["phone"]
+    heard = deliveries.heard("phone", least=4)["phone"]
     expect([role for role, _ in heard]).equals(["user", "assistant"], "the roles of what was pushed and taken")

@@ -110,10 +110,10 @@ def test_hooked_answer_is_not_kept(sessions, upstream, streamed):
     """What a response hook or an update hook makes of an answer is shown and never kept: the trajectories are those of
     the same conversation without hooks."""
     invoked, chatted = sessions.open(), Conversation(sessions.open(), upstream)
-    for number, (asked, said) in enumerate([("Silver?", "A §ardine"), ("Grey?", "A cod¤")]):
-        upstream.says(said)
+    for number, (asked, answer) in enumerate([("Silver?", "A §ardine"), ("Grey?", "A cod¤")]):
+        upstream.says(answer)
         invoked.invoke(asked, "talk", stream=streamed, first=number == 0, demo={"describe": True})
-        chatted.turn(asked, said)
+        chatted.turn(asked, answer)
 
     expect(invoked.trajectories()).same_as(chatted.session.trajectories())
 
@@ -127,11 +127,11 @@ def test_response_hook_is_called_for_each_destination(deliveries):
     told = deliveries.descriptions("phone", "mail")
 
     for channel in ("phone", "mail"):
-        one = told.get(f"{channel} assistant", {})
-        expect(one.get("text")).equals(SAID, f"the text that the hook was called with for {channel}")
-        expect(one.get("destination")).equals(deliveries.token(channel), f"the destination for {channel}")
-        expect(one.get("originating")).equals(False, f"whether {channel} is said to be the originating one")
-        expect(one.get("is_echo")).equals(False, f"whether the answer for {channel} is said to be an echo")
+        description = told.get(f"{channel} assistant", {})
+        expect(description.get("text")).equals(SAID, f"the text that the hook was called with for {channel}")
+        expect(description.get("destination")).equals(deliveries.token(channel), f"the destination for {channel}")
+        expect(description.get("originating")).equals(False, f"whether {channel} is said to be the originating one")
+        expect(description.get("is_echo")).equals(False, f"whether the answer for {channel} is said to be an echo")
 
 
 @pytest.mark.requirement(id="HOOK-029")
@@ -139,7 +139,7 @@ def test_response_hook_is_told_of_an_echo(deliveries, upstream):
     """For an echo the response hook is called with the user's message, and told that it is one."""
     deliveries.ask({"channels": ["phone"]}, "phone", describe=True, echo=True)
 
-    told = deliveries.descriptions("phone", each=2).get("phone user", {})
+    told = deliveries.descriptions("phone", least=2).get("phone user", {})
 
     expect(told.get("is_echo")).equals(True, "whether the hook is told that it is an echo")
     expect(told.get("text")).equals(f"{upstream.nonce} What is silver?", "the text that the hook was called with")

@@ -37,10 +37,10 @@ def refusals(session):
 
 def errors(session):
     """The `error` objects of these answers, as far as there is one: there is at least one."""
-    found = [error for refusal in refusals(session) if isinstance(error := refusal.error, dict)]
-    if not found:
+    envelopes = [error for refusal in refusals(session) if isinstance(error := refusal.error, dict)]
+    if not envelopes:
         raise NotTested("no refusal carries an error envelope")
-    return found
+    return envelopes
 
 
 @pytest.mark.requirement(id="HTTP-001")

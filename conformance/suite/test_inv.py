@@ -35,7 +35,7 @@ def test_invocation_answers_with_the_models_text(session, upstream, streamed, ta
 
 @pytest.mark.requirement(id="INV-003")
 @pytest.mark.parametrize(
-    ("given", "echo"),
+    ("session_id", "echo"),
     [
         pytest.param("room 7 / é", "room 7 / é", id="text"),
         pytest.param("", "", id="empty"),
@@ -43,11 +43,11 @@ def test_invocation_answers_with_the_models_text(session, upstream, streamed, ta
         pytest.param(ABSENT, None, id="absent"),
     ],
 )
-def test_session_id_is_echoed(session, upstream, given, echo):
+def test_session_id_is_echoed(session, upstream, session_id, echo):
     """`session_id` is echoed as it was given, also when it is empty, and is null when it was null or absent."""
     upstream.says("Hello")
 
-    reply = session.invoke("Hi", given)
+    reply = session.invoke("Hi", session_id)
 
     expect(at(reply.json(), "session_id")).equals(echo, "session_id")
 

@@ -71,10 +71,10 @@ def test_invocations_leave_the_trajectories_of_chat(sessions, upstream, streamed
     chat completions."""
     invoked, chatted = sessions.open(), Conversation(sessions.open(), upstream)
     talk = [("Silver?", "A herring"), ("Grey?", "A cod,\r\nor a ling"), ("Thanks", "Any time")]
-    for number, (asked, said) in enumerate(talk):
-        upstream.says(said)
+    for number, (asked, answer) in enumerate(talk):
+        upstream.says(answer)
         invoked.invoke(asked, "talk", stream=streamed, first=number == 0)
-        chatted.turn(asked, said)
+        chatted.turn(asked, answer)
 
     expect(invoked.trajectories()).same_as(chatted.session.trajectories())
 
@@ -147,14 +147,14 @@ def test_overlapping_invocations_are_one_conversation(session, upstream):
     with the next."""
     held = upstream.holds("A herring", when="silver")
     upstream.says("A cod", when="grey")
-    with session.dial_invocation("What is silver?", "talk") as one:
+    with session.dial_invocation("What is silver?", "talk") as first:
         Conversation(session, upstream).reach_upstream(1)
-        with session.dial_invocation("And what is grey?", "talk") as other:
+        with session.dial_invocation("And what is grey?", "talk") as second:
             for _ in range(2):
                 session.invoke(ABSENT)  # the gateway has the other one, once it has answered what it is asked next
             held.release()
-            other.reply()
-        one.reply()
+            second.reply()
+        first.reply()
     upstream.says("A carp")
 
     session.invoke("And what is golden?", "talk")

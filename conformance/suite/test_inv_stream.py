@@ -53,7 +53,7 @@ def test_each_line_of_a_chunk_is_a_data_line(session, upstream, target, lines):
 
     reply = as_declared(session.invoke("Hi", stream=True), target)
 
-    wrong = [one for one in invocations.frames(reply.body, reply.encoded) if not is_about_an_end(one)]
+    wrong = [violation for violation in invocations.frames(reply.body, reply.encoded) if not is_about_an_end(violation)]
     expect(reply).status(200).has_none_of(wrong)
 
 

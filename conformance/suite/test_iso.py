@@ -23,15 +23,15 @@ class Talk:
     def __init__(self, session, upstream):
         self.session, self.upstream = session, upstream
 
-    def tell(self, secret, given=None, **how):
+    def tell(self, secret, own_keys=None, **how):
         """Something is said under these keys, and answered."""
         self.upstream.says(f"I keep {secret}", when=secret)
-        return self.session.invoke(f"My word is {secret}", "talk", keys=given or {}, **how)
+        return self.session.invoke(f"My word is {secret}", "talk", keys=own_keys or {}, **how)
 
-    def seen_with(self, given=None, **how):
+    def seen_with(self, own_keys=None, **how):
         """What the model sees with the next request under these keys."""
         self.upstream.says("Nothing", when="What was it?")
-        self.session.invoke("What was it?", "talk", keys=given or {}, **how)
+        self.session.invoke("What was it?", "talk", keys=own_keys or {}, **how)
         calls = [call for call in self.upstream.calls if "What was it?" in call.text]
         return calls[-1].text if calls else "no call"
 
@@ -74,7 +74,7 @@ def test_chats_are_apart(talk):
 
 @pytest.mark.requirement(id="ISO-004")
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("own", "other"),
     [
         pytest.param(keys("a"), keys(chat="a"), id="user-or-chat"),
         pytest.param(keys("a", "b"), keys("b", "a"), id="swapped"),
@@ -83,16 +83,16 @@ def test_chats_are_apart(talk):
         pytest.param(keys("ann-bo", "c"), keys("ann", "bo-c"), id="with-a-dash"),
     ],
 )
-def test_keys_that_read_alike_are_apart(talk, one, other):
+def test_keys_that_read_alike_are_apart(talk, own, other):
     """A user and a chat of the same key, or of keys that read alike one behind the other, are different keys."""
-    talk.tell("herring", one)
+    talk.tell("herring", own)
 
     expect(talk.seen_with(other)).lacks("herring", "what the model sees under the other keys")
 
 
 @pytest.mark.requirement(id="ISO-005")
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("own", "other"),
     [
         pytest.param({}, ALICE, id="user-behind-none"),
         pytest.param(ALICE, {}, id="none-behind-user"),
@@ -100,9 +100,9 @@ def test_keys_that_read_alike_are_apart(talk, one, other):
         pytest.param(keys("alice", "room"), keys(chat="room"), id="no-user-behind-user"),
     ],
 )
-def test_missing_key_is_no_wildcard(talk, one, other):
+def test_missing_key_is_no_wildcard(talk, own, other):
     """A request without keys sees nothing of a conversation that was held under keys, and the other way round."""
-    talk.tell("herring", one)
+    talk.tell("herring", own)
 
     expect(talk.seen_with(other)).lacks("herring", "what the model sees under the other keys")
 
@@ -123,16 +123,16 @@ def test_overlapping_requests_keep_their_keys(talk, session, upstream):
     secrets = {"herring": ALICE, "cod": BOB}
     held = {secret: upstream.holds(f"I keep {secret}", when=secret) for secret in secrets}
     pending = [
-        session.start_invocation(f"My word is {secret}", "talk", keys=given) for secret, given in secrets.items()
+        session.start_invocation(f"My word is {secret}", "talk", keys=own_keys) for secret, own_keys in secrets.items()
     ]
     Conversation(session, upstream).reach_upstream(2)
     for secret in secrets:
         held[secret].release()
-    for each in pending:
-        each.reply()
+    for invocation in pending:
+        invocation.reply()
 
-    for secret, other, given in (("herring", "cod", ALICE), ("cod", "herring", BOB)):
-        seen = talk.seen_with(given)
+    for secret, other, own_keys in (("herring", "cod", ALICE), ("cod", "herring", BOB)):
+        seen = talk.seen_with(own_keys)
         expect(seen).contains(secret, "what the model sees under its own keys")
         expect(seen).lacks(other, "what the model sees under the other's keys")
 
@@ -199,8 +199,8 @@ def test_key_that_names_no_file_is_served(session, upstream, key):
     upstream.says("Hello")
     upstream.says("Hello")
 
-    for given in (keys(key), keys("alice", key)):
-        expect(session.invoke("Hi", "talk", keys=given)).status(200)
+    for own_keys in (keys(key), keys("alice", key)):
+        expect(session.invoke("Hi", "talk", keys=own_keys)).status(200)
 
 
 def twice(session, body, name):
@@ -260,18 +260,19 @@ def test_another_users_chat_is_not_continued(sessions, upstream):
     of_alice, *of_bob = shared.trajectories()
 
     expect(sum(of_alice.response_mask)).equals(len(upstream.calls[0].generation), "sampled tokens of alice's")
-    expect([each.response_ids for each in of_bob]).equals(
-        [each.response_ids for each in alone.trajectories()], "response_ids of bob's, as in a session of his own"
+    expect([trajectory.response_ids for trajectory in of_bob]).equals(
+        [trajectory.response_ids for trajectory in alone.trajectories()],
+        "response_ids of bob's, as in a session of his own",
     )
 
 
 @pytest.mark.requirement(id="ISO-015")
 def test_all_partitions_are_exported(session, upstream):
     """What was held under any keys is exported with the session: each generation once."""
-    for given in ({}, ALICE, BOB, keys("alice", "room")):
+    for own_keys in ({}, ALICE, BOB, keys("alice", "room")):
         upstream.says("A herring")
-        session.send(session.body("Silver?"), headers=given)
+        session.send(session.body("Silver?"), headers=own_keys)
 
-    sampled = sum(sum(each.response_mask) for each in session.trajectories())
+    sampled = sum(sum(trajectory.response_mask) for trajectory in session.trajectories())
 
     expect(sampled).equals(sum(len(call.generation) for call in upstream.calls), "exported sampled tokens")

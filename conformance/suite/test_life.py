@@ -35,10 +35,10 @@ def test_base_url_is_absolute_and_ends_in_v1(sessions, upstream, target, own_id)
 @pytest.mark.parametrize("aborted", [False, True], ids=["both open", "one aborted"])
 def test_sessions_without_an_id_are_told_apart(sessions, aborted):
     """Two sessions that are created without an id have different ids and different base URLs."""
-    one = sessions.open()
-    first = one.handle
+    session = sessions.open()
+    first = session.handle
     if aborted:
-        one.abort()
+        session.abort()
     second = sessions.open().handle
 
     expect(second.session_id).differs_from(first.session_id, "the second session's id")
@@ -231,13 +231,13 @@ def test_updated_at_advances_with_each_turn(session, upstream):
 @pytest.mark.requirement(id="LIFE-019")
 def test_equal_conversations_stay_in_their_sessions(sessions, upstream):
     """Two sessions that hold the same conversation each export their own generations and none of the other's."""
-    one, other = Conversation(sessions.open(), upstream), Conversation(sessions.open(), upstream)
-    one.turn("Name a stone.", "Amber")
+    talk, other = Conversation(sessions.open(), upstream), Conversation(sessions.open(), upstream)
+    talk.turn("Name a stone.", "Amber")
     other.turn("Name a stone.", "Basalt")
-    one.turn("Another one.", "Chalk")
+    talk.turn("Another one.", "Chalk")
     other.turn("Another one.", "Diamond")
 
-    expect(one.trajectories()).say(upstream.tokenizer, "Amber", "Chalk").leave_out(
+    expect(talk.trajectories()).say(upstream.tokenizer, "Amber", "Chalk").leave_out(
         upstream.tokenizer, "Basalt", "Diamond"
     )
     expect(other.trajectories()).say(upstream.tokenizer, "Basalt", "Diamond").leave_out(

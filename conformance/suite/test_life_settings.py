@@ -37,9 +37,9 @@ def test_request_sampling_takes_precedence(sessions, upstream):
 def test_session_sampling_is_the_session_s_own(sessions, upstream):
     """Neither a request nor another session changes a session's default sampling values."""
     session, other = (sessions.open(sampling_params={"temperature": value}) for value in (0.25, 0.5))
-    for each, fields in ((session, {"temperature": 0.75}), (other, {}), (session, {})):
+    for opened, fields in ((session, {"temperature": 0.75}), (other, {}), (session, {})):
         upstream.says("Hello")
-        each.chat("Hi", **fields)
+        opened.chat("Hi", **fields)
 
     sent = [call.sampling for call in upstream.calls]
     expect(at(sent, 1, "temperature")).equals(0.5, "temperature of the other session's call")
@@ -98,7 +98,9 @@ def test_reward_is_on_every_trajectory(session, upstream, streamed):
 
     session.reward({"score": 0.5})
 
-    expect([each.reward_info for each in session.trajectories()]).equals([{"score": 0.5}] * 2, "reward_info of each")
+    expect([trajectory.reward_info for trajectory in session.trajectories()]).equals(
+        [{"score": 0.5}] * 2, "reward_info of each"
+    )
 
 
 @pytest.mark.requirement(id="LIFE-027")
@@ -110,7 +112,9 @@ def test_reward_is_on_no_other_session(sessions, upstream):
 
     rewarded.reward({"score": 0.5})
 
-    expect([each.reward_info or {} for each in other.trajectories()]).equals([{}], "reward_info in the other session")
+    expect([trajectory.reward_info or {} for trajectory in other.trajectories()]).equals(
+        [{}], "reward_info in the other session"
+    )
 
 
 @pytest.mark.requirement(id="LIFE-028")
@@ -121,7 +125,9 @@ def test_later_reward_replaces_the_earlier(session, upstream):
     session.reward({"score": 0.5, "reason": "first"})
     session.reward({"score": 1})
 
-    expect([each.reward_info for each in session.trajectories()]).equals([{"score": 1}], "reward_info of each")
+    expect([trajectory.reward_info for trajectory in session.trajectories()]).equals(
+        [{"score": 1}], "reward_info of each"
+    )
 
 
 @pytest.mark.requirement(id="LIFE-029")
@@ -147,4 +153,6 @@ def test_reward_given_with_complete_is_exported(session, upstream):
 
     session.complete({"score": 0.5})
 
-    expect([each.reward_info for each in session.trajectories()]).equals([{"score": 0.5}], "reward_info of each")
+    expect([trajectory.reward_info for trajectory in session.trajectories()]).equals(
+        [{"score": 0.5}], "reward_info of each"
+    )

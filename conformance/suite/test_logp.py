@@ -18,13 +18,18 @@ FAULTS = [
 
 def open_with_default(sessions, target, logprobs):
     """A session whose turns ask for logprobs by default, or do not; where a gateway has no defaults, requests ask."""
-    has_defaults = Capability.SESSION_SAMPLING in target.declaration.capabilities
-    return sessions.open(**({"sampling_params": {"logprobs": logprobs}} if has_defaults else {}))
+    return sessions.open(**({"sampling_params": {"logprobs": logprobs}} if has_defaults(target) else {}))
+
+
+def has_defaults(target):
+    """A gateway with defaults may refuse `logprobs` of a request, which would have to be in the answer, too."""
+    return Capability.SESSION_SAMPLING in target.declaration.capabilities
 
 
 def talk(sessions, target, **fields):
-    """A conversation that asks for logprobs."""
-    return Conversation(open_with_default(sessions, target, True), target.upstream, **{"logprobs": True, **fields})
+    """A conversation that asks for logprobs: by the session's default, and where there are none by each request."""
+    asked_by_requests = {} if has_defaults(target) else {"logprobs": True}
+    return Conversation(open_with_default(sessions, target, True), target.upstream, **asked_by_requests, **fields)
 
 
 @pytest.mark.requirement(id="LOGP-001")
@@ -86,7 +91,9 @@ def test_volunteered_logprobs_are_not_exported(session, upstream):
     """Where nobody asked for logprobs, `response_logprobs` is null, also when the upstream volunteers them."""
     Conversation(session, upstream).turn("Hi", "Hello", logprobs="volunteer")
 
-    expect([each.response_logprobs for each in session.trajectories()]).equals([None], "response_logprobs of each")
+    expect([trajectory.response_logprobs for trajectory in session.trajectories()]).equals(
+        [None], "response_logprobs of each"
+    )
 
 
 @pytest.mark.requirement(id="LOGP-007")
@@ -94,7 +101,7 @@ def test_volunteered_logprobs_are_exported(session, upstream):
     """Logprobs that the upstream volunteers are exported although nobody asked for them."""
     Conversation(session, upstream).turn("Hi", "Hello", logprobs="volunteer")
 
-    expect([each.response_logprobs for each in session.trajectories()]).differs_from(
+    expect([trajectory.response_logprobs for trajectory in session.trajectories()]).differs_from(
         [None], "response_logprobs of each"
     )
 
@@ -131,25 +138,25 @@ def test_turn_that_failed_for_its_logprobs_leaves_nothing_behind(sessions, upstr
     """A conversation in which a turn failed for its logprobs and is asked again exports the same trajectories as one
     without the failure."""
     calm, shaken = (talk(sessions, target) for _ in range(2))
-    for each in (calm, shaken):
-        each.turn("Hi", "Hello")
+    for conversation in (calm, shaken):
+        conversation.turn("Hi", "Hello")
     upstream.says("Fine", logprobs=logprobs)
     shaken.ask("How are you?")
-    for each in (calm, shaken):
-        each.turn("How are you?", "Fine")
+    for conversation in (calm, shaken):
+        conversation.turn("How are you?", "Fine")
 
     expect(shaken.trajectories()).same_as(calm.trajectories())
 
 
 @pytest.mark.requirement(id="LOGP-011")
-@pytest.mark.parametrize("given", [*FAULTS, pytest.param("volunteer", id="volunteered")])
+@pytest.mark.parametrize("logprobs", [*FAULTS, pytest.param("volunteer", id="volunteered")])
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["first-turn", "second-turn", "last-turn"])
-def test_exported_logprobs_are_true_or_null(sessions, upstream, target, given, place):
+def test_exported_logprobs_are_true_or_null(sessions, upstream, target, logprobs, place):
     """Whatever logprobs the upstream gives or leaves out, those that are exported are aligned and as reported, or
     null."""
     conversation = talk(sessions, target)
     for number in range(3):
-        odd = {"logprobs": given} if number == place else {}
+        odd = {"logprobs": logprobs} if number == place else {}
         upstream.says(f"Answer {number}", **odd)
         reply = conversation.ask(f"Question {number}")
         if reply.status == 200:
@@ -190,7 +197,9 @@ def test_toggled_logprobs_are_no_failure(sessions, upstream, target, flags, defa
     _, replies = toggle(sessions, upstream, target, flags, default)
 
     statuses = [reply.status for reply in replies]
-    expect(statuses).satisfies(lambda all_: all(each < 500 for each in all_), "each below 500", "statuses of the turns")
+    expect(statuses).satisfies(
+        lambda all_: all(status < 500 for status in all_), "each below 500", "statuses of the turns"
+    )
 
 
 @pytest.mark.requirement(id="LOGP-013")

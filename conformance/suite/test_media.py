@@ -54,9 +54,9 @@ def test_refusal_names_the_media(session, upstream, part):
 
     if reply.status not in REFUSED:
         raise NotApplicable("images and videos are not refused")
-    said = reply.body.decode("utf-8", "replace").lower()
-    names = [name for name in ("content", "image", "video") if name in said]
-    expect(names).satisfies(bool, f"content, image or video in {describe(said)}", "what the refusal names")
+    refusal = reply.body.decode("utf-8", "replace").lower()
+    names = [name for name in ("content", "image", "video") if name in refusal]
+    expect(names).satisfies(bool, f"content, image or video in {describe(refusal)}", "what the refusal names")
 
 
 @pytest.mark.requirement(id="MEDIA-003")
@@ -225,9 +225,9 @@ def test_conversations_do_not_share_images(session, upstream):
 def test_overlapping_turns_have_their_own_images(session, upstream):
     """Turns of one session that are with the upstream at the same time have their own images each."""
     upstream.barrier("One", "Two")
-    pending = [session.start(look(said, url)) for said, url in (("See", DARK), ("Look", GREY))]
-    for each in pending:
-        expect(each.reply()).status(200)
+    pending = [session.start(look(question, url)) for question, url in (("See", DARK), ("Look", GREY))]
+    for turn in pending:
+        expect(turn.reply()).status(200)
 
     own = [GREY if "Look" in call.text else DARK for call in calls_made(upstream, 2)]
     together(*(partial(sent(upstream, number).are, [url]) for number, url in enumerate(own)))

@@ -65,8 +65,8 @@ def test_conversation_without_media_exports_null(session, upstream):
     Conversation(session, upstream).turn(look("See", DARK), "One")
     Conversation(session, upstream).turn("Hi", "Two")
 
-    found = [trajectory.multi_modal_data for trajectory in session.trajectories()]
-    expect(found[-1:]).equals([None], "multi_modal_data of the conversation without media")
+    media = [trajectory.multi_modal_data for trajectory in session.trajectories()]
+    expect(media[-1:]).equals([None], "multi_modal_data of the conversation without media")
 
 
 @pytest.mark.requirement(id="MEDIA-023")
@@ -87,11 +87,11 @@ def test_another_image_is_another_conversation(session, upstream):
     answer = conversation.messages[-1]
     conversation.as_if(look("See", GREY), answer).turn("Go on", "Two")
 
-    found = session.trajectories()
+    trajectories = session.trajectories()
     together(
         lambda: sent(upstream, 1).are([GREY]),
-        lambda: exported(found, 0).are([DARK]),
-        lambda: exported(found, 1).are([GREY]),
+        lambda: exported(trajectories, 0).are([DARK]),
+        lambda: exported(trajectories, 1).are([GREY]),
     )
 
 
@@ -104,11 +104,11 @@ def test_branch_has_the_images_that_it_shares(session, upstream):
     conversation.turn(look("And this", GREY), "Two")
     beside.turn(look("Or this", LIGHT), "Three")
 
-    found = session.trajectories()
+    trajectories = session.trajectories()
     together(
         lambda: sent(upstream, 2).are([DARK, LIGHT]),
-        lambda: exported(found, 0).are([DARK, GREY]),
-        lambda: exported(found, 1).are([DARK, LIGHT]),
+        lambda: exported(trajectories, 0).are([DARK, GREY]),
+        lambda: exported(trajectories, 1).are([DARK, LIGHT]),
     )
 
 
@@ -132,10 +132,10 @@ def test_rewritten_answer_leaves_its_images_once(session, upstream):
     conversation.turn(look("See", DARK), "A cat")
     conversation.back().turn("No. Look again", "A dog")
 
-    found = session.trajectories()
+    trajectories = session.trajectories()
     together(
         lambda: sent(upstream, 2).are([DARK]),
-        *(partial(exported(found, number).are, [DARK]) for number in range(len(found))),
+        *(partial(exported(trajectories, number).are, [DARK]) for number in range(len(trajectories))),
     )
 
 

@@ -38,8 +38,8 @@ def test_message_is_answered_as_a_message(session, upstream):
 @pytest.mark.requirement(id="MSG-002")
 def test_message_ids_are_unique(session, upstream, streamed):
     """`id` of a message is a non-empty string that no other message carries."""
-    for said in ("One", "Two"):
-        upstream.says(said)
+    for answer in ("One", "Two"):
+        upstream.says(answer)
 
     ids = [session.message("Hi", stream=streamed).id for _ in range(2)]
 
@@ -57,29 +57,29 @@ def test_message_names_its_model(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="MSG-004")
-@pytest.mark.parametrize("said", [" Hello,\n\n  you \n", "Grüezi \U0001f600 日本", "<b>&amp;</b>"])
-def test_text_comes_back_in_a_block(session, upstream, streamed, said):
+@pytest.mark.parametrize("sampled", [" Hello,\n\n  you \n", "Grüezi \U0001f600 日本", "<b>&amp;</b>"])
+def test_text_comes_back_in_a_block(session, upstream, streamed, sampled):
     """Sampled text comes back character for character, in one block of `type` `text`."""
-    upstream.says(said)
+    upstream.says(sampled)
 
     reply = session.message("Hi", stream=streamed)
 
-    found = [(at(block, "type"), block.get("text")) for block in reply.content]
-    expect(found).equals([("text", said)], "types and texts of the content blocks")
+    blocks = [(at(block, "type"), block.get("text")) for block in reply.content]
+    expect(blocks).equals([("text", sampled)], "types and texts of the content blocks")
 
 
 @pytest.mark.requirement(id="MSG-005")
 @pytest.mark.parametrize(
-    "said", [pytest.param({"text": ""}, id="end of turn"), pytest.param({"ids": []}, id="nothing")]
+    "step", [pytest.param({"text": ""}, id="end of turn"), pytest.param({"ids": []}, id="nothing")]
 )
-def test_message_without_text_has_an_empty_block(session, upstream, streamed, said):
+def test_message_without_text_has_an_empty_block(session, upstream, streamed, step):
     """An answer that says nothing has status 200 and one text block with the text `""`."""
-    upstream.says(**said)
+    upstream.says(**step)
 
     reply = session.message("Hi", stream=streamed)
 
-    found = [(at(block, "type"), block.get("text")) for block in reply.content]
-    expect(found).equals([("text", "")], "types and texts of the content blocks")
+    blocks = [(at(block, "type"), block.get("text")) for block in reply.content]
+    expect(blocks).equals([("text", "")], "types and texts of the content blocks")
 
 
 @pytest.mark.requirement(id="MSG-006")
@@ -106,10 +106,10 @@ def test_stop_reason_is_max_tokens(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="MSG-008")
-@pytest.mark.parametrize("said", [None, "I will look that up."], ids=["call", "text-and-call"])
-def test_stop_reason_is_tool_use(session, upstream, streamed, said):
+@pytest.mark.parametrize("beside", [None, "I will look that up."], ids=["call", "text-and-call"])
+def test_stop_reason_is_tool_use(session, upstream, streamed, beside):
     """`stop_reason` is `tool_use` when the answer has `tool_use` blocks and was not cut."""
-    upstream.says(said, tool_calls=[SEARCHED], finish="stop")
+    upstream.says(beside, tool_calls=[SEARCHED], finish="stop")
 
     reply = session.message("Hi", tools=[SEARCH], stream=streamed)
 
@@ -175,8 +175,8 @@ def test_call_comes_back_as_a_tool_use_block(session, upstream, streamed):
         "Hi", tools=[CLOCK, as_tool(function("search_the_web", **typed(arguments)))], stream=streamed
     )
 
-    found = [(at(block, "name"), at(block, "input")) for block in reply.tool_calls]
-    expect(found).equals([("search_the_web", arguments)], "names and inputs of the tool_use blocks")
+    calls = [(at(block, "name"), at(block, "input")) for block in reply.tool_calls]
+    expect(calls).equals([("search_the_web", arguments)], "names and inputs of the tool_use blocks")
 
 
 @pytest.mark.requirement(id="MSG-014")
@@ -191,7 +191,7 @@ def test_tool_use_ids_are_unique_in_a_conversation(session, upstream, streamed):
 
     ids = [at(block, "id") for reply in (first, second) for block in reply.tool_calls]
     expect(ids).satisfies(
-        lambda ids: all(isinstance(each, str) and each for each in ids) and len(set(ids)) == 3,
+        lambda ids: all(isinstance(block_id, str) and block_id for block_id in ids) and len(set(ids)) == 3,
         "three different non-empty strings",
         "the ids of three calls in two answers",
     )

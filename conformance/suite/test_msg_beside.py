@@ -23,11 +23,11 @@ def count_tokens(session, **fields):
 
 
 @pytest.mark.requirement(id="MSG-061")
-@pytest.mark.parametrize("said", [(), (assistant("Hello"), user("How are you?"))], ids=["message", "conversation"])
-def test_tokens_are_counted(session, said):
+@pytest.mark.parametrize("history", [(), (assistant("Hello"), user("How are you?"))], ids=["message", "conversation"])
+def test_tokens_are_counted(session, history):
     """`POST /v1/messages/count_tokens` is answered with a positive integer `input_tokens`, or with status 404 and the
     Anthropic error envelope."""
-    body = session.message_body("Hi", *said, max_tokens=ABSENT)
+    body = session.message_body("Hi", *history, max_tokens=ABSENT)
 
     reply = session.send_message(body, path="/v1/messages/count_tokens")
 

@@ -21,7 +21,7 @@ LOOKED = {"name": "look", "arguments": {"q": "a"}}
 def test_text_ends_before_the_stop_sequence(session, upstream, streamed, case):
     """The text of a message ends before the first of the request's `stop_sequences` that the model writes; what only
     begins like one is shown."""
-    upstream.says(case.said)
+    upstream.says(case.text)
 
     reply = session.message("Hi", stop_sequences=list(case.stops), stream=streamed)
 
@@ -33,12 +33,12 @@ def test_text_ends_before_the_stop_sequence(session, upstream, streamed, case):
 def test_stop_sequence_is_told(session, upstream, streamed, case):
     """`stop_reason` of a message that a stop sequence ended is `stop_sequence`, and `stop_sequence` is that
     sequence."""
-    upstream.says(case.said)
+    upstream.says(case.text)
 
     reply = session.message("Hi", stop_sequences=list(case.stops), stream=streamed)
 
-    found = [reply.finish_reason, at(reply.completion, "stop_sequence")]
-    expect(found).equals(["stop_sequence", case.matched], "stop_reason, stop_sequence")
+    ending = [reply.finish_reason, at(reply.completion, "stop_sequence")]
+    expect(ending).equals(["stop_sequence", case.matched], "stop_reason, stop_sequence")
 
 
 @pytest.mark.requirement(id="MSG-094")
@@ -98,8 +98,8 @@ def test_echo_of_a_stopped_message_continues_its_trajectory(session, upstream, s
     """An answer that a stop sequence ended, echoed as it was shown, continues its trajectory, which has all ids that
     were sampled for it."""
     history: list[Any] = ["Hi"]
-    for said, more in ((WORD.said, "Go on"), ("Four END", "So?"), ("Five", "")):
-        upstream.says(said)
+    for answer, more in ((WORD.text, "Go on"), ("Four END", "So?"), ("Five", "")):
+        upstream.says(answer)
         reply = session.message(*history, stop_sequences=list(WORD.stops), stream=streamed)
         history += [assistant(reply.content), more]
 

@@ -19,7 +19,7 @@ ONE = {"type": "auto", "disable_parallel_tool_use": True}
 USED = assistant([tool_use("search", {"q": "weather"})])
 CALLED = [USED, user([tool_result("It is sunny.")])]
 PART_TEXTS = ("First part.", "Second part.", "Third part.")
-PARTS = [text(each) for each in PART_TEXTS]
+PARTS = [text(part_text) for part_text in PART_TEXTS]
 NOTE = "The build is red."
 PLAIN_TEXT = {"type": "text", "media_type": "text/plain", "data": NOTE}
 

@@ -65,11 +65,11 @@ def test_redacted_thinking_is_not_shown(sessions, upstream, blocks):
     shown to the model."""
     plain = seen(sessions.open(), upstream, "Hi", assistant([text("Hello")]), "How are you?")
 
-    found = seen(sessions.open(), upstream, "Hi", assistant(blocks), "How are you?")
+    redacted = seen(sessions.open(), upstream, "Hi", assistant(blocks), "How are you?")
 
-    expect(found).lacks(OPAQUE, "the context")
+    expect(redacted).lacks(OPAQUE, "the context")
     if SIGNED not in blocks:
-        expect(found).equals(plain, "the context")
+        expect(redacted).equals(plain, "the context")
 
 
 @pytest.mark.requirement(id="MSG-133")
@@ -79,9 +79,9 @@ def test_redacted_thinking_before_a_call_is_not_shown(sessions, upstream):
     result = user([tool_result("at six")])
     plain = seen(sessions.open(), upstream, "Hi", assistant([USE]), result, **asked)
 
-    found = seen(sessions.open(), upstream, "Hi", assistant([REDACTED, USE]), result, **asked)
+    redacted = seen(sessions.open(), upstream, "Hi", assistant([REDACTED, USE]), result, **asked)
 
-    expect(found).equals(plain, "the context")
+    expect(redacted).equals(plain, "the context")
 
 
 @pytest.mark.requirement(id="MSG-134")
@@ -141,10 +141,10 @@ def test_null_in_a_block_or_a_tool_is_absent(sessions, upstream, place):
 
     def request(fields):
         bare = {"name": "look", "input_schema": {"type": "object"}, **fields.get("tool", {})}
-        said = text("Hi", **fields.get("text", {}))
+        block = text("Hi", **fields.get("text", {}))
         result = {"type": "tool_result", "tool_use_id": "toolu_0", **fields.get("tool_result", {})}
         use = {**USE, **fields.get("tool_use", {})}
-        return seen(sessions.open(), upstream, user([said]), assistant([use]), user([result]), tools=[bare])
+        return seen(sessions.open(), upstream, user([block]), assistant([use]), user([result]), tools=[bare])
 
     absent, null = request({}), request({place: nulls[place]})
 

@@ -121,9 +121,10 @@ def test_malformed_tool_block_is_refused(session, upstream, role, block):
     """A `tool_use` without `id`, `name` or an object as `input`, and a `tool_result` without `tool_use_id` or with a
     number as content, is refused."""
     upstream.says("Hello")
-    before = [USED] if role == "user" else []
+    message = {"role": role, "content": [block]}
+    history = [USED, message] if role == "user" else [message, user([tool_result("Nothing.")])]
 
-    reply = session.message("Hi", *before, {"role": role, "content": [block]}, tools=[SEARCH])
+    reply = session.message("Hi", *history, tools=[SEARCH])
 
     expect(reply).is_refused()
 

@@ -31,8 +31,8 @@ def expect_answered(reply):
 def expect_in_order(upstream, *texts):
     """These texts stand in the context of the one call, in this order."""
     [call] = calls_made(upstream)
-    found = sorted((each for each in texts if each in call.text), key=call.text.index)
-    expect(found).equals(list(texts), "texts in the context, in their order")
+    ordered = sorted((part for part in texts if part in call.text), key=call.text.index)
+    expect(ordered).equals(list(texts), "texts in the context, in their order")
 
 
 @pytest.mark.requirement(id="MSG-019")
@@ -232,9 +232,9 @@ def test_tool_result_is_the_tool_message(sessions, upstream, content):
 @pytest.mark.parametrize("content", [ABSENT, None, []], ids=["absent", "null", "empty"])
 def test_tool_result_without_content_is_empty(sessions, upstream, content):
     """A `tool_result` whose `content` is absent, null or an empty list gives the context of one with an empty text."""
-    for each in ("", content):
+    for result_content in ("", content):
         upstream.says("Hello")
-        result = {name: value for name, value in tool_result(each).items() if value is not ABSENT}
+        result = {name: value for name, value in tool_result(result_content).items() if value is not ABSENT}
         used = assistant([tool_use("search", ASKED)])
         sessions.open().message("Hi", used, user([result]), tools=[as_tool(SEARCH)])
 
@@ -303,9 +303,9 @@ def test_system_message_in_the_middle_is_a_reminder_of_the_user(session, upstrea
     session.message("Hi", system("The build is red."))
 
     [call] = calls_made(upstream)
-    said, reminder = f"{upstream.nonce} Hi", "<system-reminder>\nThe build is red.\n</system-reminder>"
+    question, reminder = f"{upstream.nonce} Hi", "<system-reminder>\nThe build is red.\n</system-reminder>"
     render = upstream.tokenizer.render
-    allowed = [render([user(f"{said}\n{reminder}")]), render([user(said), user(reminder)])]
+    allowed = [render([user(f"{question}\n{reminder}")]), render([user(question), user(reminder)])]
     expect(call.text).is_one_of(allowed, "the context")
 
 

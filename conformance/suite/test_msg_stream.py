@@ -31,14 +31,14 @@ GRAMMAR = re.compile(
 
 def parts(stream, *types):
     """The JSON objects of the stream's events with one of these types (none given: of all but pings), in order."""
-    found = [document for document in stream.chunks if document.get("type") != "ping"]
-    return [document for document in found if document.get("type") in types] if types else found
+    documents = [document for document in stream.chunks if document.get("type") != "ping"]
+    return [document for document in documents if document.get("type") in types] if types else documents
 
 
 def deltas(stream):
     """The deltas of the content blocks, as far as they are objects."""
-    found = [document.get("delta") for document in parts(stream, "content_block_delta")]
-    return [delta for delta in found if isinstance(delta, dict)]
+    values = [document.get("delta") for document in parts(stream, "content_block_delta")]
+    return [delta for delta in values if isinstance(delta, dict)]
 
 
 @pytest.mark.requirement(id="MSG-067")
@@ -105,8 +105,8 @@ def test_message_start_has_an_empty_message(session, upstream, generation):
 
     message = at(parts(stream, "message_start"), 0, "message", kind=dict)
     expect([name for name in ("id", "role", "model") if not message.get(name)]).equals([], "what is missing in it")
-    found = {name: message.get(name, "absent") for name in ("content", "stop_reason")}
-    expect(found).equals({"content": [], "stop_reason": None}, "content and stop_reason of message_start")
+    fields = {name: message.get(name, "absent") for name in ("content", "stop_reason")}
+    expect(fields).equals({"content": [], "stop_reason": None}, "content and stop_reason of message_start")
 
 
 @pytest.mark.requirement(id="MSG-072")
@@ -162,8 +162,8 @@ def test_streamed_tool_use_starts_empty(session, upstream):
     stream = session.message("Hi", stream=True, tools=[SEARCH])
 
     blocks = [at(document, "content_block", kind=dict) for document in parts(stream, "content_block_start")]
-    found = [(bool(block.get("id")), block.get("name"), block.get("input")) for block in blocks if "name" in block]
-    expect(found).equals([(True, "search", {})] * 2, "id, name and input with which the calls start")
+    starts = [(bool(block.get("id")), block.get("name"), block.get("input")) for block in blocks if "name" in block]
+    expect(starts).equals([(True, "search", {})] * 2, "id, name and input with which the calls start")
 
 
 @pytest.mark.requirement(id="MSG-076")
@@ -173,34 +173,34 @@ def test_input_of_a_streamed_call_comes_in_pieces_of_json(session, upstream):
 
     stream = session.message("Hi", stream=True, tools=[SEARCH])
 
-    found = [at(block, "input") for block in stream.tool_calls]
-    expect(found).equals([call["arguments"] for call in CALLS], "the pieces, put together")
+    inputs = [at(block, "input") for block in stream.tool_calls]
+    expect(inputs).equals([call["arguments"] for call in CALLS], "the pieces, put together")
 
 
 @pytest.mark.requirement(id="MSG-077")
 @pytest.mark.parametrize(
-    "said",
+    "sampled",
     [
         pytest.param("one\ntwo\r\nthree\rfour\n\nfive", id="line-ends"),
         pytest.param("one\u2028two\u2029three\u0085four", id="separators"),
         pytest.param("one\n\nevent: message_stop\ndata: {}\n\ntwo", id="an-event"),
     ],
 )
-def test_text_stays_inside_its_event(session, upstream, said):
+def test_text_stays_inside_its_event(session, upstream, sampled):
     """Text that contains line ends, U+2028, U+0085 or what looks like an event stays inside the JSON of its event and
     arrives unchanged."""
-    upstream.says(said)
+    upstream.says(sampled)
 
     stream = session.message("Hi", stream=True)
 
-    expect(stream.text).equals(said, "the text of the blocks")
+    expect(stream.text).equals(sampled, "the text of the blocks")
 
 
 @pytest.mark.requirement(id="MSG-078")
-@pytest.mark.parametrize("said", ["🪿", "na\u00efve \u65e5\u672c\u8a9e 🪿."])
-def test_no_delta_has_part_of_a_character(session, upstream, said):
+@pytest.mark.parametrize("sampled", ["🪿", "na\u00efve \u65e5\u672c\u8a9e 🪿."])
+def test_no_delta_has_part_of_a_character(session, upstream, sampled):
     """No delta of a streamed message carries part of a character."""
-    upstream.says(said)
+    upstream.says(sampled)
 
     stream = session.message("Hi", stream=True)
 

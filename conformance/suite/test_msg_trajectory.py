@@ -61,11 +61,11 @@ def test_messages_are_recorded_token_for_token(session, upstream):
 
 
 @pytest.mark.requirement(id="MSG-082")
-@pytest.mark.parametrize("said", ["Hello", " \n Hello,\n\n  you  \n", "Grüezi \U0001f600 \u2028 日本", ""])
-def test_extended_conversation_of_messages_continues(session, upstream, streamed, said):
+@pytest.mark.parametrize("sampled", ["Hello", " \n Hello,\n\n  you  \n", "Grüezi \U0001f600 \u2028 日本", ""])
+def test_extended_conversation_of_messages_continues(session, upstream, streamed, sampled):
     """A message request that extends the conversation by the answer, as it was received, and a new message continues
     its trajectory."""
-    upstream.says(said)
+    upstream.says(sampled)
     upstream.says("Fine")
     first = session.message("Hi", stream=streamed)
     session.message("Hi", first.message, "How are you?", stream=streamed)
@@ -183,8 +183,8 @@ def test_reminder_at_a_tool_result_does_not_split(session, upstream, place):
 @pytest.mark.requirement(id="MSG-089")
 def test_reminder_stays_where_it_was(session, upstream):
     """A conversation whose history has a `system` message continues its trajectory with each request."""
-    for said in ("Hello", "Fine", "Bye"):
-        upstream.says(said)
+    for answer in ("Hello", "Fine", "Bye"):
+        upstream.says(answer)
     history = [user("Hi"), REMINDER]
     for question in ("How are you?", "Bye"):
         history += [session.message(*history).message, user(question)]

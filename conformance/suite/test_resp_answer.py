@@ -38,17 +38,17 @@ def test_response_has_its_fields(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="RESP-002")
-@pytest.mark.parametrize("said", ["Hello", "Grüezi \U0001f600 \u2028 日本", "one\n\ntwo\r\n  three", ""])
-def test_output_is_what_the_model_said(session, upstream, streamed, said):
+@pytest.mark.parametrize("sampled", ["Hello", "Grüezi \U0001f600 \u2028 日本", "one\n\ntwo\r\n  three", ""])
+def test_output_is_what_the_model_said(session, upstream, streamed, sampled):
     """The output is one message of the assistant whose text is exactly what the model said."""
-    upstream.says(said)
+    upstream.says(sampled)
 
     reply = session.respond("Hi", stream=streamed)
 
     expect([(item.get("type"), item.get("role")) for item in reply.output]).equals(
         [("message", "assistant")], "types and roles of the output"
     )
-    expect(reply.text).equals(said, "the text of the output")
+    expect(reply.text).equals(sampled, "the text of the output")
 
 
 @pytest.mark.requirement(id="RESP-003")
@@ -85,8 +85,8 @@ def test_response_that_reached_its_limit_is_incomplete(session, upstream, stream
 
     reply = session.respond("Hi", stream=streamed)
 
-    found = [reply.finish_reason, at(reply.completion, "incomplete_details", "reason")]
-    expect(found).equals(["incomplete", "max_output_tokens"], "status and reason")
+    ending = [reply.finish_reason, at(reply.completion, "incomplete_details", "reason")]
+    expect(ending).equals(["incomplete", "max_output_tokens"], "status and reason")
 
 
 @pytest.mark.requirement(id="RESP-006")
@@ -98,8 +98,8 @@ def test_usage_counts_what_the_upstream_saw(session, upstream, streamed):
 
     [call] = calls_made(upstream)
     wanted = [len(call.context), len(call.generation), len(call.context) + len(call.generation)]
-    found = [reply.usage.get(f"{part}_tokens") for part in ("input", "output", "total")]
-    expect(found).equals(wanted, "input, output and total tokens")
+    counts = [reply.usage.get(f"{part}_tokens") for part in ("input", "output", "total")]
+    expect(counts).equals(wanted, "input, output and total tokens")
 
 
 @pytest.mark.requirement(id="RESP-007")
@@ -118,11 +118,11 @@ def test_response_repeats_its_request(session, upstream):
     upstream.says("Hello")
     upstream.says("Fine")
     first = session.respond("Hi")
-    given = {"instructions": "Be brief.", "metadata": {"run": "7"}, "previous_response_id": first.id}
+    fields = {"instructions": "Be brief.", "metadata": {"run": "7"}, "previous_response_id": first.id}
 
-    reply = session.respond("How are you?", **given)
+    reply = session.respond("How are you?", **fields)
 
-    expect({name: reply.completion.get(name) for name in given}).equals(given, "fields of the request")
+    expect({name: reply.completion.get(name) for name in fields}).equals(fields, "fields of the request")
 
 
 @pytest.mark.requirement(id="RESP-009")
@@ -178,12 +178,12 @@ def test_call_ids_are_unique_in_a_conversation(session, upstream):
 @pytest.mark.requirement(id="RESP-013")
 def test_stream_and_body_are_the_same_response(sessions, upstream):
     """A streamed response amounts to the plain one: the same items with the same content."""
-    found = []
+    outputs = []
     for stream in (False, True):
         upstream.says("I will look.", tool_calls=[{"name": "search", "arguments": {"q": "x"}}])
-        found.append(_without_ids(sessions.open().respond("Hi", tools=[SEARCH], stream=stream).output))
+        outputs.append(_without_ids(sessions.open().respond("Hi", tools=[SEARCH], stream=stream).output))
 
-    plain, streamed = found
+    plain, streamed = outputs
 
     expect(streamed).equals(plain, "the output of the stream, without its ids")
 

@@ -71,8 +71,8 @@ def test_conversation_brings_its_history(session, upstream):
 def test_conversation_begins_with_its_items(session, upstream):
     """A conversation that was created with items begins with them."""
     upstream.says("Fine")
-    given = [item("user", "Hi"), item("assistant", [{"type": "output_text", "text": "Hello", "annotations": []}])]
-    conversation = session.converse(*given)
+    items = [item("user", "Hi"), item("assistant", [{"type": "output_text", "text": "Hello", "annotations": []}])]
+    conversation = session.converse(*items)
 
     session.respond("So?", conversation=conversation)
 
@@ -91,9 +91,9 @@ def test_items_of_a_conversation_are_all_that_was_said(session, upstream):
 
     items = session.items(chain.conversation)
 
-    said = ["message", "message", *["function_call"] * 2, *["function_call_output"] * 2, "message"]
-    expect(types(items)).equals(said, "types of the items")
-    outputs = [each.get("output") for each in items if each.get("type") == "function_call_output"]
+    wanted = ["message", "message", *["function_call"] * 2, *["function_call_output"] * 2, "message"]
+    expect(types(items)).equals(wanted, "types of the items")
+    outputs = [entry.get("output") for entry in items if entry.get("type") == "function_call_output"]
     expect(outputs).equals(["sun", "rain"], "outputs")
 
 
@@ -156,7 +156,7 @@ def test_overlapping_responses_of_a_conversation_lose_nothing(sessions, upstream
 
     expect(statuses).is_one_of([[200, 200], [200, 409]], "statuses of the two")
     answered = statuses.count(200)
-    roles = [each.get("role") for each in session.items(conversation)]
+    roles = [entry.get("role") for entry in session.items(conversation)]
     expect(roles).equals(["user", "assistant"] * answered, "roles of the items")
 
 
@@ -194,7 +194,7 @@ def test_items_come_in_pages(session):
     first = page("order=asc&limit=2")
     rest = page(f"order=asc&after={at(first, 'last_id')}")
     newest = page("limit=1")
-    found = [len(at(each, "data", kind=list)) for each in (first, rest, newest)]
-    found += [at(each, "has_more") for each in (first, rest, newest)]
-    expect(found).equals([2, 1, 1, True, False, True], "sizes of three pages, and has_more of each")
+    actual = [len(at(listing, "data", kind=list)) for listing in (first, rest, newest)]
+    actual += [at(listing, "has_more") for listing in (first, rest, newest)]
+    expect(actual).equals([2, 1, 1, True, False, True], "sizes of three pages, and has_more of each")
     expect(at(newest, "first_id")).equals(at(rest, "last_id"), "id of the newest item")

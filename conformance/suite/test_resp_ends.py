@@ -18,7 +18,7 @@ LOOKED = {"name": "look", "arguments": {"q": "a"}}
 def test_text_of_a_response_ends_before_the_stop_text(sessions, upstream, streamed, case):
     """The text of a response ends before the first of the session's stop texts that the model writes."""
     session = sessions.open(sampling_params={"stop": list(case.stops)})
-    upstream.says(case.said)
+    upstream.says(case.text)
 
     reply = session.respond("Hi", stream=streamed)
 

@@ -16,8 +16,8 @@ SEARCH = flat(published.SEARCH)
 TWICE = [{"name": "search", "arguments": {"q": "weather"}}, {"name": "search", "arguments": {"q": "news"}}]
 NOTE = "The build is red."
 PART_TEXTS = ("First part.", "Second part.", "Third part.")
-PARTS = [{"type": "input_text", "text": each} for each in PART_TEXTS]
-SAID = [{"type": "output_text", "text": each, "annotations": []} for each in PART_TEXTS]
+PARTS = [{"type": "input_text", "text": part_text} for part_text in PART_TEXTS]
+SAID = [{"type": "output_text", "text": part_text, "annotations": []} for part_text in PART_TEXTS]
 
 
 @pytest.mark.requirement(id="RESP-160")
@@ -77,7 +77,9 @@ def test_one_call_of_a_response_where_one_is_asked_for(session, upstream, stream
         expect_named(reply, "parallel_tool_calls")
         return
     expect(reply).status(200)
-    expect([each.get("name") for each in reply.tool_calls]).equals(["search"], "calls of the response")
+    expect([function_call.get("name") for function_call in reply.tool_calls]).equals(
+        ["search"], "calls of the response"
+    )
 
 
 @pytest.mark.requirement(id="RESP-163")

@@ -23,10 +23,10 @@ def test_response_can_be_read(session, upstream, streamed):
     upstream.says("Hello")
     made = session.respond("Hi", stream=streamed)
 
-    found = session.send_response(path=f"/responses/{made.id}", method="GET")
+    read = session.send_response(path=f"/responses/{made.id}", method="GET")
 
-    expect(found).status(200)
-    expect([found.id, found.output]).equals([made.id, made.output], "id and output")
+    expect(read).status(200)
+    expect([read.id, read.output]).equals([made.id, made.output], "id and output")
 
 
 @pytest.mark.requirement(id="RESP-050")
@@ -43,9 +43,9 @@ def test_response_that_is_not_stored_cannot_be_read(session, upstream):
     upstream.says("Hello")
     made = session.respond("Hi", store=False)
 
-    found = session.send_response(path=f"/responses/{made.id}", method="GET")
+    read = session.send_response(path=f"/responses/{made.id}", method="GET")
 
-    expect(found).status(404)
+    expect(read).status(404)
 
 
 @pytest.mark.requirement(id="RESP-052")
@@ -111,10 +111,10 @@ def test_history_sent_again_continues(session, upstream, streamed):
     upstream.says("I will look.", tool_calls=[CALL])
     upstream.says("Sunny")
     upstream.says("Bye")
-    given = [item("user", "Hi")]
+    history = [item("user", "Hi")]
     for told in (lambda reply: results_of(reply, "sun"), lambda reply: [item("user", "Thanks")], None):
-        reply = session.respond(given, tools=[SEARCH], store=False, stream=streamed)
-        given = [*given, *reply.output, *(told(reply) if told else ())]
+        reply = session.respond(history, tools=[SEARCH], store=False, stream=streamed)
+        history = [*history, *reply.output, *(told(reply) if told else ())]
 
     expect(session.trajectories()).count(1)
 
@@ -169,9 +169,9 @@ def test_conversation_goes_on_over_another_wire(session, upstream, begins):
         called = session.chat("Hi", tools=[FUNCTION]).message
         call = at(called, "tool_calls", 0, kind=dict)
         issued = {"type": "function_call", "call_id": at(call, "id"), **at(call, "function", kind=dict)}
-        given = [item("user", "Hi"), item("assistant", called.get("content")), issued]
+        history = [item("user", "Hi"), item("assistant", called.get("content")), issued]
         answer = [{"type": "function_call_output", "call_id": at(call, "id"), "output": "sun"}]
-        session.respond([*given, *answer], tools=[SEARCH])
+        session.respond([*history, *answer], tools=[SEARCH])
     else:
         issued = at(session.respond("Hi", tools=[SEARCH]).output, 1, kind=dict)
         call = tool_call(issued.get("name"), issued.get("arguments"), issued.get("call_id"))

@@ -176,8 +176,8 @@ def test_temperature_reaches_the_upstream(session, upstream):
     session.respond("Hi", temperature=0.25, top_p=0.5)
 
     [made] = calls_made(upstream)
-    found = [made.sampling.get(name) for name in ("temperature", "top_p")]
-    expect(found).equals([0.25, 0.5], "temperature and top_p of the upstream call")
+    sampling = [made.sampling.get(name) for name in ("temperature", "top_p")]
+    expect(sampling).equals([0.25, 0.5], "temperature and top_p of the upstream call")
 
 
 @pytest.mark.requirement(id="RESP-090")

@@ -34,8 +34,10 @@ def expect_once(reply, upstream, number, *texts):
     """The request was refused, or each of these texts stands once in the context of call `number`."""
     expect(reply).status(200, *REFUSED)
     if reply.status == 200:
-        found = calls_made(upstream, number + 1)[number].text
-        expect({text: found.count(text) for text in texts}).equals(dict.fromkeys(texts, 1), "texts in the context")
+        context_text = calls_made(upstream, number + 1)[number].text
+        expect({text: context_text.count(text) for text in texts}).equals(
+            dict.fromkeys(texts, 1), "texts in the context"
+        )
     else:
         expect(len(upstream.calls)).equals(number, "upstream calls")
 
@@ -66,9 +68,9 @@ def test_encrypted_reasoning_is_not_shown(sessions, upstream, content):
     asked, answered, more = item("user", "Hi"), item("assistant", ANSWERED), item("user", "How are you?")
     plain = seen(sessions.open(), upstream, [asked, answered, more])
 
-    found = seen(sessions.open(), upstream, [asked, {**ENCRYPTED, **content}, answered, more])
+    encrypted = seen(sessions.open(), upstream, [asked, {**ENCRYPTED, **content}, answered, more])
 
-    expect(found).equals(plain, "the context")
+    expect(encrypted).equals(plain, "the context")
 
 
 @pytest.mark.requirement(id="RESP-143")
@@ -140,7 +142,7 @@ def test_items_sent_again_in_a_conversation_are_not_doubled(session, upstream):
     reply = chain.ask([*first.output, *results_of(first, "sun")])
 
     expect_once(reply, upstream, 1, "lighthouse", "sun")
-    kept = [each.get("call_id") for each in session.items(chain.conversation) if each.get("type") == "function_call"]
+    kept = [entry.get("call_id") for entry in session.items(chain.conversation) if entry.get("type") == "function_call"]
     expect(len(kept)).equals(1, "function calls among the items of the conversation")
 
 

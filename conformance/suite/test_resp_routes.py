@@ -24,7 +24,7 @@ def has(reply):
 
 def texts(items):
     """The text of the first part of each message."""
-    return [at(each, "content", 0, "text", kind=str) for each in items if each.get("type") == "message"]
+    return [at(entry, "content", 0, "text", kind=str) for entry in items if entry.get("type") == "message"]
 
 
 @pytest.mark.requirement(id="RESP-149")
@@ -75,15 +75,15 @@ def test_input_of_a_response_can_be_read(session, upstream):
     """`GET /responses/{id}/input_items` lists the items that the response was asked for with, each with an id of its
     own; or there is no such route."""
     upstream.says("Hello")
-    given = [item("user", "Good day"), item("user", "Who is there?")]
-    made = session.respond(given)
+    items = [item("user", "Good day"), item("user", "Who is there?")]
+    made = session.respond(items)
 
     listed = session.send(path=f"/responses/{made.id}/input_items?order=asc", method="GET")
 
     if has(listed):
         expect(listed).is_item_list()
-        said = texts(at(listed.json(), "data", kind=list))
-        expect(said).equals([f"{upstream.nonce} Good day", "Who is there?"], "texts of the items")
+        listed_texts = texts(at(listed.json(), "data", kind=list))
+        expect(listed_texts).equals([f"{upstream.nonce} Good day", "Who is there?"], "texts of the items")
 
 
 @pytest.mark.requirement(id="RESP-153")
@@ -95,8 +95,8 @@ def test_response_that_is_done_is_not_cancelled(session, upstream):
 
     session.send({}, path=f"/responses/{made.id}/cancel")
 
-    found = session.send_response(path=f"/responses/{made.id}", method="GET")
-    expect([found.finish_reason, found.text]).equals(["completed", "Hello"], "status and text")
+    read = session.send_response(path=f"/responses/{made.id}", method="GET")
+    expect([read.finish_reason, read.text]).equals(["completed", "Hello"], "status and text")
 
 
 @pytest.mark.requirement(id="RESP-154")
@@ -107,8 +107,8 @@ def test_metadata_of_a_conversation_are_replaced(session):
     changed = session.send({"metadata": {"runName": "second"}}, path=f"/conversations/{conversation}")
 
     if has(changed):
-        found = session.send(path=f"/conversations/{conversation}", method="GET")
-        told = [at(each.json(), "metadata") for each in (changed, found)]
+        read = session.send(path=f"/conversations/{conversation}", method="GET")
+        told = [at(reply.json(), "metadata") for reply in (changed, read)]
         expect(told).equals([{"runName": "second"}] * 2, "metadata, as answered and as read")
 
 
@@ -139,8 +139,8 @@ def test_items_can_be_added_to_a_conversation(session, upstream):
     if has(added):
         expect(texts(session.items(conversation))[-1:]).equals(["The lamp is lit."], "text of the last item")
         session.respond("Well?", conversation=conversation, tools=[SEARCH])
-        found = calls_made(upstream)[0].text
-        expect(found.count("The lamp is lit.")).equals(1, "how often the text of the item stands in the context")
+        context_text = calls_made(upstream)[0].text
+        expect(context_text.count("The lamp is lit.")).equals(1, "how often the text of the item stands in the context")
 
 
 @pytest.mark.requirement(id="RESP-157")
@@ -154,7 +154,7 @@ def test_item_can_be_taken_out_of_a_conversation(session, upstream):
     deleted = session.send(path=f"/conversations/{conversation}/items/{doomed}", method="DELETE")
 
     if has(deleted):
-        kept = [each.get("id") for each in session.items(conversation)]
+        kept = [entry.get("id") for entry in session.items(conversation)]
         expect([len(kept), doomed in kept]).equals([2, False], "how many items there are, and whether it is one")
         session.respond("Well?", conversation=conversation, tools=[SEARCH])
         expect(calls_made(upstream)[0].text).lacks("The lamp is lit.", "the context")
@@ -166,9 +166,10 @@ def test_item_of_a_conversation_can_be_read(session):
     conversation = session.converse(item("user", "Good day"), item("user", "Bye"))
     [first, second] = session.items(conversation)
 
-    found = [
-        session.send(path=f"/conversations/{conversation}/items/{each['id']}", method="GET") for each in (first, second)
+    replies = [
+        session.send(path=f"/conversations/{conversation}/items/{entry['id']}", method="GET")
+        for entry in (first, second)
     ]
 
-    if all(map(has, found)):
-        expect([each.json() for each in found]).equals([first, second], "the items")
+    if all(map(has, replies)):
+        expect([reply.json() for reply in replies]).equals([first, second], "the items")

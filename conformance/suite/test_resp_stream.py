@@ -58,16 +58,18 @@ def test_stream_begins_with_created(stream):
     """A stream begins with `response.created` and `response.in_progress`, both with the response as it is then: in
     progress, without output."""
     expect(types(stream.raw[:2])).equals(["response.created", "response.in_progress"], "types of the first two events")
-    seen = [(at(each, "response", "status"), at(each, "response", "output")) for each in stream.raw[:2]]
+    seen = [(at(event, "response", "status"), at(event, "response", "output")) for event in stream.raw[:2]]
     expect(seen).equals([("in_progress", [])] * 2, "status and output in the first two events")
 
 
 @pytest.mark.requirement(id="RESP-031")
 def test_stream_has_one_end(stream):
     """A stream has exactly one terminal event, and nothing follows it but an optional `[DONE]`."""
-    found = types(stream.raw)
-    expect([each for each in found if each in ENDS]).equals(["response.completed"], "terminal events")
-    expect(found[-1]).equals("response.completed", "the last event")
+    event_types = types(stream.raw)
+    expect([event_type for event_type in event_types if event_type in ENDS]).equals(
+        ["response.completed"], "terminal events"
+    )
+    expect(event_types[-1]).equals("response.completed", "the last event")
 
 
 @pytest.mark.requirement(id="RESP-032")
@@ -177,7 +179,7 @@ def test_broken_response_never_looks_complete(session, upstream):
         return  # the client cannot take it for a complete response
 
     if reply.status < 400:
-        expect([each for each in types(reply.raw) if each in ENDS]).satisfies(
+        expect([event_type for event_type in types(reply.raw) if event_type in ENDS]).satisfies(
             lambda ends: ends in (["response.failed"], ["error"]), "response.failed or error", "terminal events"
         )
 

@@ -113,9 +113,11 @@ def test_agents_that_take_turns_have_one_trajectory_each(session, upstream):
 @pytest.mark.parametrize(
     "kept",
     [
-        pytest.param(lambda said: [said[0], user("A summary of what was said")], id="recap"),
-        pytest.param(lambda said: [said[0], said[1], *said[4:]], id="splice"),
-        pytest.param(lambda said: [said[0], user("A summary of what was said"), *said[4:]], id="summary-and-rest"),
+        pytest.param(lambda messages: [messages[0], user("A summary of what was said")], id="recap"),
+        pytest.param(lambda messages: [messages[0], messages[1], *messages[4:]], id="splice"),
+        pytest.param(
+            lambda messages: [messages[0], user("A summary of what was said"), *messages[4:]], id="summary-and-rest"
+        ),
     ],
 )
 def test_compacted_history_loses_no_token(session, upstream, kept):
@@ -207,9 +209,9 @@ def test_tip_hashes_change_with_their_own_turns(session, upstream):
     talk.turn("Go on", "Cherry")
     third = tips(session, 2)
 
-    for each in (*first, *second, *third):
-        if not re.fullmatch("[0-9a-f]{64}", each):
-            fail("a tip hash", "64 lower-case hexadecimal digits", each)
+    for tip in (*first, *second, *third):
+        if not re.fullmatch("[0-9a-f]{64}", tip):
+            fail("a tip hash", "64 lower-case hexadecimal digits", tip)
     expect(second[0]).equals(first[0], "the tip of the first conversation after a turn of the second")
     expect(third[0]).differs_from(second[0], "the tip of the first conversation after its own turn")
     expect(third[1]).equals(second[1], "the tip of the second conversation after a turn of the first")
@@ -259,9 +261,11 @@ def test_foreign_answer_has_mask_zero(session, upstream, added):
 
 def holding(exported, upstream, *texts):
     """The trajectories in whose responses all of these texts stand."""
-    said = [upstream.tokenizer.decode(each.response_ids) for each in exported]
+    decoded = [upstream.tokenizer.decode(trajectory.response_ids) for trajectory in exported]
     return Trajectories(
-        each for each, text in zip(exported, said, strict=True) if all(wanted in text for wanted in texts)
+        trajectory
+        for trajectory, text in zip(exported, decoded, strict=True)
+        if all(wanted in text for wanted in texts)
     )
 
 
@@ -275,7 +279,7 @@ def in_state(session, name):
 
 def tips(session, count):
     """The tip hashes of the session's state; a failure when there are not that many."""
-    found = in_state(session, "active_chain_tip_hashes")
-    if not isinstance(found, list) or len(found) != count or not all(isinstance(each, str) for each in found):
-        fail("`active_chain_tip_hashes`", f"{count} texts", found)
-    return found
+    hashes = in_state(session, "active_chain_tip_hashes")
+    if not isinstance(hashes, list) or len(hashes) != count or not all(isinstance(tip, str) for tip in hashes):
+        fail("`active_chain_tip_hashes`", f"{count} texts", hashes)
+    return hashes

@@ -57,10 +57,10 @@ def echoed_later(session, upstream, answer, **changes):
 def test_ids_that_change_later_start_no_trajectory(session, upstream, calls, answers):
     """Tool call ids that are renamed or swapped later in a conversation, in calls and results, start no trajectory."""
     talk = searched(session, upstream)
-    for each, name in zip(talk.messages[1].get("tool_calls") or [], calls, strict=False):
-        each["id"] = name
-    for each, name in zip(talk.messages[2:4], answers, strict=True):
-        each["tool_call_id"] = name
+    for call, name in zip(talk.messages[1].get("tool_calls") or [], calls, strict=False):
+        call["id"] = name
+    for result, name in zip(talk.messages[2:4], answers, strict=True):
+        result["tool_call_id"] = name
     talk.turn("Thanks", "You are welcome")
 
     expect(session.trajectories()).count(1)
@@ -70,8 +70,8 @@ def test_ids_that_change_later_start_no_trajectory(session, upstream, calls, ans
 def test_renamed_ids_start_a_trajectory(session, upstream):
     """An echo in which the client renamed the tool call ids starts a trajectory of its own."""
     talk = searched(session, upstream)
-    for each in talk.messages[1].get("tool_calls") or []:
-        each["id"] += "-renamed"
+    for call in talk.messages[1].get("tool_calls") or []:
+        call["id"] += "-renamed"
     talk.turn("Thanks", "You are welcome")
 
     expect(session.trajectories()).count(2)

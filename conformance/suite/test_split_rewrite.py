@@ -67,7 +67,7 @@ def test_replaced_answers_are_reported(session, upstream):
     talk.turn("That was wrong.", "Wrong again")
     talk.back().turn("That too.", "Sorry")
 
-    dropped = sum(len(each.generation) for each in upstream.calls[1:3])
+    dropped = sum(len(call.generation) for call in upstream.calls[1:3])
     reported = session.superseded()
     expect([reported.generations, reported.tokens]).equals([2, dropped], "answers and ids reported as given up")
 
@@ -128,9 +128,9 @@ def test_failed_rewrite_is_not_counted(session, upstream):
 @pytest.mark.parametrize(
     "history",
     [
-        pytest.param(lambda said: [*said[:2], user("How is he?")], id="question"),
-        pytest.param(lambda said: [user("Ho"), *said[1:3]], id="beginning"),
-        pytest.param(lambda said: [said[0], assistant("Edited"), said[2]], id="earlier-answer"),
+        pytest.param(lambda messages: [*messages[:2], user("How is he?")], id="question"),
+        pytest.param(lambda messages: [user("Ho"), *messages[1:3]], id="beginning"),
+        pytest.param(lambda messages: [messages[0], assistant("Edited"), messages[2]], id="earlier-answer"),
     ],
 )
 def test_change_before_the_last_question_gives_up_nothing(session, upstream, history):

@@ -42,8 +42,8 @@ def twins(sessions, upstream, generation, **fields):
 
 def choices(stream):
     """The choices of a stream's chunks, in order, as far as they are objects."""
-    found = [choice for chunk in stream.chunks for choice in at(chunk, "choices", kind=list)]
-    return [choice for choice in found if isinstance(choice, dict)]
+    values = [choice for chunk in stream.chunks for choice in at(chunk, "choices", kind=list)]
+    return [choice for choice in values if isinstance(choice, dict)]
 
 
 def deltas(stream):
@@ -78,9 +78,11 @@ def test_stream_is_not_cached(session, upstream):
 
     stream = session.chat("Hi", stream=True)
 
-    said = stream.headers.get("cache-control", "")
-    expect(said).satisfies(
-        lambda said: "no-cache" in said or "no-store" in said, "no-cache or no-store", "cache-control"
+    cache_control = stream.headers.get("cache-control", "")
+    expect(cache_control).satisfies(
+        lambda cache_control: "no-cache" in cache_control or "no-store" in cache_control,
+        "no-cache or no-store",
+        "cache-control",
     )
 
 

@@ -234,7 +234,9 @@ def test_conversation_is_resumed_after_a_detour(session, upstream, target, tools
 
     exported = session.trajectories()
     expect(exported).count(2)
-    resumed = Trajectories(each for each in exported if "Cherry" in upstream.tokenizer.decode(each.response_ids))
+    resumed = Trajectories(
+        trajectory for trajectory in exported if "Cherry" in upstream.tokenizer.decode(trajectory.response_ids)
+    )
     expect(resumed).count(1).leave_out(upstream.tokenizer, "papaya", "Mango")
 
 

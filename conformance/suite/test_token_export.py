@@ -167,6 +167,6 @@ def test_num_turns_counts_users_and_assistants(session, upstream):
     session.chat(*asked, called, *results(called, "It is sunny."), tools=[SEARCH])
 
     exported = session.trajectories()
-    if any(each.num_turns is None for each in exported):
+    if any(trajectory.num_turns is None for trajectory in exported):
         raise NotApplicable("num_turns is not exported")
     expect(Trajectories(exported[-1:])).have_turns(4)

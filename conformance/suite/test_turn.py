@@ -30,8 +30,8 @@ def test_text_is_a_turn_of_one_step(chain, upstream):
     events = chain.turn()
 
     expect(steps(events)).equals([("inference", "end_of_turn")], "steps")
-    said = [at(each, "delta", "text") for each in events if each["event_type"] == "step_progress"]
-    expect("".join(said)).equals("Hello\n\nthere", "the text deltas joined")
+    texts = [at(event, "delta", "text") for event in events if event["event_type"] == "step_progress"]
+    expect("".join(texts)).equals("Hello\n\nthere", "the text deltas joined")
 
 
 @pytest.mark.requirement(id="TURN-002")
@@ -40,7 +40,7 @@ def test_call_is_issued_behind_the_text_beside_it(chain, upstream):
     upstream.says("I will look.", tool_calls=[CALL])
     chain.ask("Hi")
 
-    deltas = [each["delta"]["delta_type"] for each in chain.turn() if each["event_type"] == "step_progress"]
+    deltas = [event["delta"]["delta_type"] for event in chain.turn() if event["event_type"] == "step_progress"]
 
     shown = [kind for place, kind in enumerate(deltas) if kind not in deltas[:place] and kind != "tool_call_delta"]
     expect(shown).equals(["text", "tool_call_issued"], "types of the deltas in the order of their first")
@@ -74,10 +74,10 @@ def test_two_client_calls_are_one_step(chain, upstream):
 
     events = chain.turn()
 
-    ran = [each["result"] for each in events if "tool_calls" in each.get("result", ())]
+    ran = [event["result"] for event in events if "tool_calls" in event.get("result", ())]
     asked = [[call["arguments"].replace(" ", "") for call in step["tool_calls"]] for step in ran]
     expect(asked).equals([['{"q":"x"}', '{"q":"y"}']], "arguments of the calls of each step")
-    answered = [[each["content"] for each in step["tool_responses"]] for step in ran]
+    answered = [[response["content"] for response in step["tool_responses"]] for step in ran]
     expect(answered).equals([["sun", "rain"]], "contents of the answers of each step")
 
 
@@ -104,7 +104,7 @@ def test_clients_tool_is_the_clients_whatever_its_name(session, upstream, name):
 
     reply = session.respond("Hi", tools=[flat(function(name, query={"type": "string"}))], stream=True)
 
-    expect([(each.get("type"), each.get("name")) for each in reply.output]).equals(
+    expect([(entry.get("type"), entry.get("name")) for entry in reply.output]).equals(
         [("function_call", name)], "types and names of the output"
     )
 
@@ -129,9 +129,9 @@ def test_turn_with_a_failed_follow_up_fails(chain, upstream):
     expect(chain.ask("Hi")).has_output()
     chain.answer("sun")
 
-    found = types(chain.turn())
+    event_types = types(chain.turn())
 
-    expect([each for each in found if each in ("turn_completed", "turn_failed")]).equals(
+    expect([event_type for event_type in event_types if event_type in ("turn_completed", "turn_failed")]).equals(
         ["turn_failed"], "events that end the turn"
     )
 

@@ -32,9 +32,9 @@ def test_server_tool_is_a_typed_item(session, upstream, streamed):
 
     reply = session.respond("Hi", tools=[FILE_SEARCH], stream=streamed)
 
-    found = [(each.get("type"), each.get("queries")) for each in reply.output]
+    output = [(entry.get("type"), entry.get("queries")) for entry in reply.output]
     wanted = [("file_search_call", ["lighthouse"]), ("message", None)]
-    expect(found).equals(wanted, "types and queries of the output")
+    expect(output).equals(wanted, "types and queries of the output")
 
 
 @pytest.mark.requirement(id="TURN-011")
@@ -114,7 +114,7 @@ def test_two_server_tools_are_two_items(server_chain, upstream):
 
     events = server_chain.turn()
 
-    ran = [each["result"]["tool_calls"] for each in events if "tool_calls" in each.get("result", ())]
+    ran = [event["result"]["tool_calls"] for event in events if "tool_calls" in event.get("result", ())]
     queries = [[query for query in ("lighthouse", "tide") if query in call["arguments"]] for [call] in ran]
     expect(queries).equals([["lighthouse"], ["tide"]], "queries of the steps")
 
@@ -166,7 +166,7 @@ def test_clients_tool_wins_over_the_servers(session, upstream):
 
     reply = session.respond("Hi", tools=[own, FILE_SEARCH])
 
-    expect([(each.get("type"), each.get("name")) for each in reply.output]).equals(
+    expect([(entry.get("type"), entry.get("name")) for entry in reply.output]).equals(
         [("function_call", "file_search")], "types and names of the output"
     )
 
@@ -216,8 +216,8 @@ def test_server_tools_item_is_kept(session, upstream):
     server_chain = session.chain("conversation", tools=[FILE_SEARCH])
     server_chain.ask("Hi")
 
-    said = ["message", "message", "file_search_call", "message"]
-    expect(types(session.items(server_chain.conversation))).equals(said, "types of the items")
+    wanted = ["message", "message", "file_search_call", "message"]
+    expect(types(session.items(server_chain.conversation))).equals(wanted, "types of the items")
 
 
 @pytest.mark.requirement(id="TURN-025")
@@ -243,5 +243,5 @@ def test_usage_counts_all_generations(session, upstream, streamed):
 
     made = calls_made(upstream, 2)
     wanted = [sum(len(call.context) for call in made), sum(len(call.generation) for call in made)]
-    found = [reply.usage.get("input_tokens"), reply.usage.get("output_tokens")]
-    expect(found).equals(wanted, "input and output tokens")
+    counts = [reply.usage.get("input_tokens"), reply.usage.get("output_tokens")]
+    expect(counts).equals(wanted, "input and output tokens")

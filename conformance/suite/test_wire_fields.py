@@ -94,7 +94,7 @@ def test_refused_responses_leave_nothing(sessions, upstream):
 @pytest.mark.requirement(id="WIRE-010")
 def test_refused_responses_add_no_item(session, upstream):
     """Requests for responses of a conversation that are refused for one field add no item to it."""
-    wrong = [each.wrong for each in refused(RESPONSES, session, upstream)]
+    wrong = [answered.wrong for answered in refused(RESPONSES, session, upstream)]
     upstream.repeats("Hello", 1 + len(wrong))
     conversation = session.converse()
     body = {**RESPONSES.right(session), "conversation": conversation}

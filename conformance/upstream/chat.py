@@ -13,7 +13,7 @@ from typing import Any
 
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import chat_request, dialect, errors
-from conformance.upstream.chat_request import checked_messages, checked_tools
+from conformance.upstream.chat_request import check_format, checked_messages, checked_tools
 from conformance.upstream.dialect import BadRequest, Event
 from conformance.upstream.ending import CUT, KEPT
 from conformance.upstream.engine import Ask, Sample
@@ -31,6 +31,7 @@ class Chat:
 
     def read(self, body: Mapping[str, Any], tokenizer: Tokenizer) -> Ask:
         messages, tools = checked_messages(body), checked_tools(body)
+        check_format(body)
         kwargs = body.get("chat_template_kwargs")
         if kwargs is not None and not isinstance(kwargs, dict):
             raise BadRequest(f"chat_template_kwargs must be an object, not {kwargs!r}")
@@ -135,7 +136,7 @@ def _parsed(ask: Ask, sample: Sample) -> tuple[str, list[dict[str, Any]], str]:
     them."""
     text, calls = tool_calls(sample.text) if ask.tools else (sample.text, [])
     if ask.tools and sample.calls and not calls:  # in another format than hermes
-        text, calls = sample.said, [call for call in sample.calls if isinstance(call["arguments"], Mapping)]
+        text, calls = sample.content, [dict(call) for call in sample.calls if isinstance(call["arguments"], Mapping)]
     finish = "tool_calls" if calls and sample.finish_reason == "stop" else sample.finish_reason
     return text, calls, finish
 

@@ -36,21 +36,40 @@ def checked_tools(body: Mapping[str, Any]) -> list[Any] | None:
         raise BadRequest(f"tools must be a list, not {tools!r}")
     if choice is not None and not isinstance(choice, dict) and choice not in ("none", "auto", "required"):
         raise BadRequest(f"tool_choice must be none, auto, required or an object, not {choice!r}")
+    functions = [tool.get("function") if isinstance(tool, dict) else None for tool in tools or ()]
+    names = [function.get("name") if isinstance(function, dict) else None for function in functions]
+    if choice == "required" and not names:
+        raise BadRequest("tool_choice must be none or auto where there are no tools, not required")
+    if isinstance(choice, dict):
+        named = choice.get("function")
+        if not isinstance(named, dict) or named.get("name") not in names:
+            raise BadRequest(f"tool_choice must name a function of tools, not {named!r}")
     return None if choice == "none" else tools
+
+
+def check_format(body: Mapping[str, Any]) -> None:
+    """Of `response_format`, the type and the schema."""
+    form = body.get("response_format")
+    kind = form.get("type") if isinstance(form, dict) else None
+    if form is not None and kind not in ("text", "json_object", "json_schema", "structural_tag"):
+        raise BadRequest(f"response_format.type must be text, json_object, json_schema or structural_tag, not {kind!r}")
+    holder = form.get("json_schema") if isinstance(form, dict) else None
+    if kind == "json_schema" and not (isinstance(holder, dict) and isinstance(holder.get("schema"), dict)):
+        raise BadRequest(f"response_format.json_schema must have an object schema, not {holder!r}")
 
 
 def media(messages: Iterable[Mapping[str, Any]], kind: str) -> list[Any] | None:
     """What the parts of one kind (`image_url` or `video_url`) refer to, in their order; None where there are none. A
     reference that is nothing but a URL is that URL."""
-    found = []
+    references = []
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
             if isinstance(part, Mapping) and part.get("type") == kind:
                 reference = part.get(kind)
                 bare = isinstance(reference, Mapping) and set(reference) == {"url"}
-                found.append(reference["url"] if bare and isinstance(reference, Mapping) else reference)
-    return found or None
+                references.append(reference["url"] if bare and isinstance(reference, Mapping) else reference)
+    return references or None
 
 
 def _check_message(message: Mapping[str, Any], where: str) -> None:

@@ -232,7 +232,7 @@ class Upstream:
         **more: Any,
     ) -> Step:
         """The next generation. See `script.Step` for the fields; `more` takes the rest of them (`token_ids`,
-        `prompt_ids`, `obeys_limits`, `headers`, `truncated`, `barrier` ...). Raises `ScriptError`."""
+        `prompt_ids`, `rather`, `obeys_limits`, `headers`, `truncated`, `barrier` ...). Raises `ScriptError`."""
         named = {"ids": ids, "tool_calls": tool_calls, "finish": finish, "logprobs": logprobs, "when": when}
         step = self._spoken(text, {**named, "weight_version": weight_version, **more})
         self._say([step])
@@ -365,12 +365,13 @@ class Upstream:
     def _spoken(self, text: str | None, fields: Mapping[str, Any]) -> Step:
         """A step of these fields, None for what is left to its default. Raises `NotObservable` for what no model says
         in the format of this upstream."""
-        said = {name: value for name, value in fields.items() if value is not None}
-        if said.get("tool_calls"):
-            if text and not self.tool_format.beside_text:
-                raise NotObservable(f"models that write calls as {self.tool_format.name} say no text beside them")
-            said = {"tool_format": self.tool_format.name, **said}
-        return Step.from_json({"text": text, **said})
+        present = {name: value for name, value in fields.items() if value is not None}
+        calls = bool(present.get("tool_calls"))
+        if calls and text and not self.tool_format.beside_text:
+            raise NotObservable(f"models that write calls as {self.tool_format.name} say no text beside them")
+        if calls or present.get("rather"):
+            present = {"tool_format": self.tool_format.name, **present}
+        return Step.from_json({"text": text, **present})
 
     def _say(self, steps: Sequence[Step]) -> list[int]:
         answer = self._link.request("POST", self._path("/steps"), {"steps": [step.to_json() for step in steps]})

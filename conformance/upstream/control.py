@@ -68,8 +68,8 @@ def routes(engine: Engine) -> list[web.RouteDef]:
 
     async def posts(request: web.Request) -> web.Response:
         least = _number(request, "least", 0)
-        found = await engine.posts(_nonce(request), request.query.get("when"), least, _timeout(request))
-        return _json({"reached": len(found) >= least, "posts": [post.to_json() for post in found]})
+        received = await engine.posts(_nonce(request), request.query.get("when"), least, _timeout(request))
+        return _json({"reached": len(received) >= least, "posts": [post.to_json() for post in received]})
 
     async def fetched(request: web.Request) -> web.Response:
         return _json({"fetched": engine.fetched(_nonce(request))})

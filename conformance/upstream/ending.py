@@ -21,6 +21,9 @@ class Vocabulary(Protocol):
     @property
     def end_of_turn(self) -> int: ...
 
+    @property
+    def end_of_call(self) -> int: ...
+
     def decode(self, ids: Sequence[int], skip_special: bool = False) -> str: ...
 
     def pieces(self, ids: Sequence[int], skip_special: bool = True) -> list[str]: ...
@@ -53,7 +56,7 @@ def ended(
     """The generation of which a script says `ids` and `finish_reason`, cut at the first of what ends it earlier."""
     if limit is not None and len(ids) > limit:
         ids, finish_reason = ids[:limit], "length"
-    turn_ended = ids[-1:] == [vocabulary.end_of_turn] and finish_reason != "length"
+    turn_ended = ids[-1:] in ([vocabulary.end_of_turn], [vocabulary.end_of_call]) and finish_reason != "length"
     speaking = len(ids) - turn_ended
     if stops.strings or stops.ids:
         stopped = _stopped(ids[:speaking], stops, vocabulary, skip_special)

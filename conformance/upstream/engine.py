@@ -14,9 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from conformance.oracles.constraints import free_to_say
 from conformance.tokenizer import Tokenizer
 from conformance.upstream import ledger, script
 from conformance.upstream.ending import Stops, ended
@@ -74,7 +75,7 @@ class Sample:
     """One choice: what was sampled, and what of it the answer shows. `speaking` of the `ids` have text. `matched` is
     what of the request's stops ended it. `logprobs` is None where the answer has none, and may be shorter than `ids`
     when a step says so. `prompt_ids` is None where the engine does not say what its prompt was. `calls` are those that
-    the step makes, behind the text `said`; none where the generation ended within it."""
+    the step makes, behind the text `content`; none where the generation ended within it."""
 
     ids: list[int]
     text: str
@@ -87,7 +88,7 @@ class Sample:
     weight_version: Any = None
     ids_per_event: int = 1
     calls: tuple[Mapping[str, Any], ...] = ()
-    said: str = ""
+    content: str = ""
 
 
 @dataclass(slots=True)
@@ -102,7 +103,7 @@ class _Conversation:
     """All that the upstream knows of one nonce."""
 
     steps: list[_Waiting] = field(default_factory=list)
-    said: int = 0
+    scripted: int = 0
     taken: dict[int, _Waiting] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     inbox: Inbox = field(default_factory=Inbox)
@@ -162,9 +163,9 @@ class Engine:
         conversation = self._conversation(nonce)
         indices = []
         for step in steps:
-            conversation.steps.append(_Waiting(step, conversation.said))
-            indices.append(conversation.said)
-            conversation.said += 1
+            conversation.steps.append(_Waiting(step, conversation.scripted))
+            indices.append(conversation.scripted)
+            conversation.scripted += 1
         return indices
 
     def release(self, nonce: str, index: int | None) -> None:
@@ -244,7 +245,7 @@ class Engine:
         """Record what the gateway sent by itself, `text` being its `body`. Returns the status that answers it, once it
         may be answered; None when it belongs to no test that is open."""
         known = (self._conversations.get(nonce) for nonce in NONCE.findall(text))
-        conversation = next((one for one in known if one is not None), None)
+        conversation = next((conversation for conversation in known if conversation is not None), None)
         if conversation is None:
             return None
         post, answering = conversation.inbox.arrive(body)
@@ -288,7 +289,7 @@ class Engine:
             raise Unscripted(f"unscripted call: nothing was scripted for nonce {call.nonce}")
         waits = self._take(conversation, ask, call)
         first = waits[0]
-        samples = [self._sampled(ask, waiting.step) for waiting in waits]
+        samples = [self._sampled(ask, _within(waiting.step, call)) for waiting in waits]
         if first.step.hold and not (ask.stream and first.step.pause):
             await conversation.until(lambda: first.released)
         if (barrier := first.step.barrier) is not None:
@@ -304,7 +305,11 @@ class Engine:
     async def resumed(self, call: Call, step: Step) -> None:
         """Wait until the step of a call that pauses in its stream is released. Raises `Dropped`."""
         conversation = self._conversations.get(call.nonce) if call.nonce else None
-        waiting = next((one for one in conversation.taken.values() if one.step is step), None) if conversation else None
+        waiting = (
+            next((waiting for waiting in conversation.taken.values() if waiting.step is step), None)
+            if conversation
+            else None
+        )
         if conversation is None or waiting is None:
             raise Dropped
         await conversation.until(lambda: waiting.released)
@@ -332,13 +337,13 @@ class Engine:
 
     def _nonce(self, context: list[int]) -> str | None:
         # It stands in the first message, so the start of a long context is nearly always enough.
-        found = None
+        stray = None
         for ids in (context[:_WINDOW], context) if len(context) > _WINDOW else (context,):
             for match in NONCE.finditer(self.tokenizer.decode(ids)):
                 if match.group() in self._conversations:
                     return match.group()
-                found = found or match.group()
-        return found
+                stray = stray or match.group()
+        return stray
 
     def _take(self, conversation: _Conversation, ask: Ask, call: Call) -> list[_Waiting]:
         text: str | None = None
@@ -357,7 +362,7 @@ class Engine:
             choices = f" for {ask.n} choices" if ask.n > 1 else ""
             raise Unscripted(
                 f"unscripted call: no step left for nonce {call.nonce}{choices}; "
-                f"{len(conversation.taken)} of {conversation.said} steps were consumed before{why}"
+                f"{len(conversation.taken)} of {conversation.scripted} steps were consumed before{why}"
             )
         for waiting in waits:
             conversation.steps.remove(waiting)
@@ -370,7 +375,7 @@ class Engine:
         else:
             ids = self.tokenizer.encode(written(step))
             if step.finish not in script.UNENDED:
-                ids.append(self.tokenizer.end_of_turn)
+                ids.append(self.tokenizer.end_of_call if step.tool_calls else self.tokenizer.end_of_turn)
         limit = self._limit(ask) if step.obeys_limits else None
         ending = ended(ids, step.finish, ask.stops, limit, self.tokenizer, ask.skip_special)
         return Sample(
@@ -385,12 +390,21 @@ class Engine:
             weight_version=step.weight_version,
             ids_per_event=step.ids_per_event,
             calls=step.tool_calls if len(ending.ids) == len(ids) else (),
-            said=step.text or "",
+            content=step.text or "",
         )
 
     def _limit(self, ask: Ask) -> int:
         room = max(self.model.max_model_len - len(ask.context), 0)
         return room if ask.limit is None else min(ask.limit, room)
+
+
+def _within(step: Step, call: Call) -> Step:
+    """The step as the constraints of the call let the model take it."""
+    for answer in step.rather:
+        sooner = replace(step, text=answer.get("text"), tool_calls=tuple(answer.get("tool_calls", ())), rather=())
+        if free_to_say(call.fields, written(sooner), sooner.tool_calls):
+            return sooner
+    return step
 
 
 def written(step: Step) -> str:

@@ -33,7 +33,7 @@ class Post:
         return json.dumps(self.body, ensure_ascii=False)
 
     def to_json(self) -> dict[str, Any]:
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {attribute.name: getattr(self, attribute.name) for attribute in fields(self)}
 
 
 @dataclass(slots=True)

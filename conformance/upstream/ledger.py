@@ -95,7 +95,7 @@ class Call:
         return cls(**document, text=text)
 
 
-_WRITTEN = tuple(each.name for each in dataclasses.fields(Call) if each.name != "text")
+_WRITTEN = tuple(attribute.name for attribute in dataclasses.fields(Call) if attribute.name != "text")
 
 
 class LedgerFile:

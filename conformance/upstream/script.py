@@ -47,6 +47,10 @@ class Step:
 
     `ids_per_event`: how many token ids come with an event of a stream. `headers` stand in the answer beside its own.
 
+    `rather` are answers that the model would sooner give, each `{"text", "tool_calls"}` with one of the two: the first
+    that the request's constraints leave it free to give is sampled in the place of `text` and `tool_calls`. A
+    constraint in a grammar of its own, which is not read here, leaves it none of them.
+
     When it answers: `hold` waits for a release, and with `pause` = n only when n token ids of a stream have left;
     `barrier` = n waits until n calls of this test are in flight.
 
@@ -62,6 +66,7 @@ class Step:
     ids: tuple[int, ...] | None = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     tool_format: str = HERMES.name
+    rather: tuple[Mapping[str, Any], ...] = ()
     finish: str = "stop"
     logprobs: str | tuple[float, ...] = WHEN_ASKED
     token_ids: str = WHEN_ASKED
@@ -88,11 +93,15 @@ class Step:
         _check(
             self.ids is None or not (self.text or self.tool_calls), "ids", "absent beside text or tool_calls", "both"
         )
-        listed = isinstance(self.tool_calls, tuple)
-        _check(listed, "tool_calls", 'a list of objects {"name", "arguments"}', self.tool_calls)
-        for call in self.tool_calls:
-            named = isinstance(call, Mapping) and isinstance(call.get("name"), str)
-            _check(named and "arguments" in call, "tool_calls", 'objects {"name", "arguments"}', call)
+        _check_calls(self.tool_calls, "tool_calls")
+        _check(isinstance(self.rather, tuple), "rather", "a list of answers", self.rather)
+        _check(not self.rather or self.ids is None, "rather", "absent beside ids", self.rather)
+        for answer in self.rather:
+            known = isinstance(answer, Mapping) and answer and set(answer) <= {"text", "tool_calls"}
+            _check(known, "rather", 'objects {"text", "tool_calls"}', answer)
+            _check(isinstance(answer.get("text", ""), str), "rather.text", "a string", answer)
+            calls = answer.get("tool_calls", ())
+            _check_calls(tuple(calls) if isinstance(calls, list) else calls, "rather.tool_calls")
         _check(self.tool_format in FORMATS, "tool_format", f"one of {', '.join(FORMATS)}", self.tool_format)
         _check(isinstance(self.finish, str) and self.finish != "", "finish", "a non-empty string", self.finish)
         known = self.logprobs in (WHEN_ASKED, VOLUNTEER, MISSING, SHORT)
@@ -110,7 +119,7 @@ class Step:
             _check(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))
         _check(_int(self.ids_per_event, 1, 10**6), "ids_per_event", "a count of token ids from 1", self.ids_per_event)
         named = self.headers is None or (
-            isinstance(self.headers, Mapping) and all(_header(*each) for each in self.headers.items())
+            isinstance(self.headers, Mapping) and all(_header(*header) for header in self.headers.items())
         )
         _check(named, "headers", "an object of header names and values", self.headers)
         _check(self.barrier is None or _int(self.barrier, 1, 1000), "barrier", "a count from 1 to 1000", self.barrier)
@@ -152,6 +161,13 @@ class Step:
             except (TypeError, ValueError) as error:
                 raise ScriptError("step.body must be base64") from error
         return cls(**values)
+
+
+def _check_calls(calls: Any, field: str) -> None:
+    _check(isinstance(calls, tuple), field, 'a list of objects {"name", "arguments"}', calls)
+    for call in calls:
+        named = isinstance(call, Mapping) and isinstance(call.get("name"), str)
+        _check(named and "arguments" in call, field, 'objects {"name", "arguments"}', call)
 
 
 def _check(holds: object, field: str, expected: str, value: object) -> None:

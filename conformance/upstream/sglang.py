@@ -107,8 +107,8 @@ def _finish(sample: Sample, tokenizer: Tokenizer) -> dict[str, Any]:
     if reason == "length":
         return {"type": reason, "length": len(sample.ids)}
     if reason == "stop":
-        ended = sample.ids[-1:] == [tokenizer.end_of_turn]
-        return {"type": reason, "matched": tokenizer.end_of_turn if ended else sample.matched}
+        ended = sample.ids[-1:] in ([tokenizer.end_of_turn], [tokenizer.end_of_call])
+        return {"type": reason, "matched": sample.ids[-1] if ended else sample.matched}
     if reason == "abort":
         return {"type": reason, "message": "Aborted", "status_code": None, "err_type": None}
     return {"type": reason}
@@ -127,10 +127,10 @@ def _context(body: Mapping[str, Any], tokenizer: Tokenizer) -> list[int]:
 
 def _media(body: Mapping[str, Any], field: str) -> list[Any] | None:
     """The items of one request: a single one is a list of one; None is kept apart from an empty list."""
-    found = body.get(field)
-    if found is None:
+    media = body.get(field)
+    if media is None:
         return None
-    items = found if isinstance(found, list) else [found]
+    items = media if isinstance(media, list) else [media]
     for place, item in enumerate(items):
         if not isinstance(item, str | dict):
             raise BadRequest(f"{field}[{place}] must be a URL, a data URI or an object, not {item!r}")

@@ -160,8 +160,8 @@ _NAME = "search_the_web"
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        each.name: each
-        for each in (
+        tool_format.name: tool_format
+        for tool_format in (
             Format(
                 "hermes",
                 _hermes,

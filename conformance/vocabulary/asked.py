@@ -18,6 +18,7 @@ from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import Reply, at
 from conformance.client.responses import flat
 from conformance.oracles import Violation
+from conformance.oracles.constraints import free_to_say
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
 from conformance.vocabulary.expect import REFUSED, expect
@@ -25,11 +26,6 @@ from conformance.vocabulary.session import function
 
 SEARCH = function("search", q={"type": "string"})
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-CONSTRAINTS = (
-    *("structured_outputs", "guided_json", "guided_regex", "guided_grammar", "guided_choice"),
-    *("response_format", "json_schema", "regex", "ebnf", "grammar", "structural_tag"),
-)
-"""The names under which engines take a constraint on what is sampled."""
 
 Heard = Callable[[Reply, Call], bool]
 
@@ -91,12 +87,9 @@ def _passed_on(value: Any) -> Heard:
     return lambda reply, call: holds(call.body, value)
 
 
-def _constrained(reply: Reply, call: Call) -> bool:
-    return any(call.fields.get(name) is not None for name in CONSTRAINTS)
-
-
-def _forced(reply: Reply, call: Call) -> bool:
-    return call.body.get("tool_choice") not in (None, "auto", "none") or _constrained(reply, call)
+def _kept_from(*texts: str) -> Heard:
+    """The engine leaves its model free to say none of these."""
+    return lambda reply, call: not any(free_to_say(call.fields, text) for text in texts)
 
 
 def _two_choices(reply: Reply, call: Call) -> bool:
@@ -140,23 +133,30 @@ def _sampling(name: str, value: Any) -> Asked:
 
 _PLACE = {"text": '{"city": "Oslo"}'}
 _CALL = {"tool_calls": ({"name": "search", "arguments": {"q": "weather"}},)}
-_ENGINE_FORCES = "a constraint in the upstream's request"
+_OF_THE_SCHEMA = _kept_from("Hello", '{"city": 7}')
+_SCHEMA_HOLDS = "a constraint in the upstream's request that leaves nothing but what the schema allows"
+_NO_PLAIN_TEXT = _kept_from("Hello")
+_ENGINE_FORCES = "a constraint in the upstream's request that leaves no plain text"
 
 CHAT: tuple[Asked, ...] = (
     Asked(("n",), {"n": 2}, _two_choices, "two choices", ({"text": "One"}, {"text": "Two"})),
     Asked(
         ("response_format",),
         {"response_format": {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}},
-        _passed_on(SCHEMA),
-        "the schema in the upstream's request",
+        _OF_THE_SCHEMA,
+        _SCHEMA_HOLDS,
         (_PLACE,),
     ),
-    Asked(("response_format",), {"response_format": {"type": "json_object"}}, _constrained, _ENGINE_FORCES, (_PLACE,)),
-    Asked(("tool_choice",), {"tools": [SEARCH], "tool_choice": "required"}, _forced, _ENGINE_FORCES, (_CALL,), True),
+    Asked(
+        ("response_format",), {"response_format": {"type": "json_object"}}, _NO_PLAIN_TEXT, _ENGINE_FORCES, (_PLACE,)
+    ),
+    Asked(
+        ("tool_choice",), {"tools": [SEARCH], "tool_choice": "required"}, _NO_PLAIN_TEXT, _ENGINE_FORCES, (_CALL,), True
+    ),
     Asked(
         ("tool_choice",),
         {"tools": [SEARCH], "tool_choice": {"type": "function", "function": {"name": "search"}}},
-        _forced,
+        _NO_PLAIN_TEXT,
         _ENGINE_FORCES,
         (_CALL,),
         True,
@@ -183,21 +183,21 @@ MESSAGES: tuple[Asked, ...] = (
     Asked(
         ("format", "output_config"),
         {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
-        _passed_on(SCHEMA),
-        "the schema in the upstream's request",
+        _OF_THE_SCHEMA,
+        _SCHEMA_HOLDS,
         (_PLACE,),
     ),
     Asked(
         ("output_format",),
         {"output_format": {"type": "json_schema", "schema": SCHEMA}},
-        _passed_on(SCHEMA),
-        "the schema in the upstream's request",
+        _OF_THE_SCHEMA,
+        _SCHEMA_HOLDS,
         (_PLACE,),
     ),
     Asked(
         ("tool_choice",),
         {"tools": [as_tool(SEARCH)], "tool_choice": {"type": "any"}},
-        _forced,
+        _NO_PLAIN_TEXT,
         _ENGINE_FORCES,
         (_CALL,),
         True,
@@ -205,7 +205,7 @@ MESSAGES: tuple[Asked, ...] = (
     Asked(
         ("tool_choice",),
         {"tools": [as_tool(SEARCH)], "tool_choice": {"type": "tool", "name": "search"}},
-        _forced,
+        _NO_PLAIN_TEXT,
         _ENGINE_FORCES,
         (_CALL,),
         True,
@@ -215,18 +215,23 @@ RESPONSES: tuple[Asked, ...] = (
     Asked(
         ("format", "text"),
         {"text": {"format": {"type": "json_schema", "name": "place", "schema": SCHEMA}}},
-        _passed_on(SCHEMA),
-        "the schema in the upstream's request",
+        _OF_THE_SCHEMA,
+        _SCHEMA_HOLDS,
         (_PLACE,),
     ),
-    Asked(("format", "text"), {"text": {"format": {"type": "json_object"}}}, _constrained, _ENGINE_FORCES, (_PLACE,)),
+    Asked(("format", "text"), {"text": {"format": {"type": "json_object"}}}, _NO_PLAIN_TEXT, _ENGINE_FORCES, (_PLACE,)),
     Asked(
-        ("tool_choice",), {"tools": [flat(SEARCH)], "tool_choice": "required"}, _forced, _ENGINE_FORCES, (_CALL,), True
+        ("tool_choice",),
+        {"tools": [flat(SEARCH)], "tool_choice": "required"},
+        _NO_PLAIN_TEXT,
+        _ENGINE_FORCES,
+        (_CALL,),
+        True,
     ),
     Asked(
         ("tool_choice",),
         {"tools": [flat(SEARCH)], "tool_choice": {"type": "function", "name": "search"}},
-        _forced,
+        _NO_PLAIN_TEXT,
         _ENGINE_FORCES,
         (_CALL,),
         True,

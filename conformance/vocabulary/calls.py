@@ -45,7 +45,7 @@ def nothing_lost_nothing_invented(text: str, calls: Sequence[tuple[Any, Any]], b
         expect(text).contains(_WRITTEN, "the content of an answer without calls")
 
 
-SEVERAL = [{"name": "search_the_web", "arguments": {"q": said}} for said in ("one", "two", "three")]
+SEVERAL = [{"name": "search_the_web", "arguments": {"q": query}} for query in ("one", "two", "three")]
 """Calls of one tool."""
 
 TEMPTING = {"id": 1234567890123456789, "zip": "01234", "flag": "true"}

@@ -37,10 +37,10 @@ class Conversation:
         other.messages = list(messages)
         return other
 
-    def turn(self, content: Said, answer: str | None = None, **said: Any) -> Reply:
+    def turn(self, content: Said, answer: str | None = None, **step: Any) -> Reply:
         """The user says `content`, the model `answer`, or what else the upstream is told to say. Anything but an answer
         is a failure."""
-        self.upstream.says(answer, **said)
+        self.upstream.says(answer, **step)
         reply = self.ask(content)
         if reply.status != 200:
             where = f"the turn {describe(content)}"

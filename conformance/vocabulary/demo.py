@@ -60,26 +60,26 @@ class Deliveries:
         demo = {"origin": self.token("web"), "linked": known, "target": target, **asked}
         return as_declared(self.session.invoke(message, stream=stream, demo=demo), self._target)
 
-    def pushed(self, *channels: str, each: int = 1) -> list[Post]:
+    def pushed(self, *channels: str, least: int = 1) -> list[Post]:
         """What was pushed, once each of these channels has got that much."""
         for channel in channels:
-            wait_for_posts(self.session, self.upstream, each, f'"to": "{self.token(channel)}')
+            wait_for_posts(self.session, self.upstream, least, f'"to": "{self.token(channel)}')
         return [post for post in self.upstream.posts if "to" in post.body]
 
-    def heard(self, *channels: str, each: int = 1) -> dict[str, list[tuple[Any, Any]]]:
+    def heard(self, *channels: str, least: int = 1) -> dict[str, list[tuple[Any, Any]]]:
         """Role and text of what was pushed and taken, by channel, once each of these channels has got that much."""
         heard: dict[str, list[tuple[Any, Any]]] = {}
-        for post in self.pushed(*channels, each=each):
+        for post in self.pushed(*channels, least=least):
             if post.status == 200:
                 channel = str(post.body["to"]).partition(":")[0]
                 heard.setdefault(channel, []).append((post.body.get("role"), post.body.get("text")))
         return heard
 
-    def descriptions(self, *channels: str, each: int = 1) -> dict[str, dict[str, Any]]:
+    def descriptions(self, *channels: str, least: int = 1) -> dict[str, dict[str, Any]]:
         """What the response hook says that it was called with, by the channel and the role of the push."""
         return {
             f"{channel} {role}": _described(text)
-            for channel, pushes in self.heard(*channels, each=each).items()
+            for channel, pushes in self.heard(*channels, least=least).items()
             for role, text in pushes
         }
 

@@ -51,9 +51,9 @@ def together(*expectations: Callable[[], object]) -> None:
     """Hold all of these, and report at once what is wrong with any of them."""
     __tracebackhide__ = True
     violations = []
-    for each in expectations:
+    for expectation in expectations:
         try:
-            each()
+            expectation()
         except ConformanceFailure as failure:
             violations += failure.violations
     _hold(violations)
@@ -66,9 +66,9 @@ def _hold(violations: Sequence[Violation]) -> None:
 
 def _hold_shape(actual: Any, pinned: Pinned, what: str) -> None:
     __tracebackhide__ = True
-    found = pinned.difference(actual)
-    if found is not None:
-        _hold([Violation(f"shape of {what}", *found)])
+    difference = pinned.difference(actual)
+    if difference is not None:
+        _hold([Violation(f"shape of {what}", *difference)])
 
 
 def calls_made(upstream: Upstream, count: int = 1) -> list[Call]:
@@ -83,8 +83,8 @@ def expect_seen(upstream: Upstream, reply: Reply, name: str, *texts: str) -> Non
     """The texts are in the context; or the request was refused, in words in which `name` stands."""
     __tracebackhide__ = True
     if reply.status in REFUSED:
-        said = str((reply.error or {}).get("message"))
-        expect(said).contains(name, "the message of the refusal")
+        message = str((reply.error or {}).get("message"))
+        expect(message).contains(name, "the message of the refusal")
         return
     seen = last_call(upstream).text
     for text in texts:
@@ -165,10 +165,10 @@ class ReplyExpectation:
     def header(self, name: str, value: str, *, starts: bool = False) -> Self:
         """The header is there and, without its case, is `value` (or starts with it)."""
         __tracebackhide__ = True
-        found = self.reply.headers.get(name)
-        low = (found or "").lower()
-        if found is None or not (low.startswith(value.lower()) if starts else low == value.lower()):
-            _hold([Violation(f"header {name}", value, describe(found) if found is not None else "no such header")])
+        actual = self.reply.headers.get(name)
+        low = (actual or "").lower()
+        if actual is None or not (low.startswith(value.lower()) if starts else low == value.lower()):
+            _hold([Violation(f"header {name}", value, describe(actual) if actual is not None else "no such header")])
         return self
 
     def is_json(self) -> Self:
@@ -349,8 +349,8 @@ class ReplyExpectation:
         """Status and JSON type tree (of a stream: of its events) are the pinned ones."""
         __tracebackhide__ = True
         reply = self.reply
-        found = shapes.stream_shape(reply.events) if reply.is_stream else shapes.shape(reply.json())
-        _hold_shape({"status": reply.status, "body": found}, pinned, "the answer")
+        actual = shapes.stream_shape(reply.events) if reply.is_stream else shapes.shape(reply.json())
+        _hold_shape({"status": reply.status, "body": actual}, pinned, "the answer")
         return self
 
 
@@ -381,7 +381,7 @@ class TrajectoryExpectation(TokenExpectation):
     def count(self, expected: int, hint: str = "") -> Self:
         __tracebackhide__ = True
         if len(self.trajectories) != expected:
-            lengths = [len(each.response_ids) for each in self.trajectories]
+            lengths = [len(trajectory.response_ids) for trajectory in self.trajectories]
             _hold([Violation("trajectories", str(expected), f"{len(lengths)}, with {lengths} response ids", hint)])
         return self
 
@@ -399,15 +399,27 @@ class TrajectoryExpectation(TokenExpectation):
     def say(self, tokenizer: Tokenizer, *texts: str) -> Self:
         """Each of these texts stands in one of them."""
         __tracebackhide__ = True
-        said = _said(self.trajectories, tokenizer)
-        _hold([Violation("trajectories", f"one with {describe(each)}", said) for each in texts if each not in said])
+        exported = _exported_text(self.trajectories, tokenizer)
+        _hold(
+            [
+                Violation("trajectories", f"one with {describe(text)}", exported)
+                for text in texts
+                if text not in exported
+            ]
+        )
         return self
 
     def leave_out(self, tokenizer: Tokenizer, *texts: str) -> Self:
         """None of these texts stands in any of them."""
         __tracebackhide__ = True
-        said = _said(self.trajectories, tokenizer)
-        _hold([Violation("trajectories", f"nothing with {describe(each)}", said) for each in texts if each in said])
+        exported = _exported_text(self.trajectories, tokenizer)
+        _hold(
+            [
+                Violation("trajectories", f"nothing with {describe(text)}", exported)
+                for text in texts
+                if text in exported
+            ]
+        )
         return self
 
 
@@ -433,5 +445,8 @@ def _differences(actual: Trajectories, twin: Trajectories, hint: str) -> list[Vi
     ]
 
 
-def _said(trajectories: Trajectories, tokenizer: Tokenizer) -> str:
-    return "\n".join(tokenizer.decode([*each.prompt_ids, *each.response_ids]) for each in trajectories) or "none"
+def _exported_text(trajectories: Trajectories, tokenizer: Tokenizer) -> str:
+    return (
+        "\n".join(tokenizer.decode([*trajectory.prompt_ids, *trajectory.response_ids]) for trajectory in trajectories)
+        or "none"
+    )

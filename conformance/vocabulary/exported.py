@@ -19,6 +19,7 @@ from conformance.oracles.tokens import Decode, first_difference, listed, pack, p
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import ANSWERED, Call
+from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import Message, Superseded, Trajectories
 
 Record = Upstream | Sequence[Call]
@@ -35,8 +36,8 @@ class TokenExpectation:
     def have_masks(self) -> Self:
         """Each mask has one entry for each response id, 0 or 1."""
         __tracebackhide__ = True
-        masks = [replace(each, response_logprobs=None) for each in self._any()]
-        _hold([one for one in token_truth.alignment(masks) if "response_mask" in one.where])
+        masks = [replace(trajectory, response_logprobs=None) for trajectory in self._any()]
+        _hold([violation for violation in token_truth.alignment(masks) if "response_mask" in violation.where])
         return self
 
     def have_full_masks(self) -> Self:
@@ -44,9 +45,9 @@ class TokenExpectation:
         __tracebackhide__ = True
         _hold(
             [
-                Violation(f"trajectory {number}, response_mask", "1 throughout", _zeros(each))
-                for number, each in enumerate(self._any())
-                if 0 in each.response_mask or not each.response_mask
+                Violation(f"trajectory {number}, response_mask", "1 throughout", _zeros(trajectory))
+                for number, trajectory in enumerate(self._any())
+                if 0 in trajectory.response_mask or not trajectory.response_mask
             ]
         )
         return self
@@ -57,10 +58,10 @@ class TokenExpectation:
         __tracebackhide__ = True
         calls, decode = _read(record)
         if len(self.trajectories) != len(calls):
-            found = f"{len(self.trajectories)}, with {[len(each.response_ids) for each in self.trajectories]} ids"
-            _hold([Violation("trajectories", f"{len(calls)}, one for each call", found)])
-        for number, (each, call) in enumerate(zip(self.trajectories, calls, strict=True)):
-            _hold(_false_response(number, each, call, decode))
+            sizes = [len(trajectory.response_ids) for trajectory in self.trajectories]
+            _hold([Violation("trajectories", f"{len(calls)}, one for each call", f"{len(sizes)}, with {sizes} ids")])
+        for number, (trajectory, call) in enumerate(zip(self.trajectories, calls, strict=True)):
+            _hold(_false_response(number, trajectory, call, decode))
         return self
 
     def have_ids_and_masks_of(self, twin: Trajectories) -> Self:
@@ -70,11 +71,11 @@ class TokenExpectation:
             _hold([Violation("trajectories", str(len(twin)), str(len(self.trajectories)))])
         _hold(
             [
-                Violation(f"trajectory {number}, {field}", window(pack(wanted), at), window(pack(found), at))
+                Violation(f"trajectory {number}, {field}", window(pack(wanted), at), window(pack(actual), at))
                 for number, (ours, theirs) in enumerate(zip(self.trajectories, twin, strict=True))
                 for field in ("prompt_ids", "response_ids", "response_mask")
-                if (found := getattr(ours, field)) != (wanted := getattr(theirs, field))
-                for at in [first_difference(pack(wanted), pack(found))]
+                if (actual := getattr(ours, field)) != (wanted := getattr(theirs, field))
+                for at in [first_difference(pack(wanted), pack(actual))]
             ]
         )
         return self
@@ -86,10 +87,12 @@ class TokenExpectation:
         _hold(
             [
                 Violation(
-                    f"trajectory {place}, prompt_ids", f"at most the {size} of call {number}", f"{len(each.prompt_ids)}"
+                    f"trajectory {place}, prompt_ids",
+                    f"at most the {size} of call {number}",
+                    f"{len(trajectory.prompt_ids)}",
                 )
-                for place, each in enumerate(self._any())
-                if len(each.prompt_ids) > size
+                for place, trajectory in enumerate(self._any())
+                if len(trajectory.prompt_ids) > size
             ]
         )
         return self
@@ -99,9 +102,9 @@ class TokenExpectation:
         __tracebackhide__ = True
         _hold(
             [
-                Violation(f"trajectory {number}, num_turns", str(expected), str(each.num_turns))
-                for number, each in enumerate(self._any())
-                if each.num_turns != expected
+                Violation(f"trajectory {number}, num_turns", str(expected), str(trajectory.num_turns))
+                for number, trajectory in enumerate(self._any())
+                if trajectory.num_turns != expected
             ]
         )
         return self
@@ -110,9 +113,9 @@ class TokenExpectation:
         """The last generations of the trajectories stand in the order of the calls that returned them."""
         __tracebackhide__ = True
         calls, _ = _read(record)
-        last = [_last_call(each, calls) for each in self._any()]
+        last = [_last_call(trajectory, calls) for trajectory in self._any()]
         if None in last or last != sorted(last, key=lambda number: number or 0):
-            shown = ", ".join("none of them" if each is None else f"call {each}" for each in last)
+            shown = ", ".join("none of them" if number is None else f"call {number}" for number in last)
             _hold([Violation("the calls that trajectories end with", "the order in which they were answered", shown)])
         return self
 
@@ -132,7 +135,7 @@ class TokenExpectation:
         """Each has logprobs, and they are 0.0 where the mask is 0."""
         __tracebackhide__ = True
         wrong = _about_logprobs(token_truth.alignment(self._any()))
-        _hold([*self._null_logprobs(), *(one for one in wrong if "mask" in one.expected)])
+        _hold([*self._null_logprobs(), *(violation for violation in wrong if "mask" in violation.expected)])
         return self
 
     def have_reported_logprobs(self, record: Record) -> Self:
@@ -152,9 +155,9 @@ class TokenExpectation:
     def span_weight_versions(self, *expected: tuple[int, int] | None) -> Self:
         """The lowest and the highest weight version of each, in order; None: it names none."""
         __tracebackhide__ = True
-        found = [_weight_versions(each) for each in self._any()]
-        if found != list(expected):
-            _hold([Violation("weight versions of the trajectories", str(list(expected)), str(found))])
+        spans = [_weight_versions(trajectory) for trajectory in self._any()]
+        if spans != list(expected):
+            _hold([Violation("weight versions of the trajectories", str(list(expected)), str(spans))])
         return self
 
     def are_verbatim(self, record: Record) -> Self:
@@ -191,13 +194,17 @@ class TokenExpectation:
         __tracebackhide__ = True
         calls, decode = _read(record)
         evidence = Evidence(self.trajectories, calls)
-        found = {call.number for _, segments in evidence.segments for one in segments for call in one.calls}
+        trained = {call.number for _, segments in evidence.segments for segment in segments for call in segment.calls}
         asked = {
             number: f"call {number} ({listed(pack(call.generation), decode)})" for number, call in enumerate(calls)
         }
         _hold(
-            [Violation(asked[number], "mask 1 on its generation", "none") for number in numbers if number not in found]
-            + [Violation(asked[number], "given up, so no mask 1", "mask 1") for number in sorted(found - {*numbers})]
+            [
+                Violation(asked[number], "mask 1 on its generation", "none")
+                for number in numbers
+                if number not in trained
+            ]
+            + [Violation(asked[number], "given up, so no mask 1", "mask 1") for number in sorted(trained - {*numbers})]
         )
         return self
 
@@ -213,7 +220,7 @@ class TokenExpectation:
             *token_truth.conservation(self.trajectories, calls, given_up, decode),
         ]
         missing = sum(len(call.generation) for call in calls if call.outcome == ANSWERED)
-        missing -= sum(sum(each.response_mask) for each in self.trajectories)
+        missing -= sum(sum(trajectory.response_mask) for trajectory in self.trajectories)
         if not violations and missing != superseded.tokens:
             _hold([Violation("sampled ids reported as given up", str(missing), str(superseded.tokens))])
         _hold(violations)
@@ -222,8 +229,8 @@ class TokenExpectation:
     def _null_logprobs(self) -> list[Violation]:
         return [
             Violation(f"trajectory {number}, response_logprobs", "a list of floats", "null")
-            for number, each in enumerate(self._any())
-            if each.response_logprobs is None and 1 in each.response_mask
+            for number, trajectory in enumerate(self._any())
+            if trajectory.response_logprobs is None and 1 in trajectory.response_mask
         ]
 
     def _any(self) -> Trajectories:
@@ -250,10 +257,10 @@ class ContextExpectation:
         """It is the chat template's render of these messages, generation prompt included, id for id."""
         __tracebackhide__ = True
         wanted = pack(rendered(self.tokenizer, messages, tools=tools))
-        found = pack(self.context)
-        if found != wanted:
-            at, decode = first_difference(found, wanted), self.tokenizer.decode
-            _hold([Violation(f"{self.where}[{at}]", window(wanted, at, decode), window(found, at, decode))])
+        actual = pack(self.context)
+        if actual != wanted:
+            at, decode = first_difference(actual, wanted), self.tokenizer.decode
+            _hold([Violation(f"{self.where}[{at}]", window(wanted, at, decode), window(actual, at, decode))])
         return self
 
     def continues_as_rendered(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Self:
@@ -267,37 +274,45 @@ class ContextExpectation:
         if self.context != wanted:
             violations = token_truth.fidelity([self._seen(messages, tools)], self.tokenizer.decode, [wanted])
             behind = f"{self.where}, behind the generation"
-            _hold([replace(one, where=one.where.replace("trajectory 0, response_ids", behind)) for one in violations])
+            _hold(
+                [
+                    replace(violation, where=violation.where.replace("trajectory 0, response_ids", behind))
+                    for violation in violations
+                ]
+            )
         return self
 
     def reads_as_rendered(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Self:
-        """Its text is the chat template's render of these messages, whichever ids it is written with."""
+        """Its text is the chat template's render of these messages, whichever ids it is written with. `NotApplicable`
+        where the template writes an answer otherwise than a model samples it: what was sampled stays as it is."""
         __tracebackhide__ = True
+        if not writes_as_sampled(self.tokenizer, messages):
+            raise NotApplicable("the chat template puts something between a sampled answer and its end, or no end")
         decode = self.tokenizer.decode
         wanted = decode(rendered(self.tokenizer, messages, tools=tools))
-        found = decode(self.context)
-        if found != wanted:
-            _hold([Violation(f"text of the {self.where}", describe(wanted, 2000), describe(found, 2000))])
+        actual = decode(self.context)
+        if actual != wanted:
+            _hold([Violation(f"text of the {self.where}", describe(wanted, 2000), describe(actual, 2000))])
         return self
 
     def goes_on_directly(self) -> Self:
         """It is the context of the call before, followed by what that sampled, and nothing else."""
         __tracebackhide__ = True
         wanted = pack([*self.before.context, *self.before.generation] if self.before else [])
-        found = pack(self.context)
-        if found != wanted:
-            at, decode = first_difference(found, wanted), self.tokenizer.decode
-            _hold([Violation(f"{self.where}[{at}]", window(wanted, at, decode), window(found, at, decode))])
+        actual = pack(self.context)
+        if actual != wanted:
+            at, decode = first_difference(actual, wanted), self.tokenizer.decode
+            _hold([Violation(f"{self.where}[{at}]", window(wanted, at, decode), window(actual, at, decode))])
         return self
 
     def ends_as_many_turns_as(self, other: ContextExpectation) -> Self:
         """The end-of-turn id occurs in it as often as in the other context."""
         __tracebackhide__ = True
         end = self.tokenizer.end_of_turn
-        wanted, found = other.context.count(end), self.context.count(end)
-        if found != wanted:
+        wanted, actual = other.context.count(end), self.context.count(end)
+        if actual != wanted:
             token = f"the token {self.tokenizer.end_of_turn_text}"
-            _hold([Violation(self.where, f"{wanted} times {token}", f"{found} times")])
+            _hold([Violation(self.where, f"{wanted} times {token}", f"{actual} times")])
         return self
 
     def holds_generation_before(self) -> Self:
@@ -321,20 +336,23 @@ class ContextExpectation:
         head = self.before.context + self.before.generation if self.before else []
         if not self.before or self.context[: len(head)] != head:
             return Trajectory(self.context, [0], [1])
-        said = (place for place, each in enumerate(messages) if each.get("role") not in ("system", "user", "tool"))
-        answered = 1 + max(said, default=0)
+        answers = (
+            place for place, message in enumerate(messages) if message.get("role") not in ("system", "user", "tool")
+        )
+        answered = 1 + max(answers, default=0)
         text = self.tokenizer.render(messages[:answered], tools=tools, add_generation_prompt=False)
-        before, closing = self._parted(text, tools)
-        ended = self.before.generation[-1:] == [self.tokenizer.end_of_turn]
+        ends = (self.tokenizer.end_of_call, self.tokenizer.end_of_turn)
+        end = next((token for token in ends if self.before.generation[-1:] == [token]), None)
+        before, closing = self._parted(text, tools, end or self.tokenizer.end_of_turn)
         gap = self.context[len(head) :]
-        prompt = self.tokenizer.encode(before + closing if ended else before)
+        prompt = self.tokenizer.encode(before if end is None else before + closing)
         return Trajectory(prompt, [*gap, 0], [*(0 for _ in gap), 1])
 
-    def _parted(self, text: str, tools: Sequence[Any] | None) -> tuple[str, str]:
+    def _parted(self, text: str, tools: Sequence[Any] | None, end_token: int) -> tuple[str, str]:
         """A render that ends with an answer, up to the end of what was said in it; and what the template needs to
-        end the turn, its end token included. Some put text of their own before that token, and some have none: there
-        the role that comes next ends the turn."""
-        end = self.tokenizer.end_of_turn_text
+        end the turn with `end_token`, which is included. Some put text of their own before that token, and some have
+        none: there the role that comes next ends the turn."""
+        end = self.tokenizer.token(end_token)
         question, answer = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": _SAID}
         shortest = self.tokenizer.render([question, answer], tools=tools, add_generation_prompt=False)
         behind = shortest.rpartition(_SAID)[2]
@@ -347,6 +365,21 @@ class ContextExpectation:
 def context(upstream: Upstream, number: int) -> ContextExpectation:
     """Start an expectation about what the upstream received with call `number` of this check, counted from 0."""
     return ContextExpectation(upstream, number)
+
+
+def writes_as_sampled(tokenizer: Tokenizer, messages: Sequence[Message]) -> bool:
+    """Whether the template's render of these messages has each answer behind the generation prompt, and an end token
+    right behind it, as a model samples it. Answers with calls are not looked at."""
+    whole = tokenizer.render(list(messages))
+    ends = tuple(map(tokenizer.token, tokenizer.end_tokens))
+    for place, message in enumerate(messages):
+        content = message.get("content")
+        if message["role"] != "assistant" or not isinstance(content, str) or message.get("tool_calls"):
+            continue
+        sampled = tokenizer.render(list(messages[:place])) + content
+        if not whole.startswith(sampled) or not whole[len(sampled) :].startswith(ends):
+            return False
+    return True
 
 
 def rendered(tokenizer: Tokenizer, messages: Sequence[Message], **kwargs: Any) -> list[int]:
@@ -366,29 +399,29 @@ def _read(record: Record) -> tuple[Sequence[Call], Decode | None]:
 
 def _zeros(trajectory: Trajectory) -> str:
     mask = trajectory.response_mask
-    zeros = [place for place, one in enumerate(mask) if one == 0]
+    zeros = [place for place, entry in enumerate(mask) if entry == 0]
     return f"0 at {zeros[0]}, {len(zeros)} zeros in {len(mask)} entries" if zeros else f"{len(mask)} entries"
 
 
 def _false_response(number: int, trajectory: Trajectory, call: Call, decode: Decode | None) -> list[Violation]:
-    found, wanted = pack(trajectory.response_ids), pack(call.generation)
-    if found == wanted:
+    actual, wanted = pack(trajectory.response_ids), pack(call.generation)
+    if actual == wanted:
         return []
     sampled = replace(trajectory, response_mask=[1] * len(trajectory.response_ids))
-    at = first_difference(found, wanted)
-    causes = [one.hint for one in token_truth.verbatim([sampled], [call], decode)]
+    at = first_difference(actual, wanted)
+    causes = [violation.hint for violation in token_truth.verbatim([sampled], [call], decode)]
     where = f"trajectory {number}, response_ids[{at}]"
-    return [Violation(where, window(wanted, at, decode), window(found, at, decode), *causes[:1])]
+    return [Violation(where, window(wanted, at, decode), window(actual, at, decode), *causes[:1])]
 
 
 def _misaligned_logprobs(trajectories: Sequence[Trajectory]) -> list[Violation]:
     """What is wrong with lengths and values, whatever the mask."""
-    unmasked = [replace(each, response_mask=[1] * len(each.response_ids)) for each in trajectories]
+    unmasked = [replace(trajectory, response_mask=[1] * len(trajectory.response_ids)) for trajectory in trajectories]
     return _about_logprobs(token_truth.alignment(unmasked))
 
 
 def _about_logprobs(violations: Sequence[Violation]) -> list[Violation]:
-    return [one for one in violations if "response_logprobs" in one.where]
+    return [violation for violation in violations if "response_logprobs" in violation.where]
 
 
 def _weight_versions(trajectory: Trajectory) -> tuple[Any, Any] | None:

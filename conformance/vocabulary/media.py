@@ -28,23 +28,23 @@ FILM, CLIP = "http://pictures.invalid/tide.mp4", "https://pictures.invalid/gull.
 _NAMES = {DARK: "the dark image", GREY: "the grey image", LIGHT: "the light image"}
 
 
-def text(said: str) -> Part:
-    return {"type": "text", "text": said}
+def text(words: str) -> Part:
+    return {"type": "text", "text": words}
 
 
-def image(url: str, **said: Any) -> Part:
-    """A part of a chat message. `said` stands beside the URL."""
-    return {"type": "image_url", "image_url": {"url": url, **said}}
+def image(url: str, **fields: Any) -> Part:
+    """A part of a chat message. `fields` stand beside the URL."""
+    return {"type": "image_url", "image_url": {"url": url, **fields}}
 
 
-def video(url: str, **said: Any) -> Part:
-    """A part of a chat message. `said` stands beside the URL."""
-    return {"type": "video_url", "video_url": {"url": url, **said}}
+def video(url: str, **fields: Any) -> Part:
+    """A part of a chat message. `fields` stand beside the URL."""
+    return {"type": "video_url", "video_url": {"url": url, **fields}}
 
 
-def look(said: str, *urls: str, role: str = "user", **fields: Any) -> Message:
+def look(words: str, *urls: str, role: str = "user", **fields: Any) -> Message:
     """A chat message with a text, and images behind it."""
-    return {"role": role, "content": [text(said), *map(image, urls)], **fields}
+    return {"role": role, "content": [text(words), *map(image, urls)], **fields}
 
 
 def block(url: str) -> Part:
@@ -63,8 +63,10 @@ def input_image(url: str) -> Part:
 def placed(messages: Sequence[Message]) -> list[Message]:
     """The messages as chat templates expect them: a part with an image or a video says only that it is there."""
     return [
-        {**each, "content": [_placed(part) for part in each["content"]]} if isinstance(each["content"], list) else each
-        for each in messages
+        {**message, "content": [_placed(part) for part in message["content"]]}
+        if isinstance(message["content"], list)
+        else message
+        for message in messages
     ]
 
 
@@ -81,10 +83,10 @@ def exported(trajectories: Sequence[Trajectory], number: int = -1) -> Held:
     where = "multi_modal_data of the last trajectory" if number == -1 else f"multi_modal_data of trajectory {number}"
     if not trajectories or number >= len(trajectories):
         raise ConformanceFailure([Violation(where, "a trajectory", f"{len(trajectories)} trajectories")])
-    found = trajectories[number].multi_modal_data
-    if not isinstance(found, Mapping | None):
-        raise ConformanceFailure([Violation(where, "an object or null", describe(found))])
-    return Held(where, (found or {}).get("images"), (found or {}).get("videos"))
+    data = trajectories[number].multi_modal_data
+    if not isinstance(data, Mapping | None):
+        raise ConformanceFailure([Violation(where, "an object or null", describe(data))])
+    return Held(where, (data or {}).get("images"), (data or {}).get("videos"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +101,22 @@ class Held:
         """These and no others, each once, in this order."""
         __tracebackhide__ = True
         pairs = (("images", self.images, images), ("videos", self.videos, videos))
-        _hold([one for kind, found, urls in pairs for one in _differences(f"{self.where}, {kind}", found, urls, hint)])
+        _hold(
+            [
+                violation
+                for kind, actual, urls in pairs
+                for violation in _differences(f"{self.where}, {kind}", actual, urls, hint)
+            ]
+        )
 
     def are_null(self, *kinds: str) -> None:
         """There is nothing of these kinds: null or absent, not an empty list."""
         __tracebackhide__ = True
-        found = {kind: getattr(self, kind) for kind in kinds}
+        values = {kind: getattr(self, kind) for kind in kinds}
         _hold(
             [
                 Violation(f"{self.where}, {kind}", "null", describe(value))
-                for kind, value in found.items()
+                for kind, value in values.items()
                 if value is not None
             ]
         )
@@ -146,8 +154,8 @@ def _placed(part: Any) -> Any:
     return {"type": kinds[kind]} if kind in kinds else part
 
 
-def _differences(where: str, found: Any, urls: Sequence[str], hint: str) -> Iterator[Violation]:
-    items = [] if found is None else found
+def _differences(where: str, actual: Any, urls: Sequence[str], hint: str) -> Iterator[Violation]:
+    items = [] if actual is None else actual
     if not isinstance(items, list):
         yield Violation(where, "a list or null", describe(items))
     elif len(items) != len(urls) or not all(map(_shows, items, urls)):
@@ -162,8 +170,8 @@ def _shows(item: Any, url: str) -> bool:
 
 def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping | list):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _leaves(each)
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _leaves(item)
     else:
         yield value
 

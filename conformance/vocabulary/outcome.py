@@ -12,6 +12,7 @@ from conformance.client.transcript import Exchange, UpstreamCall, UpstreamPost, 
 from conformance.gateway import NotObservable
 from conformance.oracles import Violation
 from conformance.requirements import Requirement
+from conformance.tokenizer import TemplateRefusal
 
 
 class Outcome(StrEnum):
@@ -50,7 +51,7 @@ def of_exception(error: BaseException | None) -> Outcome:
     match error:
         case None:
             return Outcome.PASSED
-        case NotApplicable():
+        case NotApplicable() | TemplateRefusal():
             return Outcome.NOT_APPLICABLE
         case NotTested() | NotObservable():
             return Outcome.NOT_TESTED
@@ -63,10 +64,10 @@ def of_exception(error: BaseException | None) -> Outcome:
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """The outcome of a requirement from those of its checks. One that ran outweighs one that did not apply."""
     order = list(Outcome)
-    found = sorted(set(outcomes), key=order.index)
-    if found[-1] is Outcome.NOT_APPLICABLE and Outcome.PASSED in found:
+    distinct = sorted(set(outcomes), key=order.index)
+    if distinct[-1] is Outcome.NOT_APPLICABLE and Outcome.PASSED in distinct:
         return Outcome.PASSED
-    return found[-1]
+    return distinct[-1]
 
 
 def failure_text(
@@ -109,5 +110,5 @@ def _labelled(label: str, text: str) -> list[str]:
 
 def _telling(exchanges: Sequence[Exchange]) -> Exchange:
     """The request to show as a command: the last one that an agent would send, else the last."""
-    chats = [each for each in exchanges if "/v1/" in each.url]
+    chats = [exchange for exchange in exchanges if "/v1/" in exchange.url]
     return (chats or list(exchanges))[-1]

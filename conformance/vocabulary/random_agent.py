@@ -72,15 +72,15 @@ class Search:
                 raise self._shortest(conversation, failure, target)
 
     def _shortest(self, conversation: Conversed, failure: ConformanceFailure, target: Target) -> ConformanceFailure:
-        left, found, candidates = self.shortenings, failure, simpler(conversation)
+        left, shortest, candidates = self.shortenings, failure, simpler(conversation)
         # A gateway that hangs is not waited for again and again.
-        while left > 0 and not isinstance(found, NoAnswer) and (candidate := next(candidates, None)) is not None:
+        while left > 0 and not isinstance(shortest, NoAnswer) and (candidate := next(candidates, None)) is not None:
             left -= 1
             failure_of_less = outcome(candidate, target)
             if failure_of_less is not None:
-                conversation, found, candidates = candidate, failure_of_less, simpler(candidate)
+                conversation, shortest, candidates = candidate, failure_of_less, simpler(candidate)
         # Played last, so that its exchanges are the ones that are shown.
-        return outcome(conversation, target) or found
+        return outcome(conversation, target) or shortest
 
 
 def invented(source: Random, kinds: Sequence[str]) -> Conversed:
@@ -153,10 +153,10 @@ class Agent:
         superseded = self.session.superseded()
         together(exported.are_aligned, lambda: exported.account_for(self.upstream, superseded))
 
-    def turn(self, what: str, talk: Conversation, content: Said, how: int = 0, **said: Any) -> Message:
+    def turn(self, what: str, talk: Conversation, content: Said, how: int = 0, **step: Any) -> Message:
         """One turn that is answered; the conversation is the latest one then."""
         self.tells(what, talk, content)
-        reply = talk.turn(content, **(said or self.answer(how)))
+        reply = talk.turn(content, **(step or self.answer(how)))
         self.story[-1] += f" > {describe(reply.text or reply.tool_calls)}"
         if talk in self.talks:
             self.talks.remove(talk)
@@ -165,7 +165,10 @@ class Agent:
 
     def tells(self, what: str, talk: Conversation, content: Said) -> None:
         self.turns += 1
-        shown = ", ".join(f"{each['role']} {describe(each.get('content'), 40)}" for each in new(content)) or "nothing"
+        shown = (
+            ", ".join(f"{message['role']} {describe(message.get('content'), 40)}" for message in new(content))
+            or "nothing"
+        )
         self.story.append(f"{self.turns}. {what} after {len(talk.messages)} messages: {shown}")
 
     def answer(self, how: int) -> dict[str, Any]:
@@ -174,7 +177,10 @@ class Agent:
         if how % 4 == 1 and self.may_repeat:
             return {"answer": "Fine"}
         if how % 4 == 2:
-            return {"ids": [each for one in text for each in tokenizer.encode(one)] + [tokenizer.end_of_turn]}
+            return {
+                "ids": [token_id for character in text for token_id in tokenizer.encode(character)]
+                + [tokenizer.end_of_turn]
+            }
         return {"answer": text, "finish": "length" if how % 4 == 3 else "stop"}
 
     @property

@@ -52,13 +52,16 @@ class Wire:
         """Send each of these, one after the other, and return what came back. No answer is a failure that says for
         which request there was none."""
         body = self.right(session) if body is None else body
-        return [Answered(each, self._answer(session, each, spoiled)) for each, spoiled in _told(wrong, body, session)]
+        return [
+            Answered(mistake, self._answer(session, mistake, spoiled))
+            for mistake, spoiled in _told(wrong, body, session)
+        ]
 
     def _answer(self, session: Session, wrong: Wrong, body: dict[str, Any]) -> Reply:
         try:
             return self.send(session, body)
         except NoAnswer as failure:
-            told = [replace(one, where=f"{wrong}: {one.where}") for one in failure.violations]
+            told = [replace(violation, where=f"{wrong}: {violation.where}") for violation in failure.violations]
             raise ConformanceFailure(told) from failure
 
 
@@ -122,7 +125,7 @@ def expect_served_or_refused(wire: Wire, session: Session, upstream: Upstream, p
     __tracebackhide__ = True
     wrong = wire.request.wrong()[part]
     upstream.repeats("Hello", len(wrong))
-    _judge(session, wire.answers(session, wrong), lambda each: _misread(wire, each))
+    _judge(session, wire.answers(session, wrong), lambda answered: _misread(wire, answered))
 
 
 def expect_refusals_by_field(wire: Wire, session: Session, upstream: Upstream) -> None:
@@ -134,14 +137,18 @@ def expect_refusals_by_field(wire: Wire, session: Session, upstream: Upstream) -
 def expect_refusals_to_be_closed(wire: Wire, session: Session, upstream: Upstream) -> None:
     """No refusal of a wrong request shows anything of the gateway's inside."""
     __tracebackhide__ = True
-    _judge(session, refused(wire, session, upstream), lambda each: leaks(each.reply.body.decode("utf-8", "replace")))
+    _judge(
+        session,
+        refused(wire, session, upstream),
+        lambda answered: leaks(answered.reply.body.decode("utf-8", "replace")),
+    )
 
 
 def expect_refusals_leave_nothing(wire: Wire, sessions: Sessions, upstream: Upstream) -> None:
     """A session that refused wrong requests between two right ones exports what one exports that got the right ones
     alone."""
     __tracebackhide__ = True
-    wrong = [each.wrong for each in refused(wire, sessions.open(), upstream)]
+    wrong = [answered.wrong for answered in refused(wire, sessions.open(), upstream)]
     upstream.repeats("Hello", 4 + len(wrong))
     twin, spoiled = sessions.open(), sessions.open()
     answers: list[Answered] = []
@@ -150,7 +157,7 @@ def expect_refusals_leave_nothing(wire: Wire, sessions: Sessions, upstream: Upst
             body = wire.right(session)
             expect(wire.send(session, body)).status(200)
             answers = wire.answers(session, asked, body) or answers
-    spoiled.trace_only([each.reply for each in answers[:SHOWN]])
+    spoiled.trace_only([answered.reply for answered in answers[:SHOWN]])
     expect(spoiled.trajectories()).same_as(twin.trajectories(), hint="a refused request has left something")
 
 
@@ -158,10 +165,10 @@ def refused(wire: Wire, session: Session, upstream: Upstream) -> list[Answered]:
     """The wrong requests, one for each place, that the gateway refuses: there is at least one."""
     wrong = wire.request.one_for_each_place()
     upstream.repeats("Hello", len(wrong))
-    found = [each for each in wire.answers(session, wrong) if each.reply.status in REFUSED]
-    if not found:
+    refusals = [answered for answered in wire.answers(session, wrong) if answered.reply.status in REFUSED]
+    if not refusals:
         raise NotTested("the gateway refuses none of the requests with a wrong field")
-    return found
+    return refusals
 
 
 def expect_large_body(wire: Wire, session: Session, upstream: Upstream) -> None:
@@ -212,10 +219,10 @@ def expect_post_only(wire: Wire, session: Session, upstream: Upstream, method: s
 
 def _told(wrong: Iterable[Wrong], body: dict[str, Any], session: Session) -> Iterable[tuple[Wrong, dict[str, Any]]]:
     """The wrong requests, but for those in which one text of several is lost by which the upstream knows the check."""
-    for each in wrong:
-        spoiled = each.within(body)
-        if len(each.path) == 1 or session.is_told(spoiled):
-            yield each, spoiled
+    for mistake in wrong:
+        spoiled = mistake.within(body)
+        if len(mistake.path) == 1 or session.is_told(spoiled):
+            yield mistake, spoiled
 
 
 def _judge(session: Session, answers: Iterable[Answered], judge: Callable[[Answered], Sequence[Violation]]) -> None:
@@ -223,10 +230,10 @@ def _judge(session: Session, answers: Iterable[Answered], judge: Callable[[Answe
     __tracebackhide__ = True
     violations: list[Violation] = []
     wrong: list[Reply] = []
-    for each in answers:
-        found = [replace(one, where=f"{each.wrong}: {one.where}") for one in judge(each)]
-        violations += found
-        wrong += [each.reply] if found else []
+    for answered in answers:
+        faults = [replace(violation, where=f"{answered.wrong}: {violation.where}") for violation in judge(answered)]
+        violations += faults
+        wrong += [answered.reply] if faults else []
     if violations:
         session.trace_only(wrong[:SHOWN])
         raise ConformanceFailure(violations)

@@ -164,7 +164,7 @@ class Session(OverResponses, OverInvocations):
 
     def messages(self, *messages: str | Message) -> list[Message]:
         """The messages as they are sent: in full form, the nonce in front of the first one's text."""
-        full = [user(each) if isinstance(each, str) else deepcopy(each) for each in messages]
+        full = [user(message) if isinstance(message, str) else deepcopy(message) for message in messages]
         if full:
             content = full[0].get("content")
             if isinstance(content, str):
@@ -295,7 +295,7 @@ class Session(OverResponses, OverInvocations):
         with suppress(NotObservable, ControlRefused):
             state = self.state()
         counts = [state.get(name, 0) for name in ("rollback_count", "rollback_dropped_trainable_tokens_total")]
-        return Superseded(*(each if type(each) is int else 0 for each in counts))
+        return Superseded(*(count if type(count) is int else 0 for count in counts))
 
     def discard(self) -> None:
         """Get rid of the session after the check. Never a verdict: what goes wrong here is nobody's failure."""

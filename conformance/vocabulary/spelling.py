@@ -15,7 +15,7 @@ _CHARACTERS = "\U0001f600\U00010348\u2603"
 
 def respelled(tokenizer: Tokenizer, text: str) -> list[int]:
     """Other ids than `encode(text)` gives, with the same text: a character at a time."""
-    ids = [each for character in text for each in tokenizer.encode(character)]
+    ids = [token_id for character in text for token_id in tokenizer.encode(character)]
     if ids == tokenizer.encode(text) or tokenizer.decode(ids) != text:
         raise NotTested(f"the tokenizer {tokenizer.name!r} has one spelling of {text!r} only")
     return ids

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The model says `said` until it comes to one of `stops`, which is `matched`; `shown` stands before that."""
+    """The model says `text` until it comes to one of `stops`, which is `matched`; `shown` stands before that."""
 
     stops: tuple[str, ...]
-    said: str
+    text: str
     shown: str
     matched: str
 
     def __str__(self) -> str:
-        return self.said
+        return self.text
 
 
 WORD = Stopped(("END",), "One and two END and three", "One and two ", "END")

@@ -31,6 +31,7 @@ from conformance.vocabulary.session import Sessions
 STARTUP_TIMEOUT = 30.0
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "reference": ("--backend", "vllm"),
+    "reference-structured": ("--backend", "vllm", "--structured-outputs", "engine"),
     "reference-sglang": (
         *("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
         *("--structured-outputs", "engine"),
@@ -192,6 +193,7 @@ class ReferenceGateway:
             *("--tokenizer", str(tokenizer), *REFERENCES[name], "--backend-url", upstream.url),
             *("--tool-parser", upstream.tool_format.name, "--file-search", str(FILES)),
             *("--deployment", "reference_gateway.examples.demo:deployment"),
+            *(("--reasoning-parser", "think") if upstream.tokenizer.drops_thoughts else ()),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
         assert process.stdout is not None

@@ -141,11 +141,11 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
     yield [b"".join(unfinished)]
 
 
-def versions_of(found: Any) -> tuple[int, int] | None:
+def versions_of(version: Any) -> tuple[int, int] | None:
     """A version that is a number, or a pair of them (the first and the last that took part)."""
-    if found is None:
+    if version is None:
         return None
-    pair = found if isinstance(found, list) and len(found) == 2 else [found, found]
+    pair = version if isinstance(version, list) and len(version) == 2 else [version, version]
     try:
         first, last = (int(version) for version in pair)
     except (TypeError, ValueError):

@@ -121,8 +121,8 @@ def _media(media: Media) -> dict[str, Any]:
 def _video(item: Any) -> Any:
     """What is said of a video beside its URL is for the engine's preprocessing."""
     if isinstance(item, tuple | list):  # a list where it was read from JSON
-        url, said = item
-        return {"url": url, "preprocess_kwargs": said}
+        url, settings = item
+        return {"url": url, "preprocess_kwargs": settings}
     return item
 
 
@@ -147,21 +147,21 @@ def _generation(document: Any, expected: Context | None) -> Generation:
     )
 
 
-def _reason(found: Any) -> tuple[str | None, str | int | None]:
+def _reason(finish_reason: Any) -> tuple[str | None, str | int | None]:
     """Why it ended, None while it has not; and the stop string or id that was matched. An abort with a status is what
     an answer with that status is: in a stream it has no other place."""
-    about = found if isinstance(found, dict) else {"type": found}
+    about = finish_reason if isinstance(finish_reason, dict) else {"type": finish_reason}
     kind, matched, status = about.get("type"), about.get("matched"), about.get("status_code")
     if kind == "abort" and type(status) is int:
         refuse(status, orjson.dumps({"message": about.get("message") or "no reason given"}))
     return kind if isinstance(kind, str) else None, matched if isinstance(matched, str | int) else None
 
 
-def _logprobs(found: Any) -> list[float] | None:
+def _logprobs(entries: Any) -> list[float] | None:
     """Entries are `[logprob, id, text or null]`."""
-    if found is None:
+    if entries is None:
         return None
     try:
-        return [float(entry[0]) for entry in found]
+        return [float(entry[0]) for entry in entries]
     except (TypeError, ValueError, LookupError):
         raise BackendFailed("the engine's output_token_logprobs are not a list of pairs") from None

@@ -147,8 +147,8 @@ def _generation(document: Any, context: Context) -> Generation:
     )
 
 
-def _logprobs(found: Any) -> list[float] | None:
-    values = found.get("token_logprobs") if isinstance(found, dict) else None
+def _logprobs(logprobs: Any) -> list[float] | None:
+    values = logprobs.get("token_logprobs") if isinstance(logprobs, dict) else None
     if values is None:
         return None
     if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):

@@ -57,7 +57,7 @@ def resolve(target: ResponseTarget, origin: Identity | None, linked: Sequence[Id
         return Plan(target.kind == "originating")
     wanted = _wanted(target, origin, linked)
     included = False
-    found: dict[str, Identity] = {}
+    recipients: dict[str, Identity] = {}
     skipped: list[str] = []
     for name, identity in wanted:
         if name == ORIGINATING_NAME or (identity is not None and identity.is_same(origin)):
@@ -65,8 +65,8 @@ def resolve(target: ResponseTarget, origin: Identity | None, linked: Sequence[Id
         elif identity is None or identity.channel not in able:
             skipped.append(name)
         else:
-            found.setdefault(identity.token, identity)
-    return Plan(included or not found, tuple(found.values()), tuple(skipped))
+            recipients.setdefault(identity.token, identity)
+    return Plan(included or not recipients, tuple(recipients.values()), tuple(skipped))
 
 
 def _wanted(
@@ -75,17 +75,17 @@ def _wanted(
     """The names of a target, each with whom it stands for, if anybody."""
     match target.kind:
         case "active":
-            return [(each.token, each) for each in linked[:1]]
+            return [(identity.token, identity) for identity in linked[:1]]
         case "all_linked":
-            return [(each.token, each) for each in linked if not each.is_same(origin)]
+            return [(identity.token, identity) for identity in linked if not identity.is_same(origin)]
         case "identities":
-            return [(each.token, each) for each in target.recipients]
+            return [(identity.token, identity) for identity in target.recipients]
     return [(name, _named(name, linked)) for name in target.names]
 
 
 def _named(name: str, linked: Sequence[Identity]) -> Identity | None:
     channel, separator, native_id = name.partition(":")
-    known = [each for each in linked if (each.token == name if separator else each.channel == name)]
+    known = [identity for identity in linked if (identity.token == name if separator else identity.channel == name)]
     if known:
         return known[0]
     return Identity(channel, native_id) if separator and native_id else None

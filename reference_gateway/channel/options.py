@@ -14,10 +14,10 @@ CHANNEL_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def resolve_channel_options(given: Mapping[str, str]) -> dict[str, str]:
+def resolve_channel_options(chosen: Mapping[str, str]) -> dict[str, str]:
     """All options with their values. ValueError names the option and the values it takes."""
     options = {name: values[0] for name, values in CHANNEL_OPTIONS.items()}
-    for name, value in given.items():
+    for name, value in chosen.items():
         if name not in CHANNEL_OPTIONS:
             raise ValueError(f"channel_options.{name} is not an option; the options are {', '.join(CHANNEL_OPTIONS)}")
         if value not in CHANNEL_OPTIONS[name]:

@@ -78,12 +78,12 @@ class ChannelRequest:
     @property
     def hosting(self) -> dict[str, Any]:
         """What the message that the target sees says about where it comes from (contract AF-REQ-04)."""
-        found: dict[str, Any] = {"channel": self.channel}
+        hosting: dict[str, Any] = {"channel": self.channel}
         if self.identity is not None:
-            found["identity"] = self.identity.token
+            hosting["identity"] = self.identity.token
         if self.response_target != ORIGINATING:
-            found["response_target"] = self.response_target.kind
-        return found
+            hosting["response_target"] = self.response_target.kind
+        return hosting
 
 
 class InvocationFailed(RuntimeError):

@@ -84,12 +84,12 @@ class SessionTarget:
         async with AsyncExitStack() as stack:
             if history is not None:
                 await stack.enter_async_context(history.turn)
-            said: Message = {"role": "user", "content": request.input}
+            message: Message = {"role": "user", "content": request.input}
             before = history.messages if history is not None else ()
-            turn = _turn((*before, said), request)
+            turn = _turn((*before, message), request)
             answer = await self.session.run(turn if progress is None else replace(turn, progress=progress))
             if history is not None:
-                history.add(said, answer.message)
+                history.add(message, answer.message)
         self._answered(answer)
         return _text(answer)
 

@@ -54,15 +54,15 @@ class TaskDirectory:
 
     def pending(self) -> list[Task]:
         """See `tasks.TaskStore`."""
-        found = []
+        tasks = []
         rows = self._database.execute("SELECT handle, name, payload, attempts FROM tasks ORDER BY number").fetchall()
         for row in rows:
             try:
-                found.append(_read(*row))
+                tasks.append(_read(*row))
             except (TypeError, ValueError) as error:
                 log.error("a task cannot be read and was put aside", extra={"handle": row[0], "reason": str(error)})
                 self._quarantine(row, str(error))
-        return found
+        return tasks
 
     def quarantined(self) -> list[str]:
         """The handles of what was put aside."""

@@ -24,7 +24,7 @@ from reference_gateway.types import Message, Tool
 
 Render = Callable[[Sequence[Message], "Sequence[Tool] | None"], str]
 
-_TEXT, _SAID = "4815162342", "2718281828"
+_TEXT, _CONTENT = "4815162342", "2718281828"
 _SHORT = re.compile(r"[A-Za-z0-9]{9}")
 _USER: Message = {"role": "user", "content": "Hi."}
 _RESULT: Message = {"role": "tool", "tool_call_id": "call00000", "name": "find", "content": "Here."}
@@ -73,7 +73,7 @@ class Calls:
     def fit(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The messages, with calls and results in a form that the template can write."""
         if not (self.objects_only or self.short_ids or self.needed) or not any(
-            "tool_calls" in each or each["role"] == "tool" for each in messages
+            "tool_calls" in message or message["role"] == "tool" for message in messages
         ):
             return messages
         fitted: list[Message] = []
@@ -104,13 +104,13 @@ def find_calls(render: Render, tools: Sequence[Tool]) -> Calls:
     """Try a call in each of its forms."""
 
     def text(
-        call_id: str = "call00000", arguments: Any = None, without: str = "", said: str = "", apart: bool = False
+        call_id: str = "call00000", arguments: Any = None, without: str = "", content: str = "", apart: bool = False
     ) -> str | None:
         function = {"name": _TEXT[::-1], "arguments": {"at": _TEXT} if arguments is None else arguments}
         call = {"id": call_id, "type": "function", "function": function}
         answered = {**_RESULT, "tool_call_id": call_id}
         answered.pop(without, None)
-        message: Message = {"role": "assistant", "content": said, "tool_calls": [call]}
+        message: Message = {"role": "assistant", "content": content, "tool_calls": [call]}
         try:
             return render([_USER, *(_apart(message) if apart else [message]), answered], tools)
         except TemplateRefused:
@@ -124,8 +124,8 @@ def find_calls(render: Render, tools: Sequence[Tool]) -> Calls:
         objects_only=_TEXT not in (text(arguments=f'{{"at": {_TEXT}') or ""),
         short_ids=text("call_1a2b3c4d") is None,
         needed=tuple(field for field in ("tool_call_id", "name") if text(without=field) is None),
-        beside=_SAID in (text(said=_SAID) or ""),
-        apart=_SAID in (text(said=_SAID, apart=True) or ""),
+        beside=_CONTENT in (text(content=_CONTENT) or ""),
+        apart=_CONTENT in (text(content=_CONTENT, apart=True) or ""),
     )
 
 
@@ -136,9 +136,9 @@ def _apart(message: Message) -> list[Message]:
     """What an assistant says and what it calls, as two messages."""
     if not message.get("tool_calls") or not message["content"]:
         return [message]
-    said = {name: value for name, value in message.items() if name != "tool_calls"}
+    saying = {name: value for name, value in message.items() if name != "tool_calls"}
     calling = {name: value for name, value in message.items() if name != "reasoning_content"}
-    return [said, {**calling, "content": ""}]
+    return [saying, {**calling, "content": ""}]
 
 
 def _short(call_id: str) -> str:

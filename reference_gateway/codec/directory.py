@@ -46,30 +46,30 @@ def _end_ids(directory: Path, config: Mapping[str, Any]) -> frozenset[int]:
     nested = model.get("text_config")
     places = (_json(directory / "generation_config.json"), model, nested if isinstance(nested, dict) else {}, config)
     listed = [place.get("eos_token_id") for place in places]
-    ids = [token for each in listed for token in (each if isinstance(each, list) else [each])]
+    ids = [token for entry in listed for token in (entry if isinstance(entry, list) else [entry])]
     return frozenset(token for token in ids if type(token) is int and token >= 0)
 
 
 def _templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    templates: dict[str, str] = {}
     configured = config.get("chat_template") or _json(directory / "chat_template.json").get("chat_template")
     if isinstance(configured, str):
-        found["default"] = configured
+        templates["default"] = configured
     elif isinstance(configured, list):
         for entry in configured:
             if isinstance(entry, dict) and isinstance(entry.get("template"), str):
-                found[str(entry.get("name"))] = entry["template"]
+                templates[str(entry.get("name"))] = entry["template"]
     file = directory / "chat_template.jinja"
     if file.is_file():
-        found["default"] = _text(file)
+        templates["default"] = _text(file)
     for extra in sorted((directory / "additional_chat_templates").glob("*.jinja")):
-        found[extra.stem] = _text(extra)
-    if not found:
+        templates[extra.stem] = _text(extra)
+    if not templates:
         raise ValueError(
             f"tokenizer {directory} has no chat template: expected chat_template.jinja, or chat_template in "
             "tokenizer_config.json"
         )
-    return found
+    return templates
 
 
 def _text(file: Path) -> str:

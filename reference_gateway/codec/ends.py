@@ -32,12 +32,12 @@ KNOWN_ENDS = (
 
 @dataclass(frozen=True, slots=True)
 class TurnEnds:
-    """`tokens` are the ids that a generation can end with. `said` maps the role of the message behind an answer, and
+    """`tokens` are the ids that a generation can end with. `lengths` maps the role of the message behind an answer, and
     the id that the answer ended with, to how many ids of what the template writes there that id stands for; the role
     "" is any other. `unplaced` are ids of which that can't be told: nothing may be appended behind them."""
 
     tokens: frozenset[int]
-    said: Mapping[str, Mapping[int, int]]
+    lengths: Mapping[str, Mapping[int, int]]
     unplaced: frozenset[int]
 
     def rest(self, ids: list[int], role: str, last_id: int | None) -> list[int] | None:
@@ -45,10 +45,10 @@ class TurnEnds:
         behind one that ended with `last_id`: all of it when that ended nothing. None where it can't be told."""
         if last_id not in self.tokens:
             return ids
-        said = self.said.get(role, self.said[""])[last_id]
-        if last_id in self.unplaced or (said and (len(ids) < said or ids[said - 1] not in self.tokens)):
+        length = self.lengths.get(role, self.lengths[""])[last_id]
+        if last_id in self.unplaced or (length and (len(ids) < length or ids[length - 1] not in self.tokens)):
             return None
-        return ids[said:]
+        return ids[length:]
 
 
 def turn_ends_of(turn_end: str, texts: Collection[str]) -> tuple[str, ...]:
@@ -77,23 +77,23 @@ def place_ends(
     tokens = frozenset(listed)
     if tokens.isdisjoint(own):
         # The template ends an answer with a control token that is listed nowhere, or with those that begin a message.
-        ends = {each for each in own if each in control}
-        firsts = [[each for each in ids if each in control][:1] for ids in written.values()]
-        tokens |= ends or {each for first in firsts for each in first}
-    said = {
-        role: {token: _said(token, own, front, tokens) for token in tokens}
+        ends = {token for token in own if token in control}
+        firsts = [[token for token in ids if token in control][:1] for ids in written.values()]
+        tokens |= ends or {token for first in firsts for token in first}
+    lengths = {
+        role: {token: _length(token, own, front, tokens) for token in tokens}
         for role, front in {"": own, **written}.items()
     }
     unplaced = frozenset(token for token in tokens if token not in own and text_of(token) in turn_end)
-    return TurnEnds(tokens, said, unplaced)
+    return TurnEnds(tokens, lengths, unplaced)
 
 
-def _said(token: int, own: Sequence[int], front: Sequence[int], tokens: Collection[int]) -> int:
+def _length(token: int, own: Sequence[int], front: Sequence[int], tokens: Collection[int]) -> int:
     """How many ids `token` stands for: up to itself where the template writes it, else up to the last end token that
     the template ends an answer with, else none."""
     if token in own:
         return own.index(token) + 1
-    ends = [place for place, each in enumerate(own) if each in tokens]
+    ends = [place for place, token_id in enumerate(own) if token_id in tokens]
     if ends:
         return ends[-1] + 1
     return front.index(token) + 1 if token in front else 0

@@ -2,7 +2,7 @@
 
 Knows in which words a model of each tool format writes calls, and the structural tags of xgrammar, which say what text
 stands around JSON (https://xgrammar.mlc.ai/docs, structural tag). Never knows an engine's fields. Tried with xgrammar
-0.2.8, that of vLLM 0.32: what a grammar allows, the parser of its format reads as calls.
+0.2.9: what a grammar allows, the parser of its format reads as calls.
 
 A model that thinks first may do so: its thoughts are free, and what stands behind them is not. That is the gateway's to
 say, so the engine is to be started without a reasoning parser of its own.

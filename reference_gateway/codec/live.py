@@ -67,14 +67,14 @@ class LiveText:
         """What may be shown now that these ids were sampled too; "" when that is nothing."""
         if self._ended:
             return ""
-        said = "".join(self._decoded(ids))
+        decoded = "".join(self._decoded(ids))
         if self._before_stops is not None:
-            said = self._before_stops.feed(said)
+            decoded = self._before_stops.feed(decoded)
             self._ended = self._ended or self._before_stops.reached
-        text = self._begun + said
-        found = self._end.search(text) if self._end is not None else None
-        begins = len(text) if found is None else found.start()
-        if found is not None and found[0] in self._ends:
+        text = self._begun + decoded
+        match = self._end.search(text) if self._end is not None else None
+        begins = len(text) if match is None else match.start()
+        if match is not None and match[0] in self._ends:
             self._ended = True
         self._begun = text[begins:]
         shown = text[:begins].rstrip()

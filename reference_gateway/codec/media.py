@@ -49,5 +49,5 @@ def _parts(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
 
 
 def _video(video: dict[str, Any]) -> Any:
-    said = {name: value for name, value in video.items() if name != "url"}
-    return (video["url"], said) if said else video["url"]
+    settings = {name: value for name, value in video.items() if name != "url"}
+    return (video["url"], settings) if settings else video["url"]

@@ -26,7 +26,7 @@ def opened(messages: Sequence[Message]) -> list[Message]:
 def until_opening(rendered: str) -> str:
     """What was rendered of `opened` messages, up to the mark. Raises `TemplateRefused` when the template left out the
     message that carries it."""
-    before, found, _ = rendered.rpartition(_OPEN)
-    if not found:
+    before, mark, _ = rendered.rpartition(_OPEN)
+    if not mark:
         raise TemplateRefused("the chat template has no place for a last message that is to be continued")
     return before

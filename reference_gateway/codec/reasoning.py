@@ -37,4 +37,4 @@ def opens_thoughts(generation_prompt: str) -> bool:
 def without_thoughts(rendered: str) -> str:
     """A rendered conversation without its thoughts, empty ones included, and without an opening at its end."""
     first, *rest = rendered.split(OPEN)
-    return first + "".join(part.partition(CLOSE)[2].lstrip() for part in rest)
+    return first + "".join(part.partition(CLOSE)[2].lstrip("\n") for part in rest)

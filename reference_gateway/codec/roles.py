@@ -102,8 +102,8 @@ class Roles:
             return [{"role": "system", "content": _joined(*merged)}, *messages]
         for number, message in enumerate(messages):
             if message["role"] == "user":
-                said = {**message, "content": _joined(*merged, message["content"])}
-                return [*messages[:number], said, *messages[number + 1 :]]
+                instructed = {**message, "content": _joined(*merged, message["content"])}
+                return [*messages[:number], instructed, *messages[number + 1 :]]
         return [{"role": "user", "content": _joined(*merged)}, *messages]
 
     def _require(self, message: Message, number: int) -> None:

@@ -162,12 +162,12 @@ _THOUGHTS = "the template drops what was thought before earlier answers (a reaso
 
 
 def _reason(proved: frozenset[str], proved_with_tools: frozenset[str]) -> str | None:
-    found = []
+    reasons = []
     for kinds, where in ((proved, "for requests without tools"), (proved_with_tools, "for requests with tools")):
         missing = [kind for kind in CONTINUATIONS if kind not in kinds]
         if missing:
-            found.append(f"{where}: {', '.join(missing)}")
-    return f"the template rewrites its history at these continuations, {'; '.join(found)}" if found else None
+            reasons.append(f"{where}: {', '.join(missing)}")
+    return f"the template rewrites its history at these continuations, {'; '.join(reasons)}" if reasons else None
 
 
 def behind(
@@ -193,12 +193,12 @@ def behind(
             whole = render([*marked, *suffix], tools, kwargs, True)
         except TemplateRefused:
             return None
-        front, found, seam = before.partition(_HERE)
-        if not found:
+        front, mark, seam = before.partition(_HERE)
+        if not mark:
             continue
         new_front, _, rest = whole.partition(_HERE)
         same = front == new_front or (keep_thoughts and without_thoughts(front) == without_thoughts(new_front))
-        turn_end = next((each for each in turn_ends if seam.endswith(each)), None)
+        turn_end = next((end for end in turn_ends if seam.endswith(end)), None)
         if not same or turn_end is None or not rest.startswith(seam):
             return None
         return rest[len(seam) - len(turn_end) :].replace(_HERE, "")
@@ -232,12 +232,13 @@ class _Proof:
     def kinds(self, tools: list[Tool] | None) -> frozenset[str]:
         """The kinds of continuation for which the proof holds."""
         histories = [history for history in _HISTORIES if self._renders(history, tools)]
-        return frozenset(
-            kind
-            for kind, cases in CONTINUATIONS.items()
-            if histories
-            and all(self._same(history, anchor, suffix, tools) for anchor, suffix in cases for history in histories)
-        )
+        proved = set()
+        for kind, cases in CONTINUATIONS.items():
+            rendered = [(anchor, new) for anchor, new in cases if self._renders([ANCHOR_USER, anchor, *new], tools)]
+            same = (self._same(history, anchor, new, tools) for anchor, new in rendered for history in histories)
+            if histories and rendered and all(same):
+                proved.add(kind)
+        return frozenset(proved)
 
     def keeps_thoughts(self) -> bool:
         """Whether an answer with reasoning may be continued by a user."""

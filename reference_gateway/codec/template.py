@@ -44,7 +44,7 @@ _TAIL = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Request:
     """All that is rendered and comes from a client. `cut` stands inside each control string in it."""
 
     messages: Sequence[Message]
@@ -117,12 +117,13 @@ class TemplateCodec:
         continues_last: bool = False,
     ) -> list[int]:
         """See `types.Codec`. Raises `TemplateRefused`, which names the message, when the template can't render them."""
-        said = self._guard(_Said(self._fit(opened(messages) if continues_last else messages, tools), tools, kwargs))
+        fitted = self._fit(opened(messages) if continues_last else messages, tools)
+        request = self._guard(_Request(fitted, tools, kwargs))
         try:
-            text = self._render(said.messages, said.tools, {**self._kwargs, **said.kwargs}, True)
+            text = self._render(request.messages, request.tools, {**self._kwargs, **request.kwargs}, True)
         except TemplateRefused as refused:
             raise self._blamed(refused, messages, tools, kwargs) from refused
-        return self._encode(until_opening(text) if continues_last else text, said.cut)
+        return self._encode(until_opening(text) if continues_last else text, request.cut)
 
     def encode_suffix(
         self,
@@ -150,20 +151,20 @@ class TemplateCodec:
         # Where the proof found the tools to make no difference behind the anchor, rendering them would be for nothing.
         tools = tools if self.seams.tools_matter else None
         fitted = self._calls.fit([ANCHOR_USER, history[-1], *self._calls.spread(later)])
-        said = self._guard(_Said(placed(fitted), tools, kwargs))
+        request = self._guard(_Request(placed(fitted), tools, kwargs))
         delta = behind(
             self._render,
-            said.messages[:2],
-            said.messages[2:],
-            said.tools,
-            {**self._kwargs, **said.kwargs},
+            request.messages[:2],
+            request.messages[2:],
+            request.tools,
+            {**self._kwargs, **request.kwargs},
             turn_ends=self.seams.turn_ends,
             keep_thoughts=self._thoughts,
         )
         if delta is None:
             log.debug("not continued: the template rewrites this answer", extra={"new_messages": len(suffix)})
             return None
-        ids = self._encode(until_opening(delta) if continues_last else delta, said.cut)
+        ids = self._encode(until_opening(delta) if continues_last else delta, request.cut)
         return self._ends.rest(ids, suffix[0]["role"], last_id)
 
     def decode(
@@ -235,12 +236,12 @@ class TemplateCodec:
         image = {"type": "image"}
         parts = [{"type": "text", "text": "See"}, image, image]
         try:
-            one, two = (
+            with_one, with_two = (
                 self._render([{"role": "user", "content": parts[:count]}], None, self._kwargs, True) for count in (2, 3)
             )
         except TemplateRefused:
             return False
-        return len(one) < len(two) and "'type'" not in two
+        return len(with_one) < len(with_two) and "'type'" not in with_two
 
     def _text(self, ids: Sequence[int], until: int | None, *, keep_control: bool) -> str:
         """The text of `ids`; of the characters that are no control tokens' the first `until`."""
@@ -295,18 +296,21 @@ class TemplateCodec:
     def _encode(self, text: str, cut: str | None) -> list[int]:
         return self.vocabulary.encode(text) if cut is None else self.vocabulary.encode_marked(text, cut)
 
-    def _guard(self, said: _Said) -> _Said:
+    def _guard(self, request: _Request) -> _Request:
         """What a client said, with every control string in it cut; as it is when there is none."""
-        if self._parse_control or not any(map(self._mentions_control, (said.messages, said.tools, said.kwargs))):
-            return said
+        parts = (request.messages, request.tools, request.kwargs)
+        if self._parse_control or not any(map(self._mentions_control, parts)):
+            return request
         cut = new_cut()
-        return _Said(self._mark(said.messages, cut), self._mark(said.tools, cut), self._mark(said.kwargs, cut), cut)
+        return _Request(
+            self._mark(request.messages, cut), self._mark(request.tools, cut), self._mark(request.kwargs, cut), cut
+        )
 
     def _mentions_control(self, value: Any) -> bool:
         if isinstance(value, str):
             return self.vocabulary.has_control(value)
         if isinstance(value, Mapping):
-            return any(self._mentions_control(each) for pair in value.items() for each in pair)
+            return any(self._mentions_control(item) for pair in value.items() for item in pair)
         if isinstance(value, Sequence):
             return any(map(self._mentions_control, value)) or self.vocabulary.has_control("".join(_texts(value)))
         return False
@@ -315,14 +319,14 @@ class TemplateCodec:
         if isinstance(value, str):
             return self.vocabulary.mark([value], cut)[0]
         if isinstance(value, Mapping):
-            return {self._mark(key, cut): self._mark(each, cut) for key, each in value.items()}
+            return {self._mark(key, cut): self._mark(item, cut) for key, item in value.items()}
         if not isinstance(value, Sequence):
             return value
         # A template writes the text parts of one message without a gap: a control string may be spread over several.
         texts = iter(self.vocabulary.mark(_texts(value), cut))
         return [
-            {**self._mark(each, cut), "text": next(texts)} if _text(each) is not None else self._mark(each, cut)
-            for each in value
+            {**self._mark(item, cut), "text": next(texts)} if _text(item) is not None else self._mark(item, cut)
+            for item in value
         ]
 
 

@@ -52,25 +52,25 @@ def parse_calls(parser: Parser, text: str, tools: Sequence[Tool]) -> tuple[str, 
 def read_spans(text: str, opening: re.Pattern[str], read: Read, *, own_line: bool = False) -> tuple[str, list[Call]]:
     """The calls of every span that begins with `opening`, and the text without those spans. What a template puts there
     is no text: white space between two calls, and the line end before one where it writes each on its `own_line`."""
-    found = opening.search(text)
-    if found is None:
+    match = opening.search(text)
+    if match is None:
         return text, []
     source = Source(text)
     rest: list[str] = []
     calls: list[Call] = []
     end = 0
-    while found:
+    while match:
         try:
-            read_calls, stop = read(source, found.end())
+            read_calls, stop = read(source, match.end())
         except ValueError:
-            stop = found.end()
+            stop = match.end()
         else:
-            before = text[end : found.start()].removesuffix("\n" if own_line else "")
+            before = text[end : match.start()].removesuffix("\n" if own_line else "")
             if not calls or not before.isspace():
                 rest.append(before)
             calls += read_calls
             end = stop
-        found = opening.search(source, stop)
+        match = opening.search(source, stop)
     rest.append(text[end:])
     return "".join(rest), calls
 
@@ -82,10 +82,10 @@ def json_call(written: Any, signatures: Signatures) -> Call:
     spelled = [_arguments(written[key]) for key in ARGUMENTS if key in written]
     if not spelled:
         raise NoCall("a call has arguments")
-    said = [arguments for arguments in spelled if arguments != {}] or spelled
-    if any(arguments != said[0] for arguments in said):
+    non_empty = [arguments for arguments in spelled if arguments != {}] or spelled
+    if any(arguments != non_empty[0] for arguments in non_empty):
         raise NoCall("a call has its arguments once")
-    return new_call(written.get("name"), said[0], signatures)
+    return new_call(written.get("name"), non_empty[0], signatures)
 
 
 def _arguments(written: Any) -> Any:

@@ -59,8 +59,8 @@ class Vocabulary:
 
     def token_id(self, text: str) -> int | None:
         """The id of the token that is written `text`, or None."""
-        found: int | None = self._open.token_to_id(text)
-        return found
+        token_id: int | None = self._open.token_to_id(text)
+        return token_id
 
     def text_of(self, token: int) -> str:
         """The text that one id is written as; "" for one outside the vocabulary."""
@@ -73,7 +73,7 @@ class Vocabulary:
     def encode_marked(self, text: str, cut: str) -> list[int]:
         """Ids of rendered text in which control strings of messages carry `cut`: those become ordinary tokens."""
         if self._control is not None:
-            text = self._control.sub(lambda found: self._private[found[0]], text)
+            text = self._control.sub(lambda match: self._private[match[0]], text)
         ids = _ids(self._guarded, text.replace(cut, ""))
         return ids if self._same_ids else [self._back.get(token, token) for token in ids]
 
@@ -87,17 +87,17 @@ class Vocabulary:
 
     def place_among_control(self, text: str, place: int) -> int:
         """Where the character stands in `text` that is number `place` of it without control tokens."""
-        for found in self._control.finditer(text) if self._control is not None else ():
-            if found.start() > place:
+        for match in self._control.finditer(text) if self._control is not None else ():
+            if match.start() > place:
                 break
-            place += len(found[0])
+            place += len(match[0])
         return place
 
     def mark(self, texts: Sequence[str], cut: str) -> list[str]:
         """`texts`, which a template writes one after the other, with `cut` inside each control string in them, also
         one that only their concatenation spells."""
         joined = "".join(texts)
-        places = deque(found.start() + 1 for found in self._starts.finditer(joined)) if self._starts else deque[int]()
+        places = deque(match.start() + 1 for match in self._starts.finditer(joined)) if self._starts else deque[int]()
         marked, end = [], 0
         for text in texts:
             start, end = end, end + len(text)

@@ -72,7 +72,7 @@ _BROKEN: tuple[type[Exception], ...] = (zlib.error, EOFError, *(() if zstd is No
 def codings_of(value: str) -> list[str]:
     """The codings of a body, the one that was applied last first. `value` is that of the header. Raises
     `RequestRefused` with 415 for one that is not known here."""
-    named = [name for each in value.lower().split(",") if (name := each.strip()) not in ("", "identity")]
+    named = [name for coding in value.lower().split(",") if (name := coding.strip()) not in ("", "identity")]
     for name in named:
         if name not in _NAMES:
             raise _unsupported(f"{HEADER} {name[:40]!r} is not supported")

@@ -112,14 +112,14 @@ class ControlPlane:
     async def create(self, request: Request) -> Response:
         """Create a session and say how it is reached."""
         self.access.require_admin(request.headers)
-        given = await self._body(request, CreateSession)
+        body = await self._body(request, CreateSession)
         session = self.sessions.create(
-            given.session_id,
-            sampling_params=given.sampling_params,
-            prompt_length=self.config.prompt_length if given.prompt_length is None else given.prompt_length,
-            response_length=self.config.response_length if given.response_length is None else given.response_length,
-            options=given.options,
-            metadata=given.metadata,
+            body.session_id,
+            sampling_params=body.sampling_params,
+            prompt_length=self.config.prompt_length if body.prompt_length is None else body.prompt_length,
+            response_length=self.config.response_length if body.response_length is None else body.response_length,
+            options=body.options,
+            metadata=body.metadata,
         )
         return _json(self._handle(request, session), status=201)
 
@@ -142,8 +142,8 @@ class ControlPlane:
     async def complete(self, request: Request) -> Response:
         """No more turns; the session stays readable until it is finalized."""
         self.access.require_session(request.headers, _session_id(request), or_admin=True)
-        given = await self._body(request, RewardInfo)
-        self._session(request).complete(given.reward_info)
+        body = await self._body(request, RewardInfo)
+        self._session(request).complete(body.reward_info)
         return _json({"status": "ok"})
 
     async def finalize(self, request: Request) -> Response:
@@ -160,8 +160,8 @@ class ControlPlane:
     async def reward(self, request: Request) -> Response:
         """Attach a reward to every trajectory of the session. Replaces, never merges."""
         self.access.require_session(request.headers, _session_id(request), or_admin=True)
-        given = await self._body(request, RewardInfo)
-        self._session(request).set_reward(given.reward_info)
+        body = await self._body(request, RewardInfo)
+        self._session(request).set_reward(body.reward_info)
         return _json({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:

@@ -162,9 +162,9 @@ class DataPlane:
         turn = session.run(replace(request.turn, progress=relay))
 
         def problem(error: Exception) -> tuple[int, str]:
-            found = problem_of(error)
-            log.warning("turn failed in its stream", extra={"session": session.session_id, "error": found.message})
-            return found.status, found.message
+            failure = problem_of(error)
+            log.warning("turn failed in its stream", extra={"session": session.session_id, "error": failure.message})
+            return failure.status, failure.message
 
         answer = await while_connected(relay.follow(turn, send, sse.HEADERS, problem), receive)
         self._metrics.requests[wire.name, 200] += 1

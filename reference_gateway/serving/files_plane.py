@@ -176,9 +176,9 @@ async def _create_store(session: Session, body: Mapping[str, Any]) -> Store:
     for file_id in file_ids or ():
         await _prepare(files.file(file_id))
     _require_active(session)
-    given = [files.file(file_id) for file_id in file_ids or ()]
+    listed = [files.file(file_id) for file_id in file_ids or ()]
     store = files.create_store(body.get("name"), body.get("metadata"))
-    for file in given:
+    for file in listed:
         files.attach(store.id, file.id)
     return store
 
@@ -186,7 +186,7 @@ async def _create_store(session: Session, body: Mapping[str, Any]) -> Store:
 async def _search(files: Files, store: Store, body: Mapping[str, Any]) -> dict[str, Any]:
     query = body.get("query")
     queries = query if isinstance(query, list) else [query]
-    if not queries or not all(isinstance(each, str) for each in queries):
+    if not queries or not all(isinstance(text, str) for text in queries):
         raise RequestRefused("query must be a string or a list of strings")
     try:
         asked = FileSearch().of(files).asked({**body, "type": "file_search", "vector_store_ids": [store.id]})

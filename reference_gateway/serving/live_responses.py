@@ -28,7 +28,7 @@ LiveTexts = Callable[[Sequence[Tool] | None, Sequence[str]], Text | None]
 whole."""
 
 
-class _Said:
+class _Message:
     """The `types.Progress` of one generation: the text of the message that it will be."""
 
     def __init__(self, stream: LiveResponse, text: Text, index: int) -> None:
@@ -55,7 +55,7 @@ class LiveResponse:
         self._outbox = Outbox()
         self._sent = 0
         self._items = 0
-        self._said: _Said | None = None
+        self._message: _Message | None = None
 
     # what the response says of itself while it is made
 
@@ -63,36 +63,42 @@ class LiveResponse:
         """`body` is the response without output."""
         self._body = body
 
-    def generating(self, tools: Sequence[Tool] | None, stops: Sequence[str]) -> _Said | None:
+    def generating(self, tools: Sequence[Tool] | None, stops: Sequence[str]) -> _Message | None:
         """Hears of the next generation; None where its text cannot be shown before it is whole."""
         text = self._texts(tools, stops)
-        self._said = None if text is None else _Said(self, text, self._items)
-        return self._said
+        self._message = None if text is None else _Message(self, text, self._items)
+        return self._message
 
     @property
     def message_id(self) -> str | None:
         """The id that the message of the generation has, if it has one."""
-        return self._said.id if self._said is not None else None
+        return self._message.id if self._message is not None else None
 
-    def say(self, said: _Said, piece: str) -> None:
+    def say(self, message: _Message, piece: str) -> None:
         """Show a piece of the text."""
-        if not said.shown:
+        if not message.shown:
             part = {"type": "output_text", "text": "", "annotations": []}
-            item = {"id": said.id, "type": "message", "status": "in_progress", "role": "assistant", "content": [part]}
-            begun, added, *_ = of_item(item, said.index, self._body["id"])
+            item = {
+                "id": message.id,
+                "type": "message",
+                "status": "in_progress",
+                "role": "assistant",
+                "content": [part],
+            }
+            begun, added, *_ = of_item(item, message.index, self._body["id"])
             self._put(begun, added)
-        place = {"item_id": said.id, "output_index": said.index, "content_index": 0}
+        place = {"item_id": message.id, "output_index": message.index, "content_index": 0}
         self._put({"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []})
 
     def made(self, items: Sequence[Item]) -> None:
         """Items that are whole, behind those before."""
         for item in items:
             events = list(of_item(item, self._items, self._body["id"]))
-            if self._said is not None and item["id"] == self._said.id and self._said.shown:
-                events = _rest(events, item, self._said.shown)
+            if self._message is not None and item["id"] == self._message.id and self._message.shown:
+                events = _rest(events, item, self._message.shown)
             self._put(*events)
             self._items += 1
-        if self._said is not None and self._said.shown and all(item["id"] != self._said.id for item in items):
+        if self._message is not None and self._message.shown and all(item["id"] != self._message.id for item in items):
             raise TextChanged("the response does not have the text that was shown")
 
     def _put(self, *events: Event) -> None:

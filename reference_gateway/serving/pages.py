@@ -24,16 +24,16 @@ def page_of(listed: Iterable[dict[str, Any]], query: bytes) -> dict[str, Any]:
     limit = asked.get("limit", str(PAGE))
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= LARGEST_PAGE:
         raise RequestRefused(f"limit must be a number from 1 to {LARGEST_PAGE}")
-    found = list(listed)
+    items = list(listed)
     if order == "desc":
-        found.reverse()
+        items.reverse()
     if "after" in asked:
-        places = [place for place, item in enumerate(found) if item["id"] == asked["after"]]
+        places = [place for place, item in enumerate(items) if item["id"] == asked["after"]]
         if not places:
             raise RequestRefused("after must be the id of an item of the list")
-        found = found[places[0] + 1 :]
-    page = found[: int(limit)]
-    return listing(page, has_more=len(found) > len(page))
+        items = items[places[0] + 1 :]
+    page = items[: int(limit)]
+    return listing(page, has_more=len(items) > len(page))
 
 
 def listing(page: Sequence[dict[str, Any]], *, has_more: bool = False) -> dict[str, Any]:

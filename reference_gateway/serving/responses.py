@@ -103,12 +103,12 @@ class Responses:
         """Put the items that the request gives behind those of the conversation. Returns them with their ids. Raises
         `RequestRefused` and `SessionClosed`."""
         kept = session.conversations
-        given = read_items(with_files(body, "items", session.files), kept.known, self._policy.media)
+        items = read_items(with_files(body, "items", session.files), kept.known, self._policy.media)
         async with conversation.turn:
             _require_active(session)
-            told = lower(given, kept.known)
-            _refuse_repeated(session, conversation.tip, given, told, "items")
-            named = kept.identified(given)
+            told = lower(items, kept.known)
+            _refuse_repeated(session, conversation.tip, items, told, "items")
+            named = kept.identified(items)
             kept.append(conversation.tip, named, (), told, conversation=conversation)
         return named
 
@@ -124,8 +124,8 @@ class Responses:
     def count(self, session: Session, request: ResponseRequest) -> int:
         """The tokens that the model would be given for this request now; nothing changes. Raises what `respond` raises
         before it generates."""
-        parent, given = self._history(session, request)
-        turn = self._turn(session, request, [*messages(parent), *given], _Made(""))
+        parent, added = self._history(session, request)
+        turn = self._turn(session, request, [*messages(parent), *added], _Made(""))
         assert turn is not None  # a limit is at least 1
         return session.count(turn)
 
@@ -137,9 +137,9 @@ class Responses:
             parent = kept.conversation(request.conversation).tip
         else:
             parent = None if request.previous is None else kept.entry(request.previous)
-        given = lower(request.items, kept.known)
-        _refuse_repeated(session, parent, request.items, given)
-        return parent, given
+        added = lower(request.items, kept.known)
+        _refuse_repeated(session, parent, request.items, added)
+        return parent, added
 
     async def respond(
         self, session: Session, request: ResponseRequest, live: LiveResponse | None = None
@@ -152,17 +152,17 @@ class Responses:
             repeat = _repeat(session, request)
             if repeat is not None and request.retry.repeats and (again := kept.repeatable.get(repeat)) is not None:
                 return _once_more(again, live)
-            parent, given = self._history(session, request)
+            parent, added = self._history(session, request)
             created_at = int(self._clock())
             made = _Made(new_id("resp"), live)
             if live is not None:
                 live.begin(body_of(request, made.id, created_at, (), (), exhausted=True))
-            await self._make(session, request, [*messages(parent), *given], made)
+            await self._make(session, request, [*messages(parent), *added], made)
             body = body_of(
                 request,
                 made.id,
                 created_at,
-                [each.item for each in made.items],
+                [kept_item.item for kept_item in made.items],
                 made.answers,
                 failure=made.failure,
                 exhausted=made.exhausted,
@@ -176,13 +176,13 @@ class Responses:
                     parent,
                     named,
                     made.items,
-                    [*given, *made.messages],
+                    [*added, *made.messages],
                     response_id=made.id if request.store else None,
                     conversation=conversation,
                 )
             if repeat is not None:
                 kept.repeatable[repeat] = body
-            session.turns.record(body, _outputs(given))
+            session.turns.record(body, _outputs(added))
             return body
 
     async def _make(self, session: Session, request: ResponseRequest, history: list[Message], made: _Made) -> None:
@@ -256,7 +256,7 @@ class Responses:
             results.append(result)
         made.messages += results
         if made.live is not None:
-            made.live.made([shown(each.item, request) for each in made.items[before:]])
+            made.live.made([shown(kept_item.item, request) for kept_item in made.items[before:]])
         return bool(results) and len(results) == len(calls) and not cut
 
 
@@ -274,9 +274,9 @@ def _require_active(session: Session) -> None:
 
 
 def _refuse_repeated(
-    session: Session, tip: Entry | None, given: Sequence[Item], told: Sequence[Message], field: str = "input"
+    session: Session, tip: Entry | None, items: Sequence[Item], told: Sequence[Message], field: str = "input"
 ) -> None:
-    what = repeated(tip, given, told, session.conversations.known)
+    what = repeated(tip, items, told, session.conversations.known)
     if what is not None:
         raise RequestRefused(f"{what}. Give only what is new as {field}")
 
@@ -292,6 +292,6 @@ def _executed(made: _Made) -> set[str]:
     return {str(kept.call["id"]) for kept in made.items if kept.call is not None}
 
 
-def _outputs(given: Sequence[Message]) -> dict[str, str]:
+def _outputs(added: Sequence[Message]) -> dict[str, str]:
     """What the client's tools said, by call id."""
-    return {message["tool_call_id"]: message["content"] for message in given if message["role"] == "tool"}
+    return {message["tool_call_id"]: message["content"] for message in added if message["role"] == "tool"}

@@ -145,11 +145,11 @@ class Conversations:
         named = []
         taken: set[str] = set()
         for item in items:
-            given = item.get("id")
-            if not isinstance(given, str) or not given or given in self._items or given in taken:
-                given = item_id(item["type"])
-            taken.add(given)
-            named.append({"id": given, **{name: value for name, value in item.items() if name != "id"}})
+            own_id = item.get("id")
+            if not isinstance(own_id, str) or not own_id or own_id in self._items or own_id in taken:
+                own_id = item_id(item["type"])
+            taken.add(own_id)
+            named.append({"id": own_id, **{name: value for name, value in item.items() if name != "id"}})
         return tuple(named)
 
     def keep(self, response_id: str, body: dict[str, Any], inputs: Sequence[Item] = ()) -> None:
@@ -169,7 +169,7 @@ class Conversations:
     ) -> Entry:
         """Put `items` (the input) and `output` behind `parent`, for the response and in the conversation, where there
         are any."""
-        entry = Entry(parent, (*items, *(each.item for each in output)), tuple(messages))
+        entry = Entry(parent, (*items, *(kept.item for kept in output)), tuple(messages))
         for kept in (*map(Kept, items), *output):
             self._items.setdefault(kept.item["id"], kept)
             if kept.call is not None:

@@ -45,4 +45,4 @@ def stop_strings(sampling: Mapping[str, Any]) -> Sequence[str]:
     stop = sampling.get("stop")
     if isinstance(stop, str):
         stop = [stop]
-    return [each for each in stop if isinstance(each, str) and each] if isinstance(stop, list) else ()
+    return [text for text in stop if isinstance(text, str) and text] if isinstance(stop, list) else ()

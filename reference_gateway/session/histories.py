@@ -42,10 +42,10 @@ class Histories:
     def of(self, key: str) -> History:
         """The history of `key` for the keys of the request that is being served."""
         place = (isolation.partition(), key)
-        found = self._live.get(place)
-        if found is None:
-            found = self._live[place] = History(self.aliases.get(place, key))
-        return found
+        history = self._live.get(place)
+        if history is None:
+            history = self._live[place] = History(self.aliases.get(place, key))
+        return history
 
     def reset(self, key: str) -> str:
         """Begin anew for `key`. Returns the new id."""

@@ -29,13 +29,13 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """What a session may be created with: option -> allowed values."""
 
 
-def resolve_options(given: Mapping[str, Any] | None) -> dict[str, str]:
+def resolve_options(chosen: Mapping[str, Any] | None) -> dict[str, str]:
     """All options with their values. JSON `true` and `false` stand for their names. `InvalidField` names the option and
     the values it takes."""
     options = {name: values[0] for name, values in OPTIONS.items()}
-    if given is not None and not isinstance(given, Mapping):
+    if chosen is not None and not isinstance(chosen, Mapping):
         raise InvalidField("options", "must be an object")
-    for name, value in (given or {}).items():
+    for name, value in (chosen or {}).items():
         if name not in OPTIONS:
             raise InvalidField(f"options.{name}", f"is not an option; the options are {', '.join(OPTIONS)}")
         spelled = str(value).lower() if isinstance(value, bool) else value

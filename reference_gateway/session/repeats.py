@@ -14,15 +14,15 @@ from reference_gateway.session.conversations import Entry, Item, Known, items, m
 from reference_gateway.types import Message
 
 
-def repeated(tip: Entry | None, given: Sequence[Item], told: Sequence[Message], known: Known) -> str | None:
-    """Says which of the `given` items stand in the history up to `tip`, or twice among themselves; None where none
+def repeated(tip: Entry | None, added: Sequence[Item], told: Sequence[Message], known: Known) -> str | None:
+    """Says which of the `added` items stand in the history up to `tip`, or twice among themselves; None where none
     does. `told` are the messages that the items are."""
     kept = {item["id"]: item for item in items(tip)}
     calls = {(item["type"], item["call_id"]) for item in kept.values() if "call_id" in item}
     seen: set[str] = set()
-    for place, item in enumerate(given):
+    for place, item in enumerate(added):
         item_id, call = item.get("id"), (item["type"], item.get("call_id"))
-        issued = (one := known(item_id)) is not None and one.generation is not None
+        issued = (known_item := known(item_id)) is not None and known_item.generation is not None
         if (issued and (item_id in kept or item_id in seen)) or (item_id in kept and kept[item_id] == item):
             return f"Duplicate item found with id {item_id}: item {place} is there already"
         if call in calls:
@@ -45,6 +45,6 @@ def _overlap(history: Sequence[Message], told: Sequence[Message]) -> bool:
     return any(_shown(history[start:]) == _shown(told[: len(history) - start]) for start in starts if start >= 0)
 
 
-def _shown(said: Sequence[Message]) -> list[Message]:
+def _shown(told: Sequence[Message]) -> list[Message]:
     """The messages without the thoughts, which clients leave out of an echo."""
-    return [{name: value for name, value in each.items() if name != "reasoning_content"} for each in said]
+    return [{name: value for name, value in message.items() if name != "reasoning_content"} for message in told]

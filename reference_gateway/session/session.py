@@ -260,7 +260,9 @@ class Session:
         return {**message, "tool_calls": calls[:1]} if turn.one_call and calls else message
 
     def _tokens(self, ids: Sequence[int], logprobs: Sequence[float]) -> list[Token]:
-        return [Token(self._codec.token_bytes(one), logprob) for one, logprob in zip(ids, logprobs, strict=True)]
+        return [
+            Token(self._codec.token_bytes(token_id), logprob) for token_id, logprob in zip(ids, logprobs, strict=True)
+        ]
 
     def _effective_sampling(self, turn: Turn) -> tuple[dict[str, Any], int | None]:
         sampling = {name: value for name, value in self._sampling.items() if name not in ENVELOPE}

@@ -69,13 +69,13 @@ class Turns:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Each turn with its events. `status` is `waiting`, `completed` or `failed`."""
-        found = []
+        turns = []
         for turn in self._turns:
             made = list(events(turn))
             ends = {"turn_completed": "completed", "turn_failed": "failed"}
             status = ends.get(made[-1]["event_type"], "waiting")
-            found.append({"turn_id": turn.id, "session_id": turn.session_id, "status": status, "events": made})
-        return found
+            turns.append({"turn_id": turn.id, "session_id": turn.session_id, "status": status, "events": made})
+        return turns
 
 
 def events(turn: Turn) -> Iterator[Event]:
@@ -96,11 +96,11 @@ def events(turn: Turn) -> Iterator[Event]:
         if place + 1 == len(turn.responses):
             return
         outputs = turn.responses[place + 1].outputs
-        said = [
+        tool_responses = [
             {"call_id": c["call_id"], "tool_name": c["tool_name"], "content": outputs[c["call_id"]], "metadata": {}}
             for c in calls
         ]
-        yield steps.complete({"tool_calls": calls, "tool_responses": said})
+        yield steps.complete({"tool_calls": calls, "tool_responses": tool_responses})
     yield {
         "event_type": "turn_completed",
         **about,
@@ -159,10 +159,10 @@ def _inferred(steps: _Steps, body: Body) -> Iterator[Event]:
         call = _call(item)
         if item["type"] == "message":
             yield from steps.infer()
-            said = _texts([item])
-            if said:
-                text += said
-                yield steps.progress({"delta_type": "text", "text": said})
+            piece = _texts([item])
+            if piece:
+                text += piece
+                yield steps.progress({"delta_type": "text", "text": piece})
         elif item["type"] in TOOL_TYPES:
             if steps.open is not None:
                 yield ended("server_tool_call", (), ())

@@ -52,8 +52,8 @@ def scan_json(text: str, start: int, *, once: bool = False) -> tuple[Any, int]:
 
 def skip_space(text: str, start: int) -> int:
     """The first place from `start` on that is no white space of JSON."""
-    found = _SPACE.match(text, start)
-    return found.end() if found else start
+    space = _SPACE.match(text, start)
+    return space.end() if space else start
 
 
 def parse_arguments(text: str | None) -> dict[str, Any] | str:
@@ -100,10 +100,10 @@ def _finite(digits: str) -> float:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a key is given twice")
-    return found
+    return members
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -27,21 +27,21 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 COMPOUNDS: Mapping[str, Callable[[Any], bool]] = {"and": all, "or": any}
 
 
-def filter_of(given: Any, where: str = "filters", depth: int = MAX_DEPTH) -> Filter:
+def filter_of(document: Any, where: str = "filters", depth: int = MAX_DEPTH) -> Filter:
     """What `filters` asks for; None asks for nothing. Raises ValueError naming the field."""
-    if given is None:
+    if document is None:
         return lambda attributes: True
-    kind = given.get("type") if isinstance(given, dict) else None
+    kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(kind, str) or kind not in {**COMPARISONS, **COMPOUNDS} or depth == 0:
         expected = ", ".join((*COMPARISONS, *COMPOUNDS))
         raise ValueError(f"{where} must be an object with a type of {expected}, nested {MAX_DEPTH} deep at most")
     if kind in COMPOUNDS:
-        parts = given.get("filters")
+        parts = document.get("filters")
         if not isinstance(parts, list):
             raise ValueError(f"{where}.filters must be a list")
         inner = [filter_of(part, f"{where}.filters[{place}]", depth - 1) for place, part in enumerate(parts)]
         return lambda attributes: COMPOUNDS[kind](part(attributes) for part in inner)
-    key, value = given.get("key"), given.get("value")
+    key, value = document.get("key"), document.get("value")
     if not isinstance(key, str):
         raise ValueError(f"{where}.key must be a string")
     if isinstance(value, list) is not (kind in ("in", "nin")) or value is None:

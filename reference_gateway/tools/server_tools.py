@@ -91,7 +91,9 @@ class FunctionTool:
         schema = {
             "type": "object",
             "properties": {name: {"type": _JSON_TYPES.get(hints.get(name), "string")} for name in parameters},
-            "required": [name for name, one in parameters.items() if one.default is inspect.Parameter.empty],
+            "required": [
+                name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty
+            ],
         }
         description = inspect.cleandoc(self._function.__doc__ or self.name)
         return {"type": "function", "function": {"name": self.name, "description": description, "parameters": schema}}

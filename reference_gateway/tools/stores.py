@@ -205,10 +205,10 @@ class Files:
         """Put a file into a store, or give it other attributes there. Raises `UnknownStore`, `UnknownFile` and
         `FileRefused`."""
         store, file = self.store(store_id), self.file(file_id)
-        said = attributes_of(attributes, "attributes")
+        checked = attributes_of(attributes, "attributes")
         if file.passages is None:
             file.passages = file.cut()
-        source = Source(file.id, file.filename, file.passages, said)
+        source = Source(file.id, file.filename, file.passages, checked)
         store.attached[file.id] = Attached(source, store.id, int(self._clock()), len(file.content))
         return store.attached[file.id]
 
@@ -230,26 +230,26 @@ def require_text(content: bytes, field: str) -> str:
     return text
 
 
-def attributes_of(given: Any, field: str) -> dict[str, Any]:
+def attributes_of(attributes: Any, field: str) -> dict[str, Any]:
     """Names and values as the API lets them be. Raises `FileRefused` naming the field."""
-    if given is None:
+    if attributes is None:
         return {}
-    if not isinstance(given, dict) or len(given) > MAX_ATTRIBUTES:
+    if not isinstance(attributes, dict) or len(attributes) > MAX_ATTRIBUTES:
         raise FileRefused(f"{field} must be an object with {MAX_ATTRIBUTES} entries at most")
-    for key, value in given.items():
+    for key, value in attributes.items():
         if len(key) > MAX_KEY:
             raise FileRefused(f"{field} must have names of {MAX_KEY} characters at most")
         if not isinstance(value, str | int | float) or (isinstance(value, str) and len(value) > MAX_VALUE):
             raise FileRefused(
                 f"{field}.{key} must be a number, true, false or a text of {MAX_VALUE} characters at most"
             )
-    return dict(given)
+    return dict(attributes)
 
 
-def _name(given: Any) -> str | None:
-    if not isinstance(given, str | None):
+def _name(name: Any) -> str | None:
+    if not isinstance(name, str | None):
         raise FileRefused("name must be a string or null")
-    return given
+    return name
 
 
 def _new_id(prefix: str) -> str:

@@ -56,8 +56,8 @@ def parse(body: dict[str, Any], headers: Mapping[str, str], policy: Policy) -> W
     _GATE.check(body, policy)
     choice = body.get("tool_choice")
     tools = read_tools(body.get("tools"), choice)
-    given = {**body, "stop": read_stop(body.get("stop_sequences"))}
-    sampling = sampling_of(given, policy.sampling, body.get("max_tokens"))
+    fields = {**body, "stop": read_stop(body.get("stop_sequences"))}
+    sampling = sampling_of(fields, policy.sampling, body.get("max_tokens"))
     retry = retry_of(headers)
     messages = read_messages(body.get("system"), body.get("messages"), policy.media)
     continues_last = messages[-1]["role"] == "assistant" and open_end(messages, "messages cannot be gone on with:")

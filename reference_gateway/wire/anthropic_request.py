@@ -108,7 +108,7 @@ def read_stop(sequences: Any) -> list[str] | None:
     """`stop_sequences`; an empty list is the same as none. Raises `RequestRefused`."""
     if sequences is None:
         return None
-    if not isinstance(sequences, list) or not all(isinstance(each, str) for each in sequences):
+    if not isinstance(sequences, list) or not all(isinstance(sequence, str) for sequence in sequences):
         raise RequestRefused("stop_sequences must be a list of strings")
     return sequences or None
 
@@ -185,8 +185,8 @@ def _tool_result(block: Mapping[str, Any], where: str, media: bool) -> list[Mess
         raise RequestRefused(f"{where}.content must be a string or a list of content blocks")
     blocks = [content] if isinstance(content, str) else content
     lowered: list[Message] = []
-    for place, each in enumerate(blocks):
-        part = each if isinstance(content, str) else _part(each, f"{where}.content[{place}]", media)
+    for place, entry in enumerate(blocks):
+        part = entry if isinstance(content, str) else _part(entry, f"{where}.content[{place}]", media)
         role = "tool" if isinstance(part, str) else "user"
         if lowered and lowered[-1]["role"] == role:
             lowered[-1]["content"] = _joined(lowered[-1]["content"], part)
@@ -327,14 +327,14 @@ def _says(parts: Sequence[str | Part]) -> Message:
 
 def _joined(*contents: str | Part | list[Part]) -> str | list[Part]:
     """Texts with a line end between them; with an image among them, a list of parts (UA-ANR-08)."""
-    if all(isinstance(each, str) for each in contents):
+    if all(isinstance(content, str) for content in contents):
         return "\n".join(map(str, contents))
     parts: list[Part] = []
-    for each in contents:
-        if isinstance(each, list):
-            parts += each
+    for content in contents:
+        if isinstance(content, list):
+            parts += content
         else:
-            parts.append({"type": "text", "text": each} if isinstance(each, str) else each)
+            parts.append({"type": "text", "text": content} if isinstance(content, str) else content)
     return parts
 
 

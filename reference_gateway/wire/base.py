@@ -128,7 +128,7 @@ def _is_bias(value: object) -> bool:
 
 
 def _is_stop(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(text, str) for text in value))
 
 
 _FORMS: Mapping[str, tuple[Callable[[object], bool], str]] = {
@@ -154,8 +154,8 @@ def sampling_of(
 ) -> Sampling:
     """What passes the allowlist; null is the same as absent. `max_tokens` is the value of the wire's own `field`. The
     JSON type of a parameter is looked at, its range is the engine's to judge. Raises `RequestRefused`."""
-    given = body.keys() & allowed
-    parameters = {name: body[name] for name in given if name != "max_tokens" and body[name] is not None}
+    names = body.keys() & allowed
+    parameters = {name: body[name] for name in names if name != "max_tokens" and body[name] is not None}
     for name, value in parameters.items():
         if name in _FORMS and not _FORMS[name][0](value):
             raise RequestRefused(f"{name} must be {_FORMS[name][1]}")
@@ -187,12 +187,12 @@ def open_end(messages: Sequence[Message], refusal: str) -> bool:
 
 def template_kwargs_of(body: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
     """The request's `chat_template_kwargs` where it may have any. Names that the gateway sets itself are refused."""
-    found = body.get("chat_template_kwargs")
-    if not policy.template_kwargs or found is None:
+    template_kwargs = body.get("chat_template_kwargs")
+    if not policy.template_kwargs or template_kwargs is None:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(template_kwargs, dict):
         raise RequestRefused("chat_template_kwargs must be an object")
     for name in ("messages", "tools", "add_generation_prompt"):
-        if name in found:
+        if name in template_kwargs:
             raise RequestRefused(f"chat_template_kwargs must not set {name}")
-    return found
+    return template_kwargs

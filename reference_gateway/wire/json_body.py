@@ -64,8 +64,8 @@ def _refuse_repeated(body: bytes) -> None:
     """Slow and exact: reached when a field's name stands in the body more than once, mostly as a value or deeper."""
     pairs: list[tuple[str, Any]] = []
 
-    def keep(found: list[tuple[str, Any]]) -> None:
-        pairs[:] = found  # the outermost object is the last to be complete
+    def keep(members: list[tuple[str, Any]]) -> None:
+        pairs[:] = members  # the outermost object is the last to be complete
 
     try:
         json.loads(body, object_pairs_hook=keep)

@@ -126,8 +126,8 @@ def _part(part: Any, where: str, media: bool) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _reference(found: Any, where: str) -> dict[str, Any]:
-    reference = {"url": found} if isinstance(found, str) else found
+def _reference(value: Any, where: str) -> dict[str, Any]:
+    reference = {"url": value} if isinstance(value, str) else value
     if not isinstance(reference, dict):
         raise RequestRefused(f"{where} must be an object with a url")
     media_url(reference.get("url"), f"{where}.url")

@@ -89,14 +89,14 @@ def parse(
     conversation, previous = _conversation(body), _text(body, "previous_response_id")
     if conversation is not None and previous is not None:
         raise RequestRefused("previous_response_id and conversation exclude each other: give one of them")
-    given = body.get("input")
-    if given is None and conversation is None and previous is None:
+    response_input = body.get("input")
+    if response_input is None and conversation is None and previous is None:
         raise RequestRefused("input must be given where there is neither conversation nor previous_response_id")
-    items = read_input([] if given is None else given, known, policy.media)
+    items = read_input([] if response_input is None else response_input, known, policy.media)
     instructions = _text(body, "instructions")
     if not items and instructions is None and conversation is None and previous is None:
         raise RequestRefused("input must not be empty where there is neither conversation nor previous_response_id")
-    choice = _choice(body.get("tool_choice"), served)
+    choice = _choice(body, served)
     tools = _tools(body, served, choice)
     schema = schema_of((body.get("text") or {}).get("format"), "text.format")
     if tools.served and body.get("max_tool_calls") is not None:
@@ -232,7 +232,8 @@ def _require_text(body: Mapping[str, Any]) -> None:
         raise RequestRefused("text must be an object, and text.format too")
 
 
-def _choice(choice: Any, served: Sequence[ServerTool]) -> Choice:
+def _choice(body: Mapping[str, Any], served: Sequence[ServerTool]) -> Choice:
+    choice = body.get("tool_choice")
     if choice is None:
         return FREE
     if isinstance(choice, str) and choice.lower() in _CHOICES:
@@ -240,26 +241,42 @@ def _choice(choice: Any, served: Sequence[ServerTool]) -> Choice:
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind == "allowed_tools":
         tools = choice.get("tools")
-        names = [_name_in(tool, served) for tool in tools] if isinstance(tools, list) else []
+        names = [_name_in(tool, body, served) for tool in tools] if isinstance(tools, list) else []
         return allowed(choice.get("mode"), names, "tool_choice")
-    if kind == "function" or (isinstance(choice, dict) and _name_in(choice, served) is not None):
-        return named(_name_in(choice, served), "tool_choice.name")
+    name = _name_in(choice, body, served)
+    if kind == "function" or name is not None:
+        return named(name, "tool_choice.name")
     raise RequestRefused(
         "tool_choice must be one of auto, none and required, or an object with the type function or allowed_tools, or "
-        "that of a tool that this gateway runs"
+        "that of a tool of this request that this gateway runs"
     )
 
 
 _CHOICES: Mapping[str, Choice] = {"auto": FREE, "none": HIDDEN, "required": FORCED}
 
 
-def _name_in(tool: Any, served: Sequence[ServerTool]) -> Any:
-    """The name by which the model calls what an entry of a tool choice means."""
+def _name_in(tool: Any, body: Mapping[str, Any], served: Sequence[ServerTool]) -> Any:
+    """The name by which the model calls what an entry of a tool choice means. One that this gateway runs has its
+    settings in `tools`, and only its type, label and name in the choice."""
     if not isinstance(tool, dict):
         return None
     if tool.get("type") == "function":
         return tool.get("name")
-    return next((each.name for each in served if each.offered(tool)), None)
+    tools = body.get("tools")
+    same = [
+        entry
+        for entry in (tools if isinstance(tools, list) else ())
+        if isinstance(entry, dict) and all(entry.get(key) == tool.get(key) for key in ("type", "server_label"))
+    ]
+    named = (served_tool for served_tool in served if tool.get("name") in (None, served_tool.name))
+    return next((wanted.name for wanted in named if any(_offers(wanted, entry) for entry in same)), None)
+
+
+def _offers(tool: ServerTool, entry: Mapping[str, Any]) -> bool:
+    try:
+        return tool.offered(entry)
+    except EntryRefused:  # which is told where the entry stands
+        return True
 
 
 def _shown_choice(body: Mapping[str, Any]) -> Any:
@@ -268,11 +285,11 @@ def _shown_choice(body: Mapping[str, Any]) -> Any:
 
 
 def _conversation(body: Mapping[str, Any]) -> str | None:
-    given = body.get("conversation")
-    found = given.get("id") if isinstance(given, dict) else given
-    if given is not None and (not isinstance(found, str) or not found):
+    value = body.get("conversation")
+    conversation_id = value.get("id") if isinstance(value, dict) else value
+    if value is not None and (not isinstance(conversation_id, str) or not conversation_id):
         raise RequestRefused("conversation must be an id, or an object with an id")
-    return found
+    return conversation_id
 
 
 def _sampling(body: Mapping[str, Any], policy: Policy) -> Sampling:
@@ -306,7 +323,7 @@ def _tools(body: Mapping[str, Any], served: Sequence[ServerTool], choice: Choice
         return Tools(echo=tuple(echo))
     # The client's own tool wins over one of the same name that the gateway would run (contract LS-TOL-08).
     own = {function["function"]["name"] for function in functions}
-    run = {called: each for called, each in asked.items() if called not in own}
+    run = {called: offer for called, offer in asked.items() if called not in own}
     definitions = (*functions, *(tool.definition() for tool, _ in run.values()))
     return Tools(definitions, run, tuple(echo))
 
@@ -317,8 +334,8 @@ def _function(entry: Mapping[str, Any], where: str) -> Tool:
     for key, kind in (("description", str), ("parameters", dict)):
         if entry.get(key) is not None and not isinstance(entry[key], kind):
             raise RequestRefused(f"{where}.{key} must be {'a string' if kind is str else 'an object'} or null")
-    given = {key: entry[key] for key in ("name", "description", "parameters") if entry.get(key) is not None}
-    return {"type": "function", "function": given}
+    fields = {key: entry[key] for key in ("name", "description", "parameters") if entry.get(key) is not None}
+    return {"type": "function", "function": fields}
 
 
 def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -344,11 +361,13 @@ def _flag(body: Mapping[str, Any], field: str, default: bool) -> bool:
 
 def _sampled_with(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, float]:
     """The parameters as numbers: those of the request, else of the session, else of the API."""
-    found: dict[str, float] = {}
+    parameters: dict[str, float] = {}
     for name, default in _SAMPLING.items():
         values = (body.get(name), defaults.get(name), default)
-        found[name] = next(value for value in values if isinstance(value, int | float) and not isinstance(value, bool))
-    return found
+        parameters[name] = next(
+            value for value in values if isinstance(value, int | float) and not isinstance(value, bool)
+        )
+    return parameters
 
 
 def _reasoning(body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -382,12 +401,12 @@ def shown(item: Item, request: ResponseRequest) -> Item:
 
 
 def _usage(answers: Sequence[Answer]) -> dict[str, Any]:
-    given = sum(answer.prompt_tokens for answer in answers)
+    prompt = sum(answer.prompt_tokens for answer in answers)
     sampled = sum(answer.completion_tokens for answer in answers)
     return {
-        "input_tokens": given,
+        "input_tokens": prompt,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": sampled,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": given + sampled,
+        "total_tokens": prompt + sampled,
     }

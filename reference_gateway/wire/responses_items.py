@@ -28,14 +28,14 @@ _TEXT = {"input_text": "text", "output_text": "text", "text": "text", "refusal":
 _IMAGE = "input_image"
 
 
-def read_input(given: Any, known: Known, media: bool = False, field: str = "input") -> list[Item]:
+def read_input(response_input: Any, known: Known, media: bool = False, field: str = "input") -> list[Item]:
     """The items of a request's `input`, or other `field`, in full form, which may have images where `media` says so.
     Raises `RequestRefused` naming the field."""
-    if isinstance(given, str):
-        return [_spoken("user", [{"type": "input_text", "text": given}])]
-    if not isinstance(given, list):
+    if isinstance(response_input, str):
+        return [_spoken("user", [{"type": "input_text", "text": response_input}])]
+    if not isinstance(response_input, list):
         raise RequestRefused(f"{field} must be a string or a list of items")
-    return [_item(item, f"{field}[{place}]", known, media) for place, item in enumerate(given)]
+    return [_item(item, f"{field}[{place}]", known, media) for place, item in enumerate(response_input)]
 
 
 def _item(item: Any, where: str, known: Known, media: bool) -> Item:
@@ -51,10 +51,10 @@ def _item(item: Any, where: str, known: Known, media: bool) -> Item:
         return dict(kept.item)
     if not isinstance(kind, str) or kind not in _READERS:
         raise RequestRefused(f"{where}.type is not supported: expected one of {', '.join(_READERS)}")
-    given = item.get("id")
-    if given is not None and not isinstance(given, str):
+    own_id = item.get("id")
+    if own_id is not None and not isinstance(own_id, str):
         raise RequestRefused(f"{where}.id must be a string")
-    return {**({"id": given} if given else {}), **_READERS[kind](item, where, media)}
+    return {**({"id": own_id} if own_id else {}), **_READERS[kind](item, where, media)}
 
 
 def _message(item: Item, where: str, media: bool) -> Item:
@@ -209,11 +209,13 @@ class _Lowering:
         call_id = str(item.get("id") or item_id(item["type"]))
         if item["type"] == "mcp_call":
             call = _chat_call(call_id, item["name"], parse_arguments(item["arguments"]))
-            said = item.get("output") or item.get("error") or ""
+            output = item.get("output") or item.get("error") or ""
         else:
             call = _chat_call(call_id, "file_search", {"query": " ".join(map(str, item["queries"]))})
-            said = "\n".join(str(each.get("text", "")) for each in item.get("results") or () if isinstance(each, dict))
-        self._called(item, call, {"role": "tool", "content": str(said), "tool_call_id": call_id})
+            output = "\n".join(
+                str(result.get("text", "")) for result in item.get("results") or () if isinstance(result, dict)
+            )
+        self._called(item, call, {"role": "tool", "content": str(output), "tool_call_id": call_id})
 
     def _called(self, item: Item, call: dict[str, Any], result: Message | None) -> None:
         self._assistant(item).setdefault("tool_calls", []).append(call)
@@ -262,7 +264,7 @@ def in_issue_order(messages: list[Message], executed: Set[str]) -> list[Message]
             end += 1
         answers = messages[place:end]
         if not executed.isdisjoint(issued):
-            answers.sort(key=lambda each: issued[each["tool_call_id"]])
+            answers.sort(key=lambda answer: issued[answer["tool_call_id"]])
         ordered += answers
         place = end
     return ordered

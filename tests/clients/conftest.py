@@ -10,6 +10,8 @@ import pytest
 from conformance.upstream.client import Upstream
 from tests.mutants.harness import serving
 
+pytest.register_assert_rewrite("tests.clients.exported")  # what it asserts is to be told as in a test
+
 
 @pytest.fixture
 def upstream(shared_upstream: Upstream) -> Iterator[Upstream]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -10,26 +10,34 @@ import httpx
 from conformance.gateway import Trajectory
 from conformance.oracles import token_truth
 from conformance.upstream.client import Upstream
-from conformance.upstream.ledger import Call
+from conformance.upstream.ledger import ANSWERED, FAILED, Call
 
 FIELDS = ("prompt_ids", "response_ids", "response_mask", "response_logprobs")
 
 
-def create_session(gateway: httpx.Client) -> dict[str, str]:
+def create_session(gateway: httpx.Client, **options: str) -> dict[str, str]:
     """The session's handle: its id, the URLs that clients are given, and their key where the gateway has keys."""
-    return gateway.post("/sessions", json={}).raise_for_status().json()
+    return gateway.post("/sessions", json={"options": options}).raise_for_status().json()
 
 
-def finalize(gateway: httpx.Client, handle: dict[str, str], upstream: Upstream) -> list[Trajectory]:
-    """The session's trajectories. Asserts that every call was scripted and answered, and that the trajectories are
-    token for token what the upstream received and returned."""
+def finalize(
+    gateway: httpx.Client,
+    handle: Mapping[str, str],
+    upstream: Upstream,
+    failures: Sequence[str] = (),
+    superseded: Collection[int] = (),
+) -> list[Trajectory]:
+    """The session's trajectories. Asserts that every call was scripted and answered, but for the engine's `failures` in
+    their order, and that the trajectories are token for token what the upstream received and returned, but for the
+    generations of which the places are `superseded`."""
     answer = gateway.post(f"/sessions/{handle['session_id']}/finalize").raise_for_status()
     exported: list[dict[str, Any]] = answer.json()["trajectories"]
     trajectories = [Trajectory(**{name: each[name] for name in FIELDS}) for each in exported]
-    calls = upstream.calls
-    assert [(call.outcome, call.message) for call in calls] == [("answered", None)] * len(calls)
+    calls = [call for call in upstream.calls if call.outcome == ANSWERED]
+    others = [(call.outcome, call.message) for call in upstream.calls if call.outcome != ANSWERED]
+    assert others == [(FAILED, message) for message in failures]
     assert calls, "no call carried the nonce of this test"
-    assert token_truth.judge(trajectories, calls, decode=upstream.tokenizer.decode) == []
+    assert token_truth.judge(trajectories, calls, superseded, decode=upstream.tokenizer.decode) == []
     return trajectories
 
 

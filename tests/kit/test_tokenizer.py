@@ -127,10 +127,10 @@ def test_arguments_as_json_text_are_given_to_the_template_as_an_object(copied: P
     ("template", "message"),
     [
         ("{{ raise_exception('roles must alternate') }}", "refused the conversation: roles must alternate"),
-        ("{{ messages[0].nothing.more }}", "refused the conversation"),
+        ("{{ messages[0].nothing.more }}", "fails at the conversation"),
         ("{% for %}", "the chat template does not compile"),
-        ("{{ ''.__class__.__mro__ }}", "refused the conversation"),
-        ("{{ messages.append(1) }}", "refused the conversation"),
+        ("{{ ''.__class__.__mro__ }}", "fails at the conversation"),
+        ("{{ messages.append(1) }}", "fails at the conversation"),
     ],
 )
 def test_a_template_that_refuses_is_one_sentence(template: str, message: str, copied: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from conformance.client.failure import ConformanceFailure
+from conformance.client.transcript import Exchange
 from conformance.gateway import NotObservable
 from conformance.oracles import Violation
 from conformance.requirements import Catalogue
@@ -19,6 +20,8 @@ from conformance.vocabulary.outcome import NotApplicable, NotTested, Outcome
 
 KNOWN = Catalogue.load().requirements["STREAM-004"]
 WRONG = ConformanceFailure([Violation("stream", "an end", "none", "look there"), Violation("é", "a", "b")])
+
+EXCHANGE = Exchange("GET", "http://gateway/sessions/1", {}, b"", 0.0, 200)
 
 
 class Ending:
@@ -70,7 +73,7 @@ class Ending:
         ("call", WRONG, Outcome.FAILED, "failed"),
         ("call", AssertionError("x"), Outcome.FAILED, "failed"),
         ("call", ValueError("x"), Outcome.ERROR, "failed"),
-        ("call", NotApplicable("x"), Outcome.NOT_APPLICABLE, "failed"),
+        ("call", NotApplicable("x"), Outcome.NOT_APPLICABLE, "skipped"),
         ("call", NotTested("x"), Outcome.NOT_TESTED, "skipped"),
         ("call", NotObservable("x"), Outcome.NOT_TESTED, "skipped"),
         ("setup", WRONG, Outcome.FAILED, "failed"),
@@ -114,12 +117,23 @@ def test_the_exchanges_of_the_target_are_shown(monkeypatch):
     monkeypatch.setattr(verdict, "failure_text", lambda *given: shown.append(given) or "text")
     ending = Ending("call", WRONG)
     target: Any = SimpleNamespace(
-        recorder=SimpleNamespace(exchanges=["exchange"]), upstream=SimpleNamespace(calls=["call"], posts=["post"])
+        recorder=SimpleNamespace(exchanges=[EXCHANGE]),
+        upstream=SimpleNamespace(calls=["call"], posts=["post"], tokenizer=None),
     )
     ending.item.stash[TARGET] = target
     ending.judged()
-    assert shown == [(KNOWN, WRONG, ["exchange"], ["call"], "pytest --gateway-only STREAM-004", ["post"])]
+    assert shown == [(KNOWN, WRONG, [EXCHANGE], ["call"], "pytest --gateway-only STREAM-004", ["post"])]
     assert ending.report.longrepr == "text"
+
+
+def test_what_the_template_excuses_does_not_apply(monkeypatch):
+    monkeypatch.setattr(verdict, "excuse_of_the_template", lambda exchanges, tokenizer: f"{exchanges} {tokenizer}")
+    ending = Ending("call", WRONG)
+    upstream = SimpleNamespace(calls=[], posts=[], tokenizer="its tokenizer")
+    ending.item.stash[TARGET] = SimpleNamespace(recorder=SimpleNamespace(exchanges=[]), upstream=upstream)
+    ending.judged()
+    assert (ending.outcome, ending.report.outcome) == (Outcome.NOT_APPLICABLE, "skipped")
+    assert ending.properties["reason"] == "[] its tokenizer"
 
 
 def test_a_plain_assertion_is_explained_and_has_no_violations():

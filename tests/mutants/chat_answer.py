@@ -13,7 +13,7 @@ from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.session import session as session_module
 from reference_gateway.types import Answer as TurnAnswer
 from reference_gateway.wire import openai_chat
-from tests.mutants.chat_wire import on_answer, on_this_wire, saying
+from tests.mutants.chat_wire import is_first, on_answer, on_this_wire, saying
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -94,7 +94,7 @@ def answer_with_an_unknown_reason_has_no_role(gateway: Sabotage) -> None:
         return {} if unknown.get() else original(answer)
 
 
-@mutant("CHAT-007", bugs=(54,))
+@mutant("CHAT-007", also=("CHAT-060", "CHAT-156"), bugs=(54,))
 def content_is_stripped(gateway: Sabotage) -> None:
     """The blanks around the sampled text are taken off."""
     on_answer(gateway, lambda answer: saying(answer, content=answer.message["content"].strip()))
@@ -125,7 +125,7 @@ def no_tool_calls_are_null(gateway: Sabotage) -> None:
     _in_plain(
         gateway,
         lambda body: body["choices"][0]["message"].setdefault("tool_calls", None),
-        lambda answer: answer.asked.get("tools"),
+        lambda answer: isinstance(answer.asked, dict) and answer.asked.get("tools"),
     )
 
 
@@ -149,7 +149,7 @@ def length_is_told_as_stop(gateway: Sabotage) -> None:
     @gateway.wrap(session_module, "finish_reason")
     def finish_reason(original: Any, stop_reason: Any, message: Any, *stopped: Any) -> Any:
         reason = original(stop_reason, message, *stopped)
-        return "stop" if reason == "length" and chat.get() else reason
+        return "stop" if reason == "length" and not message.get("tool_calls") and chat.get() else reason
 
 
 @mutant("CHAT-012")
@@ -213,7 +213,10 @@ def empty_answer_is_filled(gateway: Sabotage) -> None:
         gateway,
         lambda answer: (
             saying(answer, content=" ")
-            if answer.completion_tokens and not answer.message["content"] and "tool_calls" not in answer.message
+            if answer.completion_tokens
+            and not answer.message["content"]
+            and "tool_calls" not in answer.message
+            and answer.stop_sequence is None
             else answer
         ),
     )
@@ -248,4 +251,4 @@ def routed_experts_leak(gateway: Sabotage) -> None:
 
 
 def _continues(answer: Answer) -> bool:
-    return any(message["role"] == "assistant" for message in answer.asked["messages"])
+    return isinstance(answer.asked, dict) and not is_first(answer.asked)

@@ -8,7 +8,7 @@ from reference_gateway.session import session as turns
 from reference_gateway.session.session import Session
 from reference_gateway.types import Turn
 from reference_gateway.wire.base import RequestRefused
-from tests.mutants.chat_wire import Body, on_body, on_this_wire
+from tests.mutants.chat_wire import Body, is_first, on_body, on_this_wire
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 from tests.mutants.split_identity import ruled
@@ -40,11 +40,8 @@ def gates_are_for_the_first_turn(gateway: Sabotage) -> None:
     """A conversation that was let in is not looked at again."""
 
     def change(body: Body) -> Body:
-        messages = body.get("messages")
-        later = isinstance(messages, list) and any(
-            isinstance(each, dict) and each.get("role") == "assistant" for each in messages
-        )
-        return _without(body, "n", "response_format", "functions", "modalities", "audio") if later else body
+        gated = ("n", "response_format", "functions", "modalities", "audio")
+        return body if is_first(body) else _without(body, *gated)
 
     on_body(gateway, change)
 

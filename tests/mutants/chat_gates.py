@@ -8,13 +8,17 @@ from typing import Any
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.types import Turn
 from reference_gateway.wire import openai_chat
-from tests.mutants.chat_wire import Body, on_body, on_turn
+from tests.mutants.chat_wire import Body, is_first, on_body, on_turn
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
 
 def _ignore(gateway: Sabotage, *names: str) -> None:
-    on_body(gateway, lambda body: {name: value for name, value in body.items() if name not in names})
+    """Do not read these fields of a first turn."""
+    on_body(
+        gateway,
+        lambda body: {name: value for name, value in body.items() if name not in names} if is_first(body) else body,
+    )
 
 
 def _declare(gateway: Sabotage, capability: str) -> None:
@@ -25,13 +29,14 @@ def _declare(gateway: Sabotage, capability: str) -> None:
 
 
 def _choice_as_auto(gateway: Sabotage, forced: bool) -> None:
-    """Take a tool choice for `auto`: one that forces a call, or one that means nothing."""
+    """Take a tool choice of a first turn for `auto`: one that forces a call, or one that means nothing."""
 
     def change(body: Body) -> Body:
         choice = body.get("tool_choice")
         forces = choice == "required" or isinstance(choice, dict)
         known = choice is None or choice in ("auto", "none")
-        return {**body, "tool_choice": "auto"} if (forces if forced else not known and not forces) else body
+        ignored = is_first(body) and (forces if forced else not known and not forces)
+        return {**body, "tool_choice": "auto"} if ignored else body
 
     on_body(gateway, change)
 
@@ -55,23 +60,9 @@ def response_format_is_ignored(gateway: Sabotage) -> None:
     _ignore(gateway, "response_format")
 
 
-@mutant("CHAT-040")
-def response_format_is_declared_and_ignored(gateway: Sabotage) -> None:
-    """The gateway says that it honours response formats, and drops the schema."""
-    _declare(gateway, "response-format")
-    _ignore(gateway, "response_format")
-
-
 @mutant("CHAT-041")
 def forced_tool_choice_is_ignored(gateway: Sabotage) -> None:
     """An agent that needs a call gets text."""
-    _choice_as_auto(gateway, forced=True)
-
-
-@mutant("CHAT-042")
-def forced_tool_choice_is_declared_and_ignored(gateway: Sabotage) -> None:
-    """The gateway says that it can force a call, and leaves it to the model."""
-    _declare(gateway, "tool-choice-required")
     _choice_as_auto(gateway, forced=True)
 
 

@@ -17,7 +17,7 @@ KNOWN = frozenset(
         *("model", "messages", "stream", "stream_options", "tools", "tool_choice", "n", "response_format", "stop"),
         *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "logprobs", "top_logprobs"),
         *("presence_penalty", "frequency_penalty", "logit_bias", "seed", "parallel_tool_calls", "metadata", "user"),
-        *("store", "chat_template_kwargs"),
+        *("store", "chat_template_kwargs", "modalities"),
     }
 )
 

@@ -148,7 +148,7 @@ def raw_text_stays_beside_its_calls(gateway: Sabotage) -> None:
     _on_calls(gateway, lambda text, rest, calls: (text if rest.strip() else rest, calls))
 
 
-@mutant("CHAT-052", also=("CHAT-100",))
+@mutant("CHAT-052", also=("CHAT-100", "CHAT-154"))
 def text_beside_a_call_is_dropped(gateway: Sabotage) -> None:
     """An answer with calls has no content."""
     on_answer(gateway, lambda answer: saying(answer, content="") if answer.message.get("tool_calls") else answer)
@@ -233,12 +233,11 @@ def parser_ignores_the_tool_choice(gateway: Sabotage) -> None:
 @mutant("CHAT-057")
 def forbidden_tools_are_rendered(gateway: Sabotage) -> None:
     """The tools are rendered although none may be called."""
-    on_turn(gateway, lambda body, turn: replace(turn, tools=body.get("tools") or None))
     forbidden: ContextVar[bool] = ContextVar("forbidden", default=False)
 
     def note(body: Body, turn: Turn) -> Turn:
         forbidden.set(body.get("tool_choice") == "none")
-        return turn
+        return replace(turn, tools=body.get("tools") or None) if forbidden.get() else turn
 
     on_turn(gateway, note)
 

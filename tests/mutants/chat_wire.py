@@ -25,6 +25,14 @@ def on_body(gateway: Sabotage, change: Callable[[Body], Body]) -> None:
         return original(change(dict(body)), headers, policy)
 
 
+def is_first(body: Body) -> bool:
+    """Whether the request begins a conversation: no message of it is an assistant's."""
+    messages = body.get("messages")
+    return not isinstance(messages, list) or not any(
+        isinstance(each, dict) and each.get("role") == "assistant" for each in messages
+    )
+
+
 def on_turn(gateway: Sabotage, change: Callable[[Body, Turn], Turn]) -> None:
     """Replace the parsed turn, with the body at hand."""
 

@@ -100,13 +100,13 @@ def deep_nesting_takes_the_worker_down(gateway: Sabotage) -> None:
             down.append(True)
 
 
-@mutant("HTTP-010")
+@mutant("HTTP-010", also=("HTTP-043",))
 def body_limit_of_the_library_is_a_500(gateway: Sabotage) -> None:
     """The body limit raises where nobody expects it."""
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if answer.is_chat and answer.status == 413:
+        if answer.is_chat and answer.status == 413 and b"the body is larger" in answer.body:
             answer.status = 500
 
 
@@ -210,7 +210,7 @@ def chunked_body_is_not_read(gateway: Sabotage) -> None:
     @gateway.wrap(data_plane, "read_body")
     async def read_body(original: Any, receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
         body: bytes = await original(receive, headers, limit)
-        return body[: int(headers.get("content-length", "0"))] if chat.get() else body
+        return body if "content-length" in headers or not chat.get() else b""
 
 
 @mutant("HTTP-020")

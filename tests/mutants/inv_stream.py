@@ -57,7 +57,7 @@ def chunks_are_split_at_line_feeds_only(gateway: Sabotage) -> None:
         return b"".join(b"data: " + line.encode() + b"\n" for line in text.split("\n")) + b"\n"
 
 
-@mutant("INV-028", also=("INV-030", "INV-035", "INV-036"))
+@mutant("INV-028", also=("INV-030", "INV-035", "INV-036", "INV-060"))
 def chunk_is_one_data_line(gateway: Sabotage) -> None:
     """A chunk is put behind one `data: ` as it is."""
 

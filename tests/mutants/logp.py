@@ -130,9 +130,10 @@ def no_logprobs_for_no_ids_are_none(gateway: Sabotage) -> None:
 def volunteered_logprobs_are_recorded(gateway: Sabotage) -> None:
     """Whatever logprobs an engine sends are recorded, asked for or not."""
 
-    @_reading(gateway)
-    def read(right: Any, session: Session, generation: Generation, requested: bool) -> list[float] | None:
-        return right() if requested or _is_odd(generation) else generation.logprobs
+    @gateway.wrap(Session, "_commit_turn")
+    def commit(original: Any, self: Session, plan: Any, generation: Generation, logprobs: Any, *rest: Any) -> None:
+        volunteered = logprobs is None and not _is_odd(generation)
+        original(self, plan, generation, generation.logprobs if volunteered else logprobs, *rest)
 
 
 @mutant("LOGP-007")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from contextvars import ContextVar
@@ -74,11 +75,20 @@ def message_has_an_empty_model(gateway: Sabotage) -> None:
     on_plain(gateway, lambda body: body.update(model=""))
 
 
-@mutant("MSG-004", bugs=(54,))
+@mutant("MSG-004", also=("MSG-092", "MSG-164"), bugs=(54,))
 def block_text_is_stripped(gateway: Sabotage) -> None:
     """The text of a block is stripped."""
     on_blocks(
         gateway, lambda blocks: [{**each, "text": each["text"].strip()} if "text" in each else each for each in blocks]
+    )
+
+
+@mutant("MSG-004")
+def entities_of_a_block_are_resolved(gateway: Sabotage) -> None:
+    """The text of a block is taken for a page's, and what is escaped in it is written out."""
+    on_blocks(
+        gateway,
+        lambda blocks: [{**each, "text": html.unescape(each["text"])} if "text" in each else each for each in blocks],
     )
 
 
@@ -107,7 +117,12 @@ def offered_tools_are_used_tools(gateway: Sabotage) -> None:
 @mutant("MSG-007", bugs=(71,))
 def cut_answer_ends_its_turn(gateway: Sabotage) -> None:
     """The wire knows one reason for an answer without calls."""
-    _stop_reason(gateway, "length", "end_turn")
+
+    @gateway.wrap(anthropic_messages, "_end")
+    def end(original: Any, answer: Any) -> Any:
+        told = original(answer)
+        cut = answer.finish_reason == "length" and not answer.message.get("tool_calls")
+        return {**told, "stop_reason": "end_turn"} if cut else told
 
 
 @mutant("MSG-008")
@@ -147,7 +162,12 @@ def stop_reason_of_the_engine_is_passed_on(gateway: Sabotage) -> None:
 @mutant("MSG-010")
 def null_stop_sequence_is_left_out(gateway: Sabotage) -> None:
     """Fields that are null are left out when the message is written."""
-    on_plain(gateway, lambda body: body.pop("stop_sequence"))
+
+    def change(body: Body) -> None:
+        if body["stop_sequence"] is None:
+            del body["stop_sequence"]
+
+    on_plain(gateway, change)
 
 
 @mutant("MSG-010")
@@ -275,10 +295,10 @@ def malformed_call_makes_text_of_all_blocks(gateway: Sabotage) -> None:
 
 @mutant("MSG-152")
 def blocks_are_kept_by_name(gateway: Sabotage) -> None:
-    """Calls beside text are kept in a table of names, in which the last call of a tool wins."""
+    """Where there are more than two, calls are kept in a table of names, in which the last call of a tool wins."""
 
     def change(text: str, rest: str, calls: Calls) -> tuple[str, Calls]:
-        return rest, by_name(calls) if rest else calls
+        return rest, by_name(calls) if len(calls) > 2 else calls
 
     on_calls(gateway, over_messages(gateway), change)
 

@@ -53,18 +53,18 @@ def rest_of_a_prefilled_answer_is_a_message(gateway: Sabotage) -> None:
 
 
 @mutant("MSG-165")
-def search_results_are_left_out(gateway: Sabotage) -> None:
-    """Blocks are picked by the types that are known."""
+def uses_of_the_provider_are_left_out(gateway: Sabotage) -> None:
+    """What the provider has called itself is no business of the gateway's model."""
 
     def change(message: Any) -> Any:
         content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, list) or not any(_is_result(block) for block in content):
+        if not isinstance(content, list) or not any(_is_of_the_provider(block) for block in content):
             return message
-        left = [block for block in content if not _is_result(block)]
+        left = [block for block in content if not _is_of_the_provider(block)]
         return {**message, "content": left or ""}
 
     on_messages(gateway, lambda messages: list(map(change, messages)))
 
 
-def _is_result(block: Any) -> bool:
-    return isinstance(block, dict) and block.get("type") in ("search_result", "server_tool_use")
+def _is_of_the_provider(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "server_tool_use"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
 from typing import Any
 
+from reference_gateway.session.session import Session
+from reference_gateway.session.tree import FRESH
 from reference_gateway.wire import anthropic_request
 from reference_gateway.wire.base import RequestRefused
 from tests.mutants.msg_wire import Body, on_body, on_lowered, on_messages
@@ -17,6 +20,11 @@ REDACTED = "redacted_thinking"
 def _blocks(message: Any) -> list[Any]:
     content = message.get("content") if isinstance(message, dict) else None
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
+def _is_made_of_blocks(block: Any) -> bool:
+    source = block.get("source")
+    return block.get("type") == "document" and isinstance(source, dict) and source.get("type") == "content"
 
 
 def _has_call(message: Any) -> bool:
@@ -68,16 +76,21 @@ def redacted_thinking_before_a_call_is_text(gateway: Sabotage) -> None:
 
 @mutant("MSG-134")
 def redacted_echo_is_another_message(gateway: Sabotage) -> None:
-    """An echo with a redacted thought in front of its one text gets a blank where the thought was."""
+    """An echo with a redacted thought in front of its one text is found nowhere in what was recorded."""
+    redacted: ContextVar[bool] = ContextVar("redacted", default=False)
 
     def assistant(original: Any, content: Any, where: str) -> Any:
         message, thinking = original(content, where)
         kinds = [block.get("type") for block in content] if isinstance(content, list) else []
-        if kinds == [REDACTED, "text"] and "messages[1]" in where and thinking == 1:
-            message = {**message, "name": "thinker"}
+        if kinds == [REDACTED, "text"]:
+            redacted.set(True)
         return message, thinking
 
     on_lowered(gateway, "_assistant", assistant)
+
+    @gateway.wrap(Session, "_match")
+    def match(original: Any, *asked: Any) -> Any:
+        return FRESH if redacted.get() else original(*asked)
 
 
 @mutant("MSG-135")
@@ -88,13 +101,13 @@ def every_tool_is_a_function(gateway: Sabotage) -> None:
 
 @mutant("MSG-136")
 def documents_are_skipped(gateway: Sabotage) -> None:
-    """A document is left out where there is text beside it."""
+    """A document that is made of blocks is left out where there is text beside it."""
 
     def skipped(messages: list[Any]) -> list[Any]:
         for message in messages:
             blocks = _blocks(message)
             if len(blocks) > 1:
-                message["content"] = [block for block in blocks if block.get("type") != "document"]
+                message["content"] = [block for block in blocks if not _is_made_of_blocks(block)]
         return messages
 
     on_messages(gateway, skipped)

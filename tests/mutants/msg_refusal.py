@@ -11,6 +11,7 @@ from reference_gateway.session.session import Session
 from reference_gateway.session.tree import NO_MEDIA
 from reference_gateway.types import Generation
 from reference_gateway.wire import anthropic_messages, models
+from tests.mutants.chat_wire import is_first
 from tests.mutants.msg_wire import (
     Body,
     asked_to_stream,
@@ -24,7 +25,7 @@ from tests.mutants.msg_wire import (
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
-ENVELOPES = ("MSG-052", "MSG-054", "MSG-056", "MSG-057", "MSG-058")
+ENVELOPES = tuple(f"MSG-{number:03}" for number in (52, 54, 56, 57, 58, 95, 96, 97, 131))
 
 
 def openai_envelope(status: int, envelope: Body) -> Body:
@@ -84,7 +85,10 @@ def empty_user_message_vanishes(gateway: Sabotage) -> None:
 @mutant("MSG-044")
 def unknown_blocks_are_skipped(gateway: Sabotage) -> None:
     """Only the blocks whose type is known are read."""
-    known = ("text", "image", "tool_use", "tool_result", "thinking")
+    known = (
+        *("text", "image", "document", "search_result", "thinking", "redacted_thinking"),
+        *("tool_use", "tool_result", "server_tool_use"),
+    )
 
     def skip(message: Any) -> Any:
         content = message.get("content") if isinstance(message, dict) else None
@@ -136,12 +140,14 @@ def system_is_printed(gateway: Sabotage) -> None:
 
 @mutant("MSG-047")
 def forced_tool_is_ignored(gateway: Sabotage) -> None:
-    """Any `tool_choice` but `none` is `auto`."""
+    """Any `tool_choice` of a first turn but `none` is `auto`."""
 
-    @gateway.wrap(anthropic_messages, "read_tools")
-    def read_tools(original: Any, tools: Any, choice: Any) -> Any:
+    def change(body: Body) -> Body:
+        choice = body.get("tool_choice")
         forced = isinstance(choice, dict) and choice.get("type") in ("any", "tool")
-        return original(tools, None if forced else choice)
+        return {**body, "tool_choice": {"type": "auto"}} if forced and is_first(body) else body
+
+    on_body(gateway, change)
 
 
 @mutant("MSG-048", bugs=(45,))
@@ -176,7 +182,7 @@ def stop_string_is_a_list_of_letters(gateway: Sabotage) -> None:
     )
 
 
-@mutant("MSG-051", bugs=(15, 69))
+@mutant("MSG-051", also=("MSG-131",), bugs=(15, 69))
 def refusal_has_the_envelope_of_the_chat_wire(gateway: Sabotage) -> None:
     """What a shared layer refuses has the envelope of the wire that was there first."""
     _where(gateway, lambda status, message: status == 400, openai_envelope)
@@ -220,7 +226,7 @@ def list_is_an_internal_error(gateway: Sabotage) -> None:
             answer.status = 500
 
 
-@mutant("MSG-054", bugs=(69,))
+@mutant("MSG-054", also=("MSG-095", "MSG-097"), bugs=(69,))
 def failure_has_the_envelope_of_the_chat_wire(gateway: Sabotage) -> None:
     """The engine speaks the chat wire, and its error is passed on."""
     _where(gateway, lambda status, message: status >= 500, openai_envelope)
@@ -232,7 +238,7 @@ def failure_is_an_event_under_200(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status >= 500:
+        if asked_to_stream(answer) and answer.status == 500:
             answer.status, answer.headers["content-type"] = 200, "text/event-stream"
             answer.body = framed([answer.json])
 
@@ -326,7 +332,7 @@ def counting_is_a_turn(gateway: Sabotage) -> None:
     @gateway.wrap(Session, "count")
     def count(original: Any, session: Any, turn: Any) -> Any:
         identities, keys = session._identified(turn)
-        plan = session._plan(turn, session._match(keys, {}), keys, identities)
+        plan = session._plan(turn, session._match(turn, keys, {}), keys, identities)
         session._commit_turn(plan, Generation([]), None, {"role": "assistant", "content": ""}, NO_MEDIA)
         return len(plan.context)
 

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from reference_gateway.session.session import Session
 from reference_gateway.wire import anthropic_messages, anthropic_request
 from reference_gateway.wire.base import RequestRefused
-from tests.mutants.msg_wire import Body, on_body, on_lowered, on_messages, on_turn
+from tests.mutants.msg_wire import Body, on_body, on_lowered, on_messages, on_turn, over_messages
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import App, Sabotage
 
@@ -45,8 +46,13 @@ def top_k_of_a_message_is_unknown(gateway: Sabotage) -> None:
 
 @mutant("MSG-021")
 def stop_sequences_keep_their_name(gateway: Sabotage) -> None:
-    """The engine is sent `stop_sequences`, which it does not know."""
-    gateway.wrap(anthropic_messages, "read_stop")(lambda original, sequences: original(sequences) and None)
+    """The engine is not told of `stop_sequences`, and samples on; the gateway cuts what it sends."""
+    speaking = over_messages(gateway)
+
+    @gateway.wrap(Session, "_generate")
+    async def generate(original: Any, session: Any, context: Any, sampling: Any, *rest: Any) -> Any:
+        told = {name: value for name, value in sampling.items() if name != "stop" or not speaking.get()}
+        return await original(session, context, told, *rest)
 
 
 @mutant("MSG-022")
@@ -85,10 +91,10 @@ def each_text_block_is_a_line(gateway: Sabotage) -> None:
 
 @mutant("MSG-025")
 def last_text_block_is_the_text(gateway: Sabotage) -> None:
-    """Only one text block of a message is read."""
+    """Only one text block of an assistant's message is read."""
 
     def last(message: Any) -> Any:
-        content = message.get("content") if isinstance(message, dict) else None
+        content = message.get("content") if isinstance(message, dict) and message.get("role") == "assistant" else None
         if not isinstance(content, list):
             return message
         texts = [each for each in content if isinstance(each, dict) and each.get("type") == "text"]
@@ -120,7 +126,7 @@ def tools_of_a_message_are_sorted(gateway: Sabotage) -> None:
     _on_read_tools(gateway, read_tools)
 
 
-@mutant("MSG-027")
+@mutant("MSG-027", also=("MSG-130", "MSG-161"))
 def any_object_is_a_forced_tool(gateway: Sabotage) -> None:
     """A `tool_choice` that is an object is taken for a named tool, which is not supported."""
 

@@ -116,7 +116,7 @@ def cut_text_is_not_streamed(gateway: Sabotage) -> None:
     on_events(gateway, change)
 
 
-@mutant("MSG-073", also=("MSG-007",), bugs=(56,))
+@mutant("MSG-073", also=("MSG-007", "MSG-093", "MSG-094"), bugs=(56,))
 def stream_of_messages_misses_the_length_stop(gateway: Sabotage) -> None:
     """The streaming path knows two stop reasons."""
 
@@ -158,16 +158,22 @@ def call_starts_with_its_input(gateway: Sabotage) -> None:
 
 @mutant("MSG-076")
 def input_of_the_second_call_is_not_streamed(gateway: Sabotage) -> None:
-    """Only the first call's pieces are forwarded."""
+    """Of two calls only the first one's pieces are forwarded."""
 
     def change(events: list[Event]) -> list[Event]:
         calls = [each["index"] for each in of(events, "content_block_start") if "input" in each["content_block"]]
+        if len(calls) != 2:
+            return events
         return [each for each in events if each["type"] != "content_block_delta" or each["index"] not in calls[1:]]
 
     on_events(gateway, change)
 
 
-@mutant("MSG-076", also=("MSG-013", "MSG-014", "MSG-083"), bugs=(71,))
+@mutant(
+    "MSG-076",
+    also=("MSG-013", "MSG-014", "MSG-083", "MSG-150", "MSG-151", "MSG-152", "MSG-161"),
+    bugs=(71,),
+)
 def pieces_of_an_input_are_sent_twice(gateway: Sabotage) -> None:
     """The pieces are sent as they come, and once more when the call is complete."""
 
@@ -206,7 +212,7 @@ def broken_message_looks_complete(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status == 500 and b"not completed" in answer.body:
+        if asked_to_stream(answer) and answer.status == 500 and b"ClientPayloadError" in answer.body:
             answer.status, answer.headers["content-type"] = 200, "text/event-stream"
             head = {"id": "msg_0", "type": "message", "role": "assistant", "model": "kit", "content": []}
             usage = {"input_tokens": 9, "output_tokens": 9}
@@ -228,6 +234,6 @@ def error_event_is_followed_by_the_end(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status == 500 and b"not completed" in answer.body:
+        if asked_to_stream(answer) and answer.status == 500 and b"ClientPayloadError" in answer.body:
             answer.status, answer.headers["content-type"] = 200, "text/event-stream"
             answer.body = framed([answer.json, {"type": "message_stop"}])

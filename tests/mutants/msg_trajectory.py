@@ -54,7 +54,7 @@ def system_with_tools_is_added_to(gateway: Sabotage) -> None:
     on_body(gateway, explain)
 
 
-@mutant("MSG-080", also=("MSG-032", "MSG-084", "MSG-088"))
+@mutant("MSG-080", also=("MSG-032", "MSG-084", "MSG-088", "MSG-162"))
 def text_beside_a_call_is_not_echoed(gateway: Sabotage) -> None:
     """An assistant message is its calls or its text."""
     _on_assistant(gateway, lambda content, message: {**message, "content": ""} if "tool_calls" in message else message)
@@ -124,7 +124,7 @@ def cache_control_of_a_tool_is_kept(gateway: Sabotage) -> None:
 
     def tool(original: Any, given: Any, where: str) -> Any:
         found = original(given, where)
-        kept = {name: value for name, value in given.items() if name == "cache_control"}
+        kept = {name: value for name, value in given.items() if name == "cache_control" and value is not None}
         return {**found, "function": {**found["function"], **kept}}
 
     on_lowered(gateway, "_tool", tool)
@@ -216,7 +216,7 @@ def failed_message_is_recorded(gateway: Sabotage) -> None:
             return await original(session, turn, keys, identities, sampling, asked)
         except Exception:
             if speaking.get():
-                plan = session._plan(turn, session._match(keys, sampling), keys, identities)
+                plan = session._plan(turn, session._match(turn, keys, sampling), keys, identities)
                 nothing = {"role": "assistant", "content": ""}
                 session._commit_turn(plan, Generation([]), None, nothing, NO_MEDIA)
             raise

@@ -213,17 +213,17 @@ def items_are_kept_by_name(gateway: Sabotage) -> None:
 
 
 @mutant("RESP-013")
-def streamed_text_is_stripped(gateway: Sabotage) -> None:
-    """The stream is made of the stripped text, the body of the text."""
+def streamed_text_gains_a_line_feed(gateway: Sabotage) -> None:
+    """In a stream, a text in front of a call ends with a line feed."""
 
     def change(body: Body, events: list[Body]) -> list[Body]:
         if len(calls(body)) != 1:
             return events
-        stripped = json.loads(json.dumps(body))
-        for item in stripped["output"]:
+        longer = json.loads(json.dumps(body))
+        for item in longer["output"]:
             for part in item.get("content", ()):
-                part["text"] = part["text"].rstrip()
-        return list(original(stripped))
+                part["text"] += "\n"
+        return list(original(longer))
 
     original = responses_body.events
     on_events(gateway, change)

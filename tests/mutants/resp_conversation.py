@@ -63,11 +63,12 @@ def conversation_remembers_one_response(gateway: Sabotage) -> None:
 
 @mutant("RESP-064")
 def first_items_are_listed_only(gateway: Sabotage) -> None:
-    """The items that a conversation is created with are kept, and never shown to the model."""
+    """The items that a conversation is created with, answers among them, are kept, and never shown to the model."""
 
     @gateway.wrap(Conversations, "append")
     def append(original: Any, self: Any, parent: Any, items: Any, output: Any, messages: Any, **named: Any) -> Any:
-        return original(self, parent, items, output, messages if output or parent else (), **named)
+        listed = not output and parent is None and any(item.get("role") == "assistant" for item in items)
+        return original(self, parent, items, output, () if listed else messages, **named)
 
 
 def _listing(gateway: Sabotage, change: Any) -> None:
@@ -129,7 +130,7 @@ def conversations_of_a_session_share_their_history(gateway: Sabotage) -> None:
     def change(request: ResponseRequest, tip: Any) -> Any:
         if tip is None or not request.conversation:
             return None
-        return next(entries for entries in said.values() if path(tip)[0] in entries)
+        return next((entries for entries in said.values() if path(tip)[0] in entries), None)
 
     on_history(gateway, change)
 

@@ -27,9 +27,9 @@ def streamed_response_is_not_kept(gateway: Sabotage) -> None:
     remember_request(gateway)
 
     @gateway.wrap(Conversations, "keep")
-    def keep(original: Any, self: Any, response_id: str, body: Any) -> None:
+    def keep(original: Any, self: Any, *response: Any) -> None:
         if not ASKED.get().stream:
-            original(self, response_id, body)
+            original(self, *response)
 
 
 @mutant("RESP-050")
@@ -65,7 +65,7 @@ def outputs_come_without_their_calls(gateway: Sabotage) -> None:
 
     def change(request: ResponseRequest, turn: Any) -> Any:
         answers = all(item["type"] == "function_call_output" for item in request.items)
-        if not answers or request.stream or request.instructions:
+        if not answers or request.stream or request.instructions or request.one_call:
             return turn
         return replace(turn, messages=[message for message in turn.messages if not message.get("tool_calls")])
 

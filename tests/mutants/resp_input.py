@@ -8,6 +8,7 @@ from typing import Any
 from reference_gateway.serving import responses
 from reference_gateway.wire import openai_responses, responses_items
 from reference_gateway.wire.base import RequestRefused
+from reference_gateway.wire.constraints import FREE
 from reference_gateway.wire.openai_responses import ResponseRequest
 from tests.mutants.registry import mutant
 from tests.mutants.resp_wire import Body, on_parse, on_turn
@@ -38,7 +39,8 @@ def instructions_are_lost_on_the_short_path(gateway: Sabotage) -> None:
     """A request without tools and history takes a short path, on which the instructions are forgotten."""
 
     def change(request: ResponseRequest, turn: Any) -> Any:
-        if request.instructions is None or request.tools.echo or request.previous:
+        told = request.instructions is not None and all(item.get("role") != "developer" for item in request.items)
+        if not told or request.tools.echo or request.previous:
             return turn
         return replace(turn, messages=turn.messages[1:])
 
@@ -94,13 +96,18 @@ def function_keeps_the_wires_field(gateway: Sabotage) -> None:
     @gateway.wrap(openai_responses, "_function")
     def function(original: Any, entry: Body, where: str) -> Any:
         made = original(entry, where)
-        return {**made, "function": {**made["function"], "strict": entry["strict"]}} if "strict" in entry else made
+        strict = entry.get("strict")
+        return made if strict is None else {**made, "function": {**made["function"], "strict": strict}}
 
 
 @mutant("RESP-020")
 def tool_choice_is_not_read(gateway: Sabotage) -> None:
     """`tool_choice: "none"` is repeated, and has no effect."""
-    gateway.patch(openai_responses, "_choice", lambda body: "auto")
+
+    @gateway.wrap(openai_responses, "_choice")
+    def choice(original: Any, *asked: Any) -> Any:
+        chosen = original(*asked)
+        return FREE if chosen.hidden else chosen
 
 
 @mutant("RESP-021")

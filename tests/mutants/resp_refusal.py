@@ -15,6 +15,11 @@ from tests.mutants.resp_wire import Body, on_parse
 from tests.mutants.sabotage import Answer, Sabotage
 
 
+def _is_first(body: Body) -> bool:
+    """Whether the request continues nothing."""
+    return body.get("previous_response_id") is None and body.get("conversation") is None
+
+
 @mutant("RESP-040")
 def any_role_is_a_role(gateway: Sabotage) -> None:
     """The role of a message goes to the template as it is."""
@@ -58,13 +63,13 @@ def unknown_previous_response_is_nothing(gateway: Sabotage) -> None:
 
 @mutant("RESP-044")
 def refusal_is_streamed(gateway: Sabotage) -> None:
-    """The stream is opened before the request is read, and the refusal is an event in it."""
+    """The stream is opened before the input is read, and the refusal of its content is an event in it."""
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
         asked = answer.asked
         streamed = isinstance(asked, dict) and asked.get("stream") is True
-        if answer.path.endswith("/responses") and answer.status == 400 and streamed:
+        if answer.path.endswith("/responses") and answer.status == 400 and streamed and b"].content[" in answer.body:
             message = answer.json["error"]["message"]
             answer.body = sse.event("error", {"type": "error", "sequence_number": 0, "message": message})
             answer.status = 200
@@ -73,14 +78,19 @@ def refusal_is_streamed(gateway: Sabotage) -> None:
 
 @mutant("RESP-045")
 def format_of_the_text_is_ignored(gateway: Sabotage) -> None:
-    """`text` is dropped, and the answer is whatever the model says."""
-    on_parse(gateway, lambda body: {**body, "text": None})
+    """`text` of a first turn is dropped, and the answer is whatever the model says."""
+    on_parse(gateway, lambda body: {**body, "text": None} if _is_first(body) else body)
 
 
 @mutant("RESP-046")
 def forced_tool_is_not_forced(gateway: Sabotage) -> None:
-    """A `tool_choice` that the gateway does not know is taken for `auto`."""
-    on_parse(gateway, lambda body: {**body, "tool_choice": "none" if body.get("tool_choice") == "none" else "auto"})
+    """A `tool_choice` of a first turn that the gateway does not know is taken for `auto`."""
+
+    def change(body: Body) -> Body:
+        known = body.get("tool_choice") == "none" or not _is_first(body)
+        return body if known else {**body, "tool_choice": "auto"}
+
+    on_parse(gateway, change)
 
 
 @mutant("RESP-047")

@@ -103,8 +103,9 @@ def on_plain(gateway: Sabotage, change: Callable[[Body], None]) -> None:
     def rewritten(answer: Answer) -> None:
         if "/v1/responses" in answer.path and answer.status == 200 and not answer.is_stream:
             document = answer.json
-            change(document)
-            answer.json = document
+            if document.get("object") == "response" and "output" in document:
+                change(document)
+                answer.json = document
 
 
 def types(body: Body) -> list[str]:

@@ -106,22 +106,22 @@ def count_of_tokens_gains_a_field(gateway: Sabotage) -> None:
 
 @mutant("SHAPE-015")
 def response_gains_a_field(gateway: Sabotage) -> None:
-    """Plain text responses carry the service tier."""
+    """Plain text responses carry the prompt that they were made of."""
 
     def change(body: Body) -> None:
         if not resp_wire.calls(body):
-            body["service_tier"] = "default"
+            body["prompt"] = None
 
     changed_plain(gateway, "/v1/responses", change)
 
 
 @mutant("SHAPE-016")
 def function_call_gains_a_field(gateway: Sabotage) -> None:
-    """Plain responses with a function call carry the service tier."""
+    """Plain responses with a function call carry the prompt that they were made of."""
 
     def change(body: Body) -> None:
         if resp_wire.calls(body):
-            body["service_tier"] = "default"
+            body["prompt"] = None
 
     changed_plain(gateway, "/v1/responses", change)
 
@@ -151,12 +151,12 @@ def function_call_stream_gains_a_field(gateway: Sabotage) -> None:
 
 @mutant("SHAPE-019")
 def stream_of_text_and_a_call_gains_a_field(gateway: Sabotage) -> None:
-    """A streamed response with text beside a function call carries the service tier."""
+    """A streamed response with text beside a function call carries the prompt that they were made of."""
 
     def change(body: Body, events: list[Body]) -> list[Body]:
         for event in events:
             if resp_wire.calls(body) and len(body["output"]) > 1 and "response" in event:
-                event["response"]["service_tier"] = "default"
+                event["response"]["prompt"] = None
         return events
 
     resp_wire.on_events(gateway, change)

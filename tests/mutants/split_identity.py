@@ -11,6 +11,7 @@ from reference_gateway.session import session as turns
 from reference_gateway.session.identity import IdentityRules
 from reference_gateway.session.session import Session
 from reference_gateway.session.trajectory import Trajectory
+from reference_gateway.wire import openai_messages
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Sabotage
 from tests.mutants.token_export import exporting
@@ -67,11 +68,11 @@ def reasoning_is_never_compared(sabotage: Sabotage) -> None:
 def empty_reasoning_fails(sabotage: Sabotage) -> None:
     """Reasoning that is there and empty trips over an assertion."""
 
-    @sabotage.wrap(Session, "_run")
-    async def run(original: Any, session: Session, turn: Any) -> Any:
-        if any(message.get("reasoning_content") == "" for message in turn.messages):
+    @sabotage.wrap(openai_messages, "_message")
+    def message(original: Any, entry: Any, *rest: Any) -> Any:
+        if isinstance(entry, dict) and entry.get("reasoning_content") == "":
             raise RuntimeError("reasoning must not be empty")
-        return await original(session, turn)
+        return original(entry, *rest)
 
 
 @mutant("SPLIT-040", bugs=(54,))

@@ -33,7 +33,7 @@ def last_line_end_of_a_stream_is_lost(gateway: Sabotage) -> None:
     change_content(gateway, lambda text: text.removesuffix("\n"))
 
 
-@mutant("STREAM-010", also=("CHAT-007",), bugs=(56,))
+@mutant("STREAM-010", also=("CHAT-007", "CHAT-060"), bugs=(56,))
 def stream_is_stripped(gateway: Sabotage) -> None:
     """The streaming path strips the text, which the plain one does not."""
     change_content(gateway, str.strip)
@@ -45,7 +45,8 @@ def stream_misses_the_length_stop(gateway: Sabotage) -> None:
 
     def change(chunks: list[Chunk]) -> None:
         *said, last = choices(chunks)
-        if last["finish_reason"] == "length" and any(choice["delta"].get("content") for choice in said):
+        text_alone = any(choice["delta"].get("content") for choice in said) and not tool_deltas(chunks)
+        if last["finish_reason"] == "length" and text_alone:
             last["finish_reason"] = "stop"
 
     change_chunks(gateway, change)
@@ -103,7 +104,7 @@ def tool_calls_are_counted_from_one(gateway: Sabotage) -> None:
     change_chunks(gateway, change)
 
 
-@mutant("STREAM-014", also=("SHAPE-004",), bugs=(71,))
+@mutant("STREAM-014", also=("SHAPE-004", "STREAM-040"), bugs=(71,))
 def arguments_are_sent_again_at_the_end(gateway: Sabotage) -> None:
     """After the fragments of the arguments, the closing chunk carries all of them once more."""
 
@@ -120,11 +121,12 @@ def arguments_are_sent_again_at_the_end(gateway: Sabotage) -> None:
 
 @mutant("STREAM-014")
 def last_fragment_is_lost(gateway: Sabotage) -> None:
-    """What is left in the buffer when the arguments end is not sent."""
+    """What is left in the buffer when the arguments of the second of two calls end is not sent."""
 
     def change(chunks: list[Chunk]) -> None:
-        for delta in tool_deltas(chunks):
-            delta["function"]["arguments"] = delta["function"]["arguments"][:-1]
+        fragments = tool_deltas(chunks)
+        if {delta["index"] for delta in fragments} == {0, 1}:
+            fragments[-1]["function"]["arguments"] = fragments[-1]["function"]["arguments"][:-1]
 
     change_chunks(gateway, change)
 

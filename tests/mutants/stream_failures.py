@@ -55,14 +55,14 @@ def reset_of_the_upstream_is_a_bare_502(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status == 500 and b"reset" in answer.body.lower():
+        if asked_to_stream(answer) and answer.status == 500 and b"ClientOSError" in answer.body:
             answer.status, answer.body = 502, b"<html><h1>502 Bad Gateway</h1></html>"
             answer.headers["content-type"] = "text/html"
 
 
 def broke_off(answer: Answer) -> bool:
     """Is this the answer to a streamed turn whose upstream broke off in the middle of its answer?"""
-    return asked_to_stream(answer) and answer.status == 500 and b"not completed" in answer.body
+    return asked_to_stream(answer) and answer.status == 500 and b"ClientPayloadError" in answer.body
 
 
 @mutant("STREAM-019", bugs=(70, 71))
@@ -170,14 +170,14 @@ def frames_wait_until_they_are_worth_sending(gateway: Sabotage) -> None:
             original(relay, waiting.pop(relay))
 
 
-@mutant("STREAM-024", also=("STREAM-019",), bugs=(70,))
+@mutant("STREAM-024", also=("STREAM-019", "STREAM-025"), bugs=(70,))
 def failure_ends_the_stream_without_a_word(gateway: Sabotage) -> None:
     """The generator of a stream that fails just returns: the client sees an end, and no error."""
     gateway.configure(stream="incremental")
     gateway.patch(openai_chat.Chunks, "failed", lambda frames, status, message: b"")
 
 
-@mutant("STREAM-024", also=("STREAM-019",))
+@mutant("STREAM-024", also=("STREAM-019", "STREAM-025"))
 def stream_goes_on_after_its_error(gateway: Sabotage) -> None:
     """The terminator is sent from a `finally`, behind the error too."""
     gateway.configure(stream="incremental")
@@ -189,9 +189,12 @@ def stream_goes_on_after_its_error(gateway: Sabotage) -> None:
 
 @mutant("STREAM-024")
 def error_in_a_stream_is_a_bare_text(gateway: Sabotage) -> None:
-    """The last frame says `error`, but not in the envelope that SDKs read."""
+    """The last frame of a failure says `error`, but not in the envelope that SDKs read."""
     gateway.configure(stream="incremental")
-    gateway.patch(openai_chat.Chunks, "failed", lambda frames, status, message: sse.data({"error": message}))
+
+    @gateway.wrap(openai_chat.Chunks, "failed")
+    def failed(original: Any, frames: Any, status: int, message: str) -> Any:
+        return original(frames, status, message) if status == 503 else sse.data({"error": message})
 
 
 @mutant("STREAM-025")

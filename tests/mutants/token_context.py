@@ -198,7 +198,11 @@ def broken_character_is_tokenised_anew(sabotage: Sabotage) -> None:
         return replace(plan, context=vocabulary.encode(text)) if plan.path and "\ufffd" in text else plan
 
 
-@mutant("TOKEN-015", also=("TOKEN-016", "TOKEN-019", "SPLIT-002", "SPLIT-003", "SPLIT-037", "SPLIT-040"), bugs=(31,))
+@mutant(
+    "TOKEN-015",
+    also=("TOKEN-016", "TOKEN-019", "TOKEN-036", "SPLIT-002", "SPLIT-003", "SPLIT-037", "SPLIT-040"),
+    bugs=(31,),
+)
 def history_is_rendered_anew(sabotage: Sabotage) -> None:
     """Each turn renders the whole conversation, and splits where the render is not what was sampled."""
 

@@ -18,7 +18,7 @@ from tests.mutants.sabotage import Sabotage
 
 BRANCHES = tuple(f"SPLIT-{number:03}" for number in range(1, 54))
 """Area SPLIT, much of which hangs on a gateway that knows how to go on and how to branch."""
-CONTINUATIONS = tuple(f"TOKEN-{number:03}" for number in (15, 17, 18, 19, 20, 21, 22, 23, 24, 26, 30))
+CONTINUATIONS = tuple(f"TOKEN-{number:03}" for number in (15, 17, 18, 19, 20, 21, 22, 23, 24, 26, 30, 36, 50))
 
 
 @mutant("TOKEN-016")
@@ -34,7 +34,7 @@ def answer_in_json_is_kept_as_parsed(sabotage: Sabotage) -> None:
         original(session, plan, generation, logprobs, message, *rest)
 
 
-@mutant("TOKEN-016", also=("SPLIT-040",), bugs=(31,))
+@mutant("TOKEN-016", also=("TOKEN-036", "SPLIT-040"), bugs=(31,))
 def answer_is_compared_as_it_was_stripped(sabotage: Sabotage) -> None:
     """The recorded answer is stripped before it is compared, and its echo is not."""
 

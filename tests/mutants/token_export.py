@@ -36,6 +36,22 @@ def single_turn(exported: list[Trajectory]) -> list[Trajectory]:
     return [each for each in exported if len(exported) == 1 and 0 not in each.response_mask]
 
 
+def ended_turns(session: Session, exported: list[Trajectory]) -> list[Trajectory]:
+    """The trajectories whose generations all ended their turn."""
+    end = end_of_turn(session)
+    return [
+        each
+        for each in exported
+        if all(
+            found == end
+            for found, one, following in zip(
+                each.response_ids, each.response_mask, [*each.response_mask[1:], 0], strict=True
+            )
+            if one and not following
+        )
+    ]
+
+
 def exporting_streams(sabotage: Sabotage) -> Callable[[Callable[[Session, list[Trajectory]], None]], None]:
     """Decorator: change what a session exports that has streamed each of its chat completions."""
     only_streamed = streaming_sessions(sabotage)
@@ -154,7 +170,7 @@ def mask_of_a_single_turn_is_zero(sabotage: Sabotage) -> None:
 
     @exporting_streams(sabotage)
     def clear(session: Session, exported: list[Trajectory]) -> None:
-        for each in single_turn(exported):
+        for each in ended_turns(session, single_turn(exported)):
             each.response_mask = [0] * len(each.response_mask)
 
 
@@ -164,22 +180,23 @@ def mask_of_a_single_turn_ends_early(sabotage: Sabotage) -> None:
 
     @exporting(sabotage)
     def shorten(session: Session, exported: list[Trajectory]) -> None:
-        for each in single_turn(exported):
+        for each in ended_turns(session, single_turn(exported)):
             each.response_mask[-1:] = [0]
 
 
 @mutant("TOKEN-005", bugs=(24,))
 def mask_takes_in_the_generation_prompt(sabotage: Sabotage) -> None:
-    """From the third turn of a stream on an off-by-one adds up, and the generation prompt counts as sampled."""
+    """At the last of three turns of a stream an off-by-one adds up, and the generation prompt counts as sampled."""
 
     @exporting_streams(sabotage)
     def widen(session: Session, exported: list[Trajectory]) -> None:
         for each in exported:
-            for place in later_turns(each.response_mask):
-                each.response_mask[place - 1] = 1
+            later = later_turns(each.response_mask)
+            if len(later) == 1:
+                each.response_mask[later[0] - 1] = 1
 
 
-@mutant("TOKEN-005")
+@mutant("TOKEN-005", also=("TOKEN-036",))
 def mask_forgets_later_turns(sabotage: Sabotage) -> None:
     """Only the first and the second generation of a conversation have mask 1."""
 

@@ -48,8 +48,9 @@ def refused_in_one_sentence(gateway: Sabotage, path: str, about: str = "") -> No
                 answer.json = document
 
 
-def run_before_it_is_refused(gateway: Sabotage, path: str, *fields: str, only: str = "") -> None:
-    """A request is run for these of its fields, and refused then for another; where it has the field `only`."""
+def run_before_it_is_refused(gateway: Sabotage, path: str, *fields: str, only: str = "", **other: Any) -> None:
+    """A request is run for these of its fields and the `other` ones, and refused then for another; where it has the
+    field `only`, and repeats nothing that was said."""
 
     @gateway.middleware
     def running(app: App) -> App:
@@ -60,9 +61,14 @@ def run_before_it_is_refused(gateway: Sabotage, path: str, *fields: str, only: s
             whole, sent = await receive(), list[Any]()
             await app(scope, once(whole, receive), keep_in(sent))
             body = read(whole)
-            if sent and sent[0]["status"] in (400, 422) and only in ("", *body):
-                kept = json.dumps({name: body[name] for name in fields if name in body}).encode()
-                await app(scope, once({**whole, "body": kept}, receive), keep_in([]))
+            refused = (
+                sent
+                and sent[0]["status"] in (400, 422)
+                and not any(b"Duplicate" in message.get("body", b"") for message in sent)
+            )
+            if refused and only in ("", *body):
+                kept = {name: body[name] for name in fields if name in body} | other
+                await app(scope, once({**whole, "body": json.dumps(kept).encode()}, receive), keep_in([]))
             for message in sent:
                 await send(message)
 
@@ -208,7 +214,7 @@ def response_is_made_before_its_tools_are_looked_at(gateway: Sabotage) -> None:
 @mutant("WIRE-010")
 def conversation_has_the_input_of_refused_requests(gateway: Sabotage) -> None:
     """The input is put into the conversation before the rest of the request is looked at."""
-    run_before_it_is_refused(gateway, RESPONSES, "model", "input", "conversation", only="conversation")
+    run_before_it_is_refused(gateway, RESPONSES, "model", "conversation", only="conversation", input="And now?")
 
 
 @mutant("WIRE-011")

@@ -121,7 +121,7 @@ def text_of(where: str, block: Any) -> str:
 
 
 def is_the_providers(tool: Any) -> bool:
-    return isinstance(tool, dict) and tool.get("type", "custom") != "custom"
+    return isinstance(tool, dict) and (tool.get("type") or "custom") != "custom"
 
 
 def function(tool: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,9 +47,24 @@ class Engine:
     def __init__(self, url: str) -> None:
         self.address = urlsplit(url).netloc
 
+    @cached_property
+    def length(self) -> int:
+        """What a context and its generation may have together, in tokens."""
+        connection = http.client.HTTPConnection(self.address, timeout=600)
+        try:
+            connection.request("GET", "/v1/models")
+            length = json.loads(connection.getresponse().read())["data"][0]["max_model_len"]
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+            raise Problem(502, "the engine does not say how long a context may be") from error
+        finally:
+            connection.close()
+        return int(length)
+
     def generate(self, context: list[int], sampling: dict[str, Any], session_id: str) -> dict[str, Any]:
         """The engine's choice. Its refusal is the client's, and so is that it is busy; whatever else goes wrong is a
         502."""
+        if sampling.get("max_tokens") is None:  # the engine has a default of its own, which is a few tokens
+            sampling = {**sampling, "max_tokens": max(self.length - len(context), 1)}
         body = json.dumps({"model": "any", **sampling, "prompt": context, "return_token_ids": True})
         connection = http.client.HTTPConnection(self.address, timeout=600)
         try:

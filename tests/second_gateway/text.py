@@ -74,7 +74,9 @@ def shown_to_the_model(message: Message) -> Message:
 
 
 def as_object(arguments: Any) -> Any:
-    """Arguments as the object that their text says, if it says one."""
+    """Arguments as the object that their text says, if it says one; none are an empty one."""
+    if arguments in ("", None):
+        return {}
     try:
         found = json.loads(arguments)
     except (TypeError, ValueError):
@@ -83,21 +85,32 @@ def as_object(arguments: Any) -> Any:
 
 
 def calls_in(text: str) -> tuple[str, list[dict[str, Any]]] | None:
-    """The text beside the calls, and the calls without ids; None when there is no call, or one of them is broken."""
+    """The text, of which what is no whole call is part, and the calls without ids; None when there is no call."""
     content, calls = "", []
     while OPEN in text:
         before, _, rest = text.partition(OPEN)
-        inside, closed, text = rest.partition(CLOSE)
-        try:
-            said = json.loads(inside)
-            function = {"name": said["name"], "arguments": json.dumps(said["arguments"], ensure_ascii=False)}
-        except (ValueError, KeyError, TypeError):
-            return None
-        if not closed or not isinstance(said["name"], str) or not isinstance(said["arguments"], dict):
-            return None
         content += before
-        calls.append({"id": "", "type": "function", "function": function})
+        function, behind = whole_call(rest)
+        if function is None:
+            content, text = content + OPEN, rest
+        else:
+            calls.append({"id": "", "type": "function", "function": function})
+            text = behind
     return ((content + text).strip(), calls) if calls else None
+
+
+def whole_call(text: str) -> tuple[dict[str, Any] | None, str]:
+    """The function of the call that `text` begins with, and the text behind its end."""
+    beginning = text.lstrip()
+    try:
+        call, length = json.JSONDecoder().raw_decode(beginning)
+        name, arguments = call["name"], call["arguments"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None, text
+    behind = beginning[length:].lstrip()
+    if not behind.startswith(CLOSE) or not isinstance(name, str) or not isinstance(arguments, dict):
+        return None, text
+    return {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}, behind.removeprefix(CLOSE)
 
 
 def identity(message: Message, options: dict[str, str]) -> tuple[str, str]:

@@ -44,7 +44,7 @@ def end_to_end(headers: Headers) -> Headers:
     """The headers that are passed on: those that are between two neighbours, by name or as `Connection` says, are
     not."""
     named = {
-        one.strip().lower() for name, value in headers if name.lower() == b"connection" for one in value.split(b",")
+        token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
     }
     return [header for header in headers if (lower := header[0].lower()) not in _HOP_BY_HOP and lower not in named]
 

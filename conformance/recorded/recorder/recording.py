@@ -187,20 +187,20 @@ class Recording:
     ) -> Call:
         known = [choice for choice in choices if choice is not None]
         first = known[0] if known else Choice()
-        said = list(self._faults(context, choices)) if outcome == ANSWERED else []
+        faults = list(self._faults(context, choices)) if outcome == ANSWERED else []
         if outcome == ANSWERED and first.finish_reason == "abort":
-            outcome, said = ABORTED, ["the engine broke the generation off"]
-        elif said:
+            outcome, faults = ABORTED, ["the engine broke the generation off"]
+        elif faults:
             outcome = UNREAD
         ids = [choice.ids for choice in known if choice.ids is not None]
         if outcome != ANSWERED:  # else all of them were looked at
-            ids = [each for each in ids if are_ids(each)]
+            ids = [generation for generation in ids if are_ids(generation)]
         logprobs = _numbers(first.logprobs)
         if outcome == ANSWERED and logprobs is not None and len(logprobs) != len(first.ids or ()):
-            said = [f"the engine told {len(logprobs)} log-probabilities for {len(first.ids or ())} ids"]
+            faults = [f"the engine told {len(logprobs)} log-probabilities for {len(first.ids or ())} ids"]
             logprobs = None
         elif outcome == ANSWERED and context and first.prompt and first.prompt != context and not self._media:
-            said = ["the engine says that its prompt had other ids than it was sent"]
+            faults = ["the engine says that its prompt had other ids than it was sent"]
         prompt = first.prompt if context is None and first.prompt and are_ids(first.prompt) else []
         return Call(
             index=0,
@@ -221,7 +221,7 @@ class Recording:
             weight_version=self._answer.weight_version,
             status=status,
             outcome=outcome,
-            message=why or "; ".join(said) or None,
+            message=why or "; ".join(faults) or None,
         )
 
     @property

@@ -163,14 +163,14 @@ class _VllmAnswer:
             self.weight_version = version
         prompt, shown = document.get("prompt_token_ids"), not streamed
         for choice in document["choices"]:
-            one = self.choices.setdefault(choice.get("index") or 0, Choice())
-            one.prompt = one.prompt or choice.get("prompt_token_ids") or prompt
+            known = self.choices.setdefault(choice.get("index") or 0, Choice())
+            known.prompt = known.prompt or choice.get("prompt_token_ids") or prompt
             if (ids := choice.get("token_ids")) is not None:
-                one.ids = joined(one.ids, ids)
+                known.ids = joined(known.ids, ids)
             if (entry := choice.get("logprobs")) is not None:
-                one.logprobs = joined(one.logprobs, self._values(entry))
+                known.logprobs = joined(known.logprobs, self._values(entry))
             if (reason := choice.get("finish_reason")) is not None:
-                one.finish_reason, one.stop_reason = reason, choice.get("stop_reason")
+                known.finish_reason, known.stop_reason = reason, choice.get("stop_reason")
             shown = shown or self._shown(choice)
             self._take_out(choice)
         if not document["choices"]:
@@ -230,8 +230,8 @@ class _SglangAnswer:
 
     def take(self, document: Any, streamed: bool) -> bool:
         if isinstance(document, list):  # to several prompts, or several generations for one
-            for place, one in enumerate(document):
-                self._read(one, place)
+            for place, entry in enumerate(document):
+                self._read(entry, place)
             return True
         if document.get("error") is not None or document.get("object") == "error":
             self.error = message_of(document)
@@ -241,25 +241,25 @@ class _SglangAnswer:
 
     def _read(self, document: dict[str, Any], place: int) -> None:
         meta = document["meta_info"]
-        one = self.choices.setdefault(place, Choice())
+        choice = self.choices.setdefault(place, Choice())
         entries = meta.get("output_token_logprobs")
         values = None if entries is None else [entry[0] for entry in entries]
         ids = document.get("output_ids")
         if ids is None and entries is not None:  # an older server: the entries name the ids
             ids = [entry[1] for entry in entries]
-        one.sampled = meta.get("completion_tokens")
-        whole = one.sampled is None or ids is None or len(ids) == one.sampled
+        choice.sampled = meta.get("completion_tokens")
+        whole = choice.sampled is None or ids is None or len(ids) == choice.sampled
         if ids is not None:
-            one.ids = ids if whole else joined(one.ids, ids)
+            choice.ids = ids if whole else joined(choice.ids, ids)
         if values is not None:
-            grown = not whole or len(values) < len(one.logprobs or ())
-            one.logprobs = joined(one.logprobs, values) if grown else values
+            grown = not whole or len(values) < len(choice.logprobs or ())
+            choice.logprobs = joined(choice.logprobs, values) if grown else values
         if (reason := meta.get("finish_reason")) is not None:
-            one.finish_reason = reason["type"] if isinstance(reason, dict) else reason
-            one.stop_reason = reason.get("matched") if isinstance(reason, dict) else None
+            choice.finish_reason = reason["type"] if isinstance(reason, dict) else reason
+            choice.stop_reason = reason.get("matched") if isinstance(reason, dict) else None
         if (version := meta.get("weight_version")) is not None:
             self.weight_version = version
-        one.prompt = document.get("prompt_token_ids") or one.prompt
+        choice.prompt = document.get("prompt_token_ids") or choice.prompt
         if LOGPROBS in self._hidden:
             for name in [name for name in meta if "put_" in name and "logprobs" in name]:
                 del meta[name]
@@ -303,8 +303,8 @@ class _LlamaCppAnswer:
 
     def take(self, document: Any, streamed: bool) -> bool:
         if isinstance(document, list):  # to several prompts, or several generations for one
-            for place, one in enumerate(document):
-                self._read(one, place, streamed)
+            for place, entry in enumerate(document):
+                self._read(entry, place, streamed)
             return True
         if document.get("error") is not None:
             self.error = message_of(document)
@@ -313,19 +313,19 @@ class _LlamaCppAnswer:
         return True
 
     def _read(self, document: dict[str, Any], place: int, streamed: bool) -> None:
-        one = self.choices.setdefault(place, Choice())
+        choice = self.choices.setdefault(place, Choice())
         ended = document.get("stop") is True
         if (version := document.get("weight_version")) is not None:
             self.weight_version = version
-        if not (ended and streamed and one.ids):
+        if not (ended and streamed and choice.ids):
             if (ids := document.get("tokens")) is not None:
-                one.ids = joined(one.ids, ids)
+                choice.ids = joined(choice.ids, ids)
             if (entries := document.get("completion_probabilities")) is not None:
-                one.logprobs = joined(one.logprobs, [entry.get("logprob") for entry in entries])
+                choice.logprobs = joined(choice.logprobs, [entry.get("logprob") for entry in entries])
         if ended:
-            one.finish_reason = _LLAMA_CPP_ENDS.get(document.get("stop_type", ""), "stop")
-            one.stop_reason = document.get("stopping_word") or None
-            one.sampled = document.get("tokens_predicted")
+            choice.finish_reason = _LLAMA_CPP_ENDS.get(document.get("stop_type", ""), "stop")
+            choice.stop_reason = document.get("stopping_word") or None
+            choice.sampled = document.get("tokens_predicted")
         if IDS in self._hidden and not streamed and "tokens" in document:
             document["tokens"] = []
         if LOGPROBS in self._hidden:
@@ -384,7 +384,7 @@ def _prompts(prompt: Any) -> list[list[int] | None]:
         return [None]
     if type(prompt[0]) is int:
         return [prompt]
-    return [one if isinstance(one, list) and type(one[0]) is int else None for one in prompt]
+    return [ids if isinstance(ids, list) and type(ids[0]) is int else None for ids in prompt]
 
 
 def _wanted(value: Any) -> bool:

@@ -77,7 +77,7 @@ class Dense:
         return _normed(states, self._norm, self._epsilon)
 
     def _told(self, states: Array, ids: Sequence[int]) -> list[float]:
-        found: list[float] = []
+        logprobs: list[float] = []
         for low in range(0, len(ids), _PIECE):
             logits = states[low : low + _PIECE] @ self._head
             if self._temperature != 1.0:
@@ -86,8 +86,8 @@ class Dense:
             chosen = logits[np.arange(len(logits)), ids[low : low + _PIECE]].astype(np.float64)
             logits -= top[:, None]
             np.exp(logits, out=logits)
-            found += (chosen - top - np.log(logits.sum(-1, dtype=np.float64))).tolist()
-        return found
+            logprobs += (chosen - top - np.log(logits.sum(-1, dtype=np.float64))).tolist()
+        return logprobs
 
 
 class _Layer:
@@ -109,7 +109,9 @@ class _Layer:
         self.heads, self.groups = int(config["num_attention_heads"]), int(config["num_key_value_heads"])
         self.head_dim = int(config.get("head_dim") or config["hidden_size"] // self.heads)
         self._before, self._between = taken("input_layernorm.weight"), taken("post_attention_layernorm.weight")
-        self._projections = [(matrix(f"self_attn.{one}_proj"), perhaps(f"self_attn.{one}_proj.bias")) for one in "qkv"]
+        self._projections = [
+            (matrix(f"self_attn.{name}_proj"), perhaps(f"self_attn.{name}_proj.bias")) for name in "qkv"
+        ]
         self._out, self._out_bias = matrix("self_attn.o_proj"), perhaps("self_attn.o_proj.bias")
         self._norms = perhaps("self_attn.q_norm.weight"), perhaps("self_attn.k_norm.weight")
         self._gate, self._up, self._down = matrix("mlp.gate_proj"), matrix("mlp.up_proj"), matrix("mlp.down_proj")
@@ -129,7 +131,7 @@ class _Layer:
     def _attend(self, states: Array, start: int, turn: tuple[Array, Array], epsilon: float) -> Array:
         size, end = len(states), start + len(states)
         q, k, v = (states @ matrix if bias is None else states @ matrix + bias for matrix, bias in self._projections)
-        q, k = (one.reshape(size, -1, self.head_dim) for one in (q, k))
+        q, k = (matrix.reshape(size, -1, self.head_dim) for matrix in (q, k))
         if self._norms[0] is not None and self._norms[1] is not None:
             q, k = _normed(q, self._norms[0], epsilon), _normed(k, self._norms[1], epsilon)
         q, k = _turned(q, turn), _turned(k, turn)
@@ -161,13 +163,13 @@ class _Layer:
 
 def _normed(states: Array, weight: Array, epsilon: float) -> Array:
     mean = np.einsum("...i,...i->...", states, states)[..., None] / np.float32(states.shape[-1])
-    found: Array = states / np.sqrt(mean + np.float32(epsilon)) * weight
-    return found
+    normed: Array = states / np.sqrt(mean + np.float32(epsilon)) * weight
+    return normed
 
 
 def _turned(states: Array, turn: tuple[Array, Array]) -> Array:
     """Rotary positions of [places, heads, dimension]."""
-    cos, sin = (one[:, None] for one in turn)
+    cos, sin = (angles[:, None] for angles in turn)
     half = states.shape[-1] // 2
     first, second = states[..., :half], states[..., half:]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
@@ -183,8 +185,8 @@ def _shared(known: Sequence[int], ids: Sequence[int]) -> int:
 def _frequencies(config: dict[str, Any], head_dim: int) -> NDArray[np.float64]:
     rope = config.get("rope_parameters") or {}
     theta = float(config.get("rope_theta") or rope.get("rope_theta") or 10000.0)
-    found: NDArray[np.float64] = theta ** (-np.arange(0, head_dim, 2) / head_dim)
-    return found
+    frequencies: NDArray[np.float64] = theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    return frequencies
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -212,7 +214,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _weights(folder: Path) -> dict[str, Array]:
     """All tensors of the safetensors files: the length of a JSON header in 8 bytes, the header, the data."""
-    found: dict[str, Array] = {}
+    weights: dict[str, Array] = {}
     for file in sorted(folder.glob("*.safetensors")):
         data = file.read_bytes()
         start = 8 + int.from_bytes(data[:8], "little")
@@ -226,7 +228,7 @@ def _weights(folder: Path) -> dict[str, Array]:
             raw = np.frombuffer(data, _TYPES[kind], (high - low) // np.dtype(_TYPES[kind]).itemsize, start + low)
             if kind == "BF16":
                 raw = (raw.astype("<u4") << 16).view("<f4")
-            found[name] = raw.astype(np.float32).reshape(tensor["shape"])
-    if not found:
+            weights[name] = raw.astype(np.float32).reshape(tensor["shape"])
+    if not weights:
         raise Unscorable(f"numpy:{folder}: expected weights in *.safetensors, found none")
-    return found
+    return weights

@@ -38,7 +38,7 @@ class Transformers:
             raise Unscorable(f"id {max(ids)} is not of the model's {self._vocabulary}")
         sequence = torch.tensor(ids, device=self._device)
         targets = torch.tensor(places, device=self._device)
-        cache, found = transformers.DynamicCache(config=self._model.config), list[float]()
+        cache, logprobs = transformers.DynamicCache(config=self._model.config), list[float]()
         with torch.inference_mode(), warnings.catch_warnings():
             # Its name for the cache is changing; this one is known to all versions.
             warnings.simplefilter("ignore", FutureWarning)
@@ -51,8 +51,8 @@ class Transformers:
                 if len(wanted):
                     logits = told.logits[0, wanted - 1 - low].float() / self._temperature
                     chosen = torch.log_softmax(logits, -1).gather(1, sequence[wanted][:, None])
-                    found += chosen[:, 0].tolist()
-        return found
+                    logprobs += chosen[:, 0].tolist()
+        return logprobs
 
     def close(self) -> None:
         pass

@@ -102,10 +102,10 @@ class Request:
         """One wrong value for each place of the example, of another type from place to place."""
         places: dict[Path, list[Wrong]] = {}
         example = self.example
-        for one in self.wrong():
-            if _stands(one.path, example):
-                places.setdefault(one.path, []).append(one)
-        return [found[number % len(found)] for number, found in enumerate(places.values())]
+        for mistake in self.wrong():
+            if _stands(mistake.path, example):
+                places.setdefault(mistake.path, []).append(mistake)
+        return [mistakes[number % len(mistakes)] for number, mistakes in enumerate(places.values())]
 
 
 @cache
@@ -142,7 +142,11 @@ class _Walk:
                     yield from self._at(part, where, name in required)
                     yield from self.below(part, value[name], where)
                 else:
-                    yield from (Wrong(where, each) for each in ELSEWHERE if not _allows(self._validator, part, each))
+                    yield from (
+                        Wrong(where, wrong_value)
+                        for wrong_value in ELSEWHERE
+                        if not _allows(self._validator, part, wrong_value)
+                    )
         elif isinstance(value, list) and "items" in schema:
             for place in reversed(range(len(value))):
                 yield from self._at(schema["items"], (*path, place))
@@ -173,7 +177,9 @@ def _fitting(validator: Validator, schema: Schema, value: Any) -> Schema:
     while "$ref" in schema:
         schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     if "anyOf" in schema:
-        return next(_fitting(validator, one, value) for one in schema["anyOf"] if _allows(validator, one, value))
+        return next(
+            _fitting(validator, option, value) for option in schema["anyOf"] if _allows(validator, option, value)
+        )
     return schema
 
 

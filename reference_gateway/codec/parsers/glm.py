@@ -36,11 +36,11 @@ def parse_glm(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
             raise NoCall("a call has a name")
         arguments: dict[str, str] = {}
         place = name.end()
-        while found := _ARGUMENT.match(text, place):
-            key, end = found[1].strip(), _VALUE_END.search(text, found.end())
+        while argument := _ARGUMENT.match(text, place):
+            key, end = argument[1].strip(), _VALUE_END.search(text, argument.end())
             if end is None or end[0] != _END or key in arguments:
                 raise NoCall("a value is closed, and given once")
-            arguments[key] = text[found.end() : end.start()]
+            arguments[key] = text[argument.end() : end.start()]
             place = end.end()
         closing = _CLOSING.match(text, place)
         if closing is None:

@@ -30,8 +30,8 @@ def parse_mistral(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
     used: set[str] = set()
 
     def identified(call: Call, written: Any) -> Call:
-        given = written if isinstance(written, str) and _ID.fullmatch(written) and written not in used else None
-        call["id"] = given or secrets.token_hex(5)[:9]
+        call_id = written if isinstance(written, str) and _ID.fullmatch(written) and written not in used else None
+        call["id"] = call_id or secrets.token_hex(5)[:9]
         used.add(call["id"])
         return call
 
@@ -41,7 +41,7 @@ def parse_mistral(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
             written, end = scan_json(text, start, once=True)
             if not written:
                 raise NoCall("a list of calls is not empty")
-            calls = [(json_call(each, signatures), each.get("id")) for each in written]
+            calls = [(json_call(entry, signatures), entry.get("id")) for entry in written]
             return [identified(*call) for call in calls], end
         named = _NAMED.match(text, start)
         if named is None or not text.startswith("{", named.end()):

@@ -154,8 +154,8 @@ def _dict(text: str, place: int, levels: int) -> tuple[dict[str, Any], int]:
 
 def _skip(text: str, place: int) -> int:
     """The first place from `place` on that is no white space."""
-    found = _SPACE.match(text, place)
-    return found.end() if found else place
+    space = _SPACE.match(text, place)
+    return space.end() if space else place
 
 
 def _behind(mark: str, text: str, place: int) -> int:
@@ -177,7 +177,7 @@ def _unescaped(body: str) -> str:
     if "\\" not in body:
         return body
     if not _ONLY_ESCAPES.fullmatch(body):
-        body = _BACKSLASH.sub(lambda found: found[1] or "\\\\", body)
+        body = _BACKSLASH.sub(lambda escape: escape[1] or "\\\\", body)
     string = body.encode("latin-1", "backslashreplace").decode("unicode_escape")
     # Two surrogates are how JSON writes one character, and models that were shown JSON. One of them is refused.
     return string.encode("utf-16", "surrogatepass").decode("utf-16")

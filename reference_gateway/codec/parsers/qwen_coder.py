@@ -41,11 +41,11 @@ def parse_qwen_coder(text: str, tools: Sequence[Tool]) -> tuple[str, list[Call]]
             raise NoCall("a function has a name")
         arguments: dict[str, str] = {}
         place = name.end()
-        while found := _PARAMETER.match(text, place):
-            key, end = found[1].strip(), _VALUE_END.search(text, found.end())
+        while parameter := _PARAMETER.match(text, place):
+            key, end = parameter[1].strip(), _VALUE_END.search(text, parameter.end())
             if end is None or end[0] != _END or key in arguments:
                 raise NoCall("a parameter is closed, and given once")
-            arguments[key] = text[found.end() : end.start()].removesuffix("\n")
+            arguments[key] = text[parameter.end() : end.start()].removesuffix("\n")
             place = end.end()
         closing = _CLOSING.match(text, place)
         if closing is None:

@@ -22,6 +22,7 @@ from tests.clients.nightly.loopback import Loopback, NoNamespace, loopback
 
 RUN_S = 180
 
+Attempt = Callable[..., "subprocess.CompletedProcess[str]"]
 Run = Callable[..., str]
 
 
@@ -41,9 +42,19 @@ def network(outside: socket.socket) -> Iterator[Loopback]:
         pytest.skip(f"no network namespace with nothing but loopback: {error}")
 
 
+@pytest.fixture(scope="session")
+def structured_outputs(request: pytest.FixtureRequest) -> str:
+    """What becomes of formats and forced calls; a test that needs another value is parametrised with it."""
+    return str(getattr(request, "param", "refuse"))
+
+
 @pytest.fixture(scope="session", params=["synthesised", "incremental"])
 def gateway(
-    request: pytest.FixtureRequest, shared_upstream: Upstream, outside: socket.socket, network: Loopback
+    request: pytest.FixtureRequest,
+    shared_upstream: Upstream,
+    outside: socket.socket,
+    network: Loopback,
+    structured_outputs: str,
 ) -> Iterator[httpx.Client]:
     """The control plane of a gateway with keys: every client has to present the key of its session. Both kinds of
     streams, since most clients stream."""
@@ -55,6 +66,7 @@ def gateway(
         tool_parser="hermes",
         api_key=admin,
         stream=request.param,
+        structured_outputs=structured_outputs,
     )
     sockets = [each.dup() for each in (outside, network.listener)]  # a server closes what it served
     with (
@@ -65,11 +77,11 @@ def gateway(
 
 
 @pytest.fixture
-def run(network: Loopback, tmp_path: Path) -> Run:
+def attempt(network: Loopback, tmp_path: Path) -> Attempt:
     """Runs a command in the namespace, in a folder and a home of its own, with no variables but those given. Gives its
-    output; fails with it when the command fails or does not end."""
+    status and what it wrote; fails with it when the command does not end."""
 
-    def call(*command: str, cwd: Path, variables: Mapping[str, str]) -> str:
+    def call(*command: str, cwd: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
         process = subprocess.Popen(
@@ -88,8 +100,19 @@ def run(network: Loopback, tmp_path: Path) -> Run:
             os.killpg(process.pid, signal.SIGKILL)
             output, complaints = process.communicate()
             pytest.fail(f"{command} did not end within {RUN_S} s\n{output}\n{complaints}", pytrace=False)
-        if process.returncode:
-            pytest.fail(f"{command} ended with {process.returncode}\n{output}\n{complaints}", pytrace=False)
-        return output
+        return subprocess.CompletedProcess(command, process.returncode, output, complaints)
+
+    return call
+
+
+@pytest.fixture
+def run(attempt: Attempt) -> Run:
+    """The same for a command that succeeds: gives its output, and fails with it when the command fails."""
+
+    def call(*command: str, cwd: Path, variables: Mapping[str, str]) -> str:
+        ended = attempt(*command, cwd=cwd, variables=variables)
+        if ended.returncode:
+            pytest.fail(f"{command} ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}", pytrace=False)
+        return ended.stdout
 
     return call

@@ -3,17 +3,16 @@ turns of text, with a tool of its own and with a search of the vector store that
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from conformance.upstream.client import Upstream
+from conformance.upstream.ledger import ANSWERED
+from tests.clients import pypi
 from tests.clients.exported import create_session, finalize, one_chain
-from tests.clients.nightly.conftest import Run
+from tests.clients.nightly.conftest import Attempt, Run
 
 pytestmark = pytest.mark.nightly_clients
 
@@ -22,26 +21,15 @@ PYTHON = (3, 12)
 """What these packages need at least."""
 
 
-@pytest.fixture(scope="module", params=["llama-stack-client==0.3.0", "llama-stack-client==0.7.0", "ogx-client"])
-def python(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> str:
-    """An interpreter that has one version of the client, in an environment of its own: two cannot share one."""
-    folder = pytestconfig.cache.mkdir("python-clients") / request.param
-    interpreter = str(folder / "bin" / "python")
-    if not (folder / "installed").exists():
-        subprocess.run([_base(), "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([interpreter, "-m", "pip", "install", "--quiet", request.param], check=True)
-        (folder / "installed").touch()
-    return interpreter
+@pytest.fixture(scope="module", params=["llama-stack-client==0.3.0", "llama-stack-client==0.7.0", "ogx-client==1.5.0"])
+def client(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def _base() -> str:
-    if sys.version_info >= PYTHON:
-        return sys.executable
-    for name in ("python3.14", "python3.13", "python3.12"):
-        # Tried, as a name may be a shim for a version that is not there.
-        if shutil.which(name) and subprocess.run([name, "--version"], capture_output=True).returncode == 0:
-            return name
-    pytest.skip("these clients need Python 3.12")
+@pytest.fixture(scope="module")
+def python(client: str, pytestconfig: pytest.Config) -> str:
+    """An interpreter that has this version of the client, in an environment of its own: two cannot share one."""
+    return str(pypi.install([client], pytestconfig.cache, at_least=PYTHON))
 
 
 @pytest.mark.parametrize("mode", ["plain", "stream"])
@@ -69,3 +57,29 @@ def test_turns_of_the_agent(
     trajectories = finalize(gateway, handle, upstream)
     assert len(trajectories) == 1
     assert one_chain(trajectories, calls)
+
+
+def test_an_engine_that_fails_for_a_while_and_one_that_refuses(
+    gateway: httpx.Client, upstream: Upstream, attempt: Attempt, tmp_path: Path, client: str, python: str
+) -> None:
+    """ogx-client never asks again."""
+    handle = create_session(gateway)
+    upstream.says("Hello to you.")
+    upstream.says("I will look.", tool_calls=[{"name": "weather", "arguments": {"city": "Zürich"}}])
+    overloaded = [] if client.startswith("ogx") else ["overloaded"]
+    for message in overloaded:
+        upstream.fails(503, message, headers={"retry-after": "1"})
+    upstream.says("It is sunny.")
+    upstream.fails(400, "unknown token id")
+
+    given = (handle["base_url"], handle["api_key"], upstream.nonce, "stream")
+    ended = attempt(python, "-X", "utf8", str(SCRIPT), *given, cwd=tmp_path, variables={})
+
+    assert ended.stdout.splitlines() == [
+        "inference, Hello to you.",
+        "inference, tool_execution, inference, It is sunny.",
+    ]
+    assert "unknown token id" in ended.stderr
+    trajectories = finalize(gateway, handle, upstream, [*overloaded, "unknown token id"])
+    assert len(trajectories) == 1
+    assert one_chain(trajectories, [call for call in upstream.calls if call.outcome == ANSWERED])

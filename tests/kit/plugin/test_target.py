@@ -37,7 +37,10 @@ def test_two_targets(kit: Kit) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--gateway", "mine"], "--gateway takes reference, reference-sglang or fixture, not 'mine'"),
+        (
+            ["--gateway", "mine"],
+            "--gateway takes reference, reference-structured, reference-sglang or fixture, not 'mine'",
+        ),
         (["--gateway-url", "localhost:8000"], "--gateway-url takes a URL such as http://127.0.0.1:8000"),
         (
             [*NOWHERE, "--gateway-level", "SHALL"],
@@ -153,6 +156,15 @@ def test_media_are_judged_where_the_engine_takes_them(
 ) -> None:
     result = pytester.runpytest_subprocess("--gateway", target, "--gateway-only", "MEDIA-001,MEDIA-021")
     assert counts(result) == {"passed": passed, "not_applicable": not_applicable}
+
+
+@pytest.mark.parametrize(
+    ("target", "judged"),
+    [("reference", "CHAT-039"), ("reference-structured", "CHAT-040"), ("reference-sglang", "CHAT-040")],
+)
+def test_formats_are_judged_as_refused_or_as_held_to(pytester: pytest.Pytester, target: str, judged: str) -> None:
+    result = pytester.runpytest_subprocess("--gateway", target, "--gateway-only", judged)
+    assert set(counts(result)) == {"passed"}
 
 
 @pytest.mark.parametrize("form", ["qwen3_coder", "mistral"])

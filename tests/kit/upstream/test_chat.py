@@ -13,6 +13,8 @@ from .caller import Caller, events, joined
 
 TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}]
 CALLS = [{"name": "search", "arguments": {"q": "wéather"}}, {"name": "search", "arguments": {}}]
+HI = {"messages": [{"role": "user", "content": "a"}]}
+NAMED = {"type": "function", "function": {"name": "paint"}}
 
 
 def assembled(chunks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -189,6 +191,19 @@ def test_a_conversation_with_a_tool_result_reaches_the_same_script(scripted: Ups
         ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages[0].tool_calls must be a list"),
         ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0] must be an object"),
         ({"messages": [{"role": "user", "content": "a"}], "tool_choice": "some"}, "tool_choice must be"),
+        (HI | {"tool_choice": "required"}, "tool_choice must be none or auto where there are no tools"),
+        (HI | {"tool_choice": "required", "tools": []}, "tool_choice must be none or auto where there are no tools"),
+        (HI | {"tool_choice": NAMED}, "tool_choice must name a function of tools"),
+        (HI | {"tool_choice": {"type": "function"}, "tools": TOOLS}, "tool_choice must name a function of tools"),
+        (HI | {"tool_choice": NAMED, "tools": TOOLS}, "tool_choice must name a function of tools"),
+        (HI | {"tool_choice": NAMED, "tools": [7]}, "tool_choice must name a function of tools"),
+        (HI | {"response_format": "text"}, "response_format.type must be text"),
+        (HI | {"response_format": {"type": "xml"}}, "response_format.type must be text"),
+        (HI | {"response_format": {"type": "json_schema"}}, "response_format.json_schema must have an object"),
+        (
+            HI | {"response_format": {"type": "json_schema", "json_schema": {"schema": "a"}}},
+            "must have an object schema",
+        ),
         ({"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}, "max_tokens must be a whole number, 1"),
         ({"messages": [{"role": "user", "content": "a"}], "tools": {}}, "tools must be a list"),
         ({"messages": [{"role": "user", "content": "a"}], "n": "2"}, "n must be a whole number"),

@@ -325,3 +325,42 @@ def test_the_prompt_is_echoed_or_another_or_none(route: str, stream: bool, scrip
         echoed.append((first["choices"][0] if route == VLLM else first).get("prompt_token_ids"))
 
     assert echoed == [caller.context(scripted.nonce), [1, 2], None]
+
+
+# What a model would sooner say
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+PLACE = '{"city": "Oslo"}'
+SOONER = [{"text": "Hello"}, {"text": "{}"}, {"tool_calls": [{"name": "find", "arguments": {}}]}]
+CALL = '<tool_call>\n{"name": "find", "arguments": {}}\n</tool_call>'
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize(
+    ("route", "fields", "said"),
+    [
+        *((route, {}, "Hello") for route in ROUTES),
+        (VLLM, {"structured_outputs": {"json": SCHEMA}}, PLACE),
+        (VLLM, {"structured_outputs": {"json": {"type": "object"}}}, "{}"),
+        (VLLM, {"structured_outputs": {"regex": "<tool_call>[^<]*</tool_call>"}}, CALL),
+        (VLLM, {"structured_outputs": {"grammar": 'root ::= "Hello"'}}, PLACE),
+        (SGLANG, {"json_schema": json.dumps(SCHEMA)}, PLACE),
+        (SGLANG, {"ebnf": 'root ::= "Hello"'}, PLACE),
+        (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}}, PLACE),
+    ],
+)
+def test_the_model_says_what_it_would_sooner_say_where_it_is_free(
+    scripted: Upstream, caller: Caller, route: str, fields: dict[str, Any], said: str, stream: bool
+) -> None:
+    scripted.says(PLACE, rather=SOONER)
+    limit = {"max_new_tokens" if route == SGLANG else "max_tokens": 100}
+    answer = ask(caller, route, scripted.nonce, stream=stream, **limit, **fields)
+    _, text, _ = streamed(route, events(answer)) if stream else told(route, answer.json())
+    assert text == said
+
+
+def test_a_forced_call_of_chat_is_one(scripted: Upstream, caller: Caller) -> None:
+    scripted.says(tool_calls=[{"name": "look", "arguments": {}}], rather=SOONER)
+    tools = [{"type": "function", "function": {"name": name}} for name in ("find", "look")]
+    answer = ask(caller, CHAT, scripted.nonce, tools=tools, tool_choice="required").json()
+    assert [call["function"]["name"] for call in answer["choices"][0]["message"]["tool_calls"]] == ["find"]

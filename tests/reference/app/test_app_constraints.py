@@ -11,6 +11,7 @@ from reference_gateway.app import create_app
 from reference_gateway.config import Config
 from reference_gateway.types import BackendRefused
 from tests.reference.app.gateway_doubles import Told, byte_codec, gateway
+from tests.reference.app.test_app_responses import agent
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA}}
@@ -81,6 +82,53 @@ def test_a_forced_call_of_the_gateways_own_tool_does_not_bind_what_comes_behind_
         answer = client.http.post(f"{client.open()}/v1/responses", json=body)
     assert answer.json()["status"] == "completed", answer.text
     assert [grammar is None for grammar in backend.grammars] == [False, True]
+
+
+OWN = {"type": "mcp", "server_label": "gateway"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "forced"),
+    [
+        pytest.param({**OWN, "name": "moon"}, "moon", id="by its name"),
+        pytest.param(OWN, "sun", id="any of its label"),
+        pytest.param(
+            {"type": "allowed_tools", "mode": "required", "tools": [{**OWN, "name": "moon"}]}, "moon", id="allowed"
+        ),
+    ],
+)
+def test_the_gateways_own_function_that_is_forced_is_the_one_that_is_named(choice, forced):
+    def sun() -> str:
+        return "up"
+
+    def moon() -> str:
+        return "down"
+
+    told = Held(f'<tool_call>\n{{"name": "{forced}", "arguments": {{}}}}\n</tool_call>', "Done.")
+    with agent(told=told, config={"structured_outputs": "engine"}, tools=[sun, moon]) as one:
+        answer = one.ask(tools=[OWN], tool_choice=choice)
+    assert answer.status_code == 200, answer.text
+    assert [name in told.grammars[0].text for name in ("sun", "moon")] == [forced == "sun", forced == "moon"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "named"),
+    [
+        pytest.param(
+            [{"type": "file_search", "vector_store_ids": ["vs_0"]}], {"type": "file_search"}, "vs_0", id="store"
+        ),
+        pytest.param(
+            [{"type": "file_search", "vector_store_ids": "vs_0"}], {"type": "file_search"}, "tools[0].", id="setting"
+        ),
+        pytest.param([], {"type": "file_search"}, "tool_choice", id="no such tool"),
+        pytest.param([OWN], {**OWN, "name": "nothing"}, "tool_choice", id="no such function"),
+    ],
+)
+def test_a_forced_tool_of_the_gateway_that_is_not_there_is_named(tools, choice, named):
+    with agent(told=Held(), config={"structured_outputs": "engine"}) as one:
+        answer = one.ask(tools=tools, tool_choice=choice)
+    assert answer.status_code in (400, 404)
+    assert named in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

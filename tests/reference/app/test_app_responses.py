@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,14 +67,21 @@ class Agent:
         return list(self.http.get(f"{self.session}/turns").json()["turns"])
 
     def context(self, call: int = -1) -> str:
-        return byte_codec().vocabulary.decode(self.told.calls[call][0], keep_control=True)
+        return str(self.told.codec.vocabulary.decode(self.told.calls[call][0], keep_control=True))
 
 
 @contextmanager
-def agent(*steps: Any, config: dict[str, Any] | None = None, hold: bool = False) -> Iterator[Agent]:
-    told = Told(*steps, hold=hold)
-    tools = [FunctionTool(add), FunctionTool(broken)]
-    app = create_app(Config(**(config or {})), codec=byte_codec(), backend=told, server_tools=tools)
+def agent(
+    *steps: Any,
+    config: dict[str, Any] | None = None,
+    hold: bool = False,
+    told: Told | None = None,
+    tools: Sequence[Callable[..., Any]] = (add, broken),
+) -> Iterator[Agent]:
+    """The agent of a gateway that runs these tools, and whose backend says these steps, or is the one that is given."""
+    told = told or Told(*steps, hold=hold)
+    server_tools = [FunctionTool(tool) for tool in tools]
+    app = create_app(Config(**(config or {})), codec=told.codec, backend=told, server_tools=server_tools)
     with serving(app) as url, httpx.Client(timeout=10, trust_env=False, verify=False) as http:
         yield Agent(url, http, told)
 

@@ -1,5 +1,10 @@
-"""What the acceptance tests of the OpenResponses specification ask of a server, as far as the gateway has the feature:
-each response, and each event of its stream, is held against the published types (`openresponses-types`, of `dev`)."""
+"""What the acceptance tests of the OpenResponses specification ask of a server: each response, and each event of its
+stream, is held against the published types (`openresponses-types`, of `dev`).
+
+The cases are those of `src/lib/compliance-tests.ts` in https://github.com/openresponses/openresponses, in whatever
+version, under its names and with texts of our own. Of those over HTTP all are here but `response-output-phase-schema`,
+which asks nothing of a server. The gateway does not serve the seven over WebSockets.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,12 @@ from typing import Any
 
 import pytest
 
+from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.types import Generation
-from tests.reference.app.gateway_doubles import byte_codec
+from tests.reference.app.gateway_doubles import Told, byte_codec
+from tests.reference.app.test_app_constraints import Held
 from tests.reference.app.test_app_responses import WEATHER, Agent, agent, calls
+from tests.reference.codec.codec_templates import vision
 
 types = pytest.importorskip("openresponses_types.types")
 
@@ -46,9 +54,13 @@ def asked(one: Agent, given: Any, stream: bool, **fields: Any) -> dict[str, Any]
     return dict(body)
 
 
+def events_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: {")]
+
+
 def streamed(text: str) -> dict[str, Any]:
     """The response that a stream ends with."""
-    events = [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: {")]
+    events = events_of(text)
     for event in events:
         if not event["type"].startswith(KINDS_OF_OUR_OWN):
             forms()[event["type"]].model_validate(event)
@@ -168,3 +180,170 @@ def test_an_image_is_refused_by_name_where_none_is_taken():
         answer = one.ask([{"type": "message", "role": "user", "content": [image]}])
     assert answer.status_code == 400
     assert "input[0].content[0].type" in answer.json()["error"]["message"]
+
+
+# The cases of the acceptance tests
+
+
+def user(*content: Any) -> dict[str, Any]:
+    return {"type": "message", "role": "user", "content": content[0] if isinstance(content[0], str) else list(content)}
+
+
+def assistant(text: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": text, **fields}
+
+
+def attached(name: str, kind: str, data: bytes) -> dict[str, Any]:
+    return {
+        "type": "input_file",
+        "filename": name,
+        "file_data": f"data:{kind};base64,{base64.b64encode(data).decode()}",
+    }
+
+
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
+TEXT = {"type": "input_text", "text": "What is this?"}
+IMAGE = {"type": "input_image", "image_url": PIXEL}
+WEATHER_OF = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather of a place.",
+    "parameters": {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
+}
+ASKS_FOR_WEATHER = {"input": [user("How is the weather in Zürich?")], "tools": [WEATHER_OF]}
+CALL = calls(("get_weather", {"place": "Zürich"}))
+FORCING = {"structured_outputs": "engine"}
+
+ONE_REQUEST = [
+    pytest.param({"input": HELLO}, "Hello to you.", id="basic-response"),
+    pytest.param({"input": [user("Count to 3.")]}, "1 2 3", id="streaming-response"),
+    pytest.param(
+        {
+            "input": [
+                assistant("I look it up.", phase="commentary"),
+                assistant("It is four.", phase="final_answer"),
+                user("Again?"),
+            ]
+        },
+        "Four.",
+        id="assistant-phase",
+    ),
+    pytest.param(
+        {"input": [{"type": "message", "role": "system", "content": "You are a pirate."}, user("Hello.")]},
+        "Arr!",
+        id="system-prompt",
+    ),
+    pytest.param(ASKS_FOR_WEATHER, CALL, id="tool-calling"),
+    pytest.param({"input": [user("I am Ada."), assistant("Hello."), user("Who am I?")]}, "Ada.", id="multi-turn"),
+]
+"""The fields of the request, and what the model says."""
+
+
+@pytest.mark.parametrize(("fields", "text"), ONE_REQUEST)
+def test_a_case_of_one_request(fields, text, stream, config):
+    with agent(text, config=config) as one:
+        body = asked(one, fields["input"], stream, **{key: fields[key] for key in fields if key != "input"})
+    assert body["status"] == "completed"
+    assert [item["type"] for item in body["output"]] == ["function_call" if text == CALL else "message"]
+
+
+def test_tool_calling_streaming(config):
+    with agent(CALL, config=config) as one:
+        answer = one.ask(ASKS_FOR_WEATHER["input"], stream=True, tools=[WEATHER_OF])
+    assert streamed(answer.text)["status"] == "completed"
+    told = [
+        event["type"]
+        for event in events_of(answer.text)
+        if event.get("item", {}).get("type", "function_call") == "function_call"
+    ]
+    for kind in ("output_item.added", "function_call_arguments.delta", "function_call_arguments.done"):
+        assert f"response.{kind}" in told
+    assert told.index("response.output_item.done") > told.index("response.function_call_arguments.done")
+
+
+def test_image_input(stream, config):
+    seeing = Told("A dot.", codec=TemplateCodec(vision()))
+    with agent(told=seeing, config={**config, "media": "references"}) as one:
+        body = asked(one, [user(TEXT, IMAGE)], stream)
+    assert (body["status"], len(body["output"])) == ("completed", 1)
+
+
+def test_function_call_roundtrip(stream, config):
+    forced = {"type": "function", "name": "get_weather"}
+    with agent(told=Held(CALL, "It is sunny."), config={**config, **FORCING}) as one:
+        first = asked(one, "How is it in Zürich?", stream, tools=[WEATHER_OF], tool_choice=forced)
+        [call] = [item for item in first["output"] if item["type"] == "function_call"]
+        output = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+        second = asked(one, [output], stream, previous_response_id=first["id"])
+        assert (second["status"], list(said(second))) == ("completed", ["It is sunny."])
+
+
+def test_previous_response_id(stream, config):
+    with agent("OK.", "Plum.", config=config) as one:
+        first = asked(one, "The word is plum.", stream)
+        second = asked(one, "Which word is it?", stream, previous_response_id=first["id"])
+        assert (second["status"], list(said(second))) == ("completed", ["Plum."])
+        assert "The word is plum." in one.context()
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/pdf"])
+def test_file_input_whose_bytes_are_text(stream, config, kind):
+    with agent("A lighthouse.", config=config) as one:
+        body = asked(one, [user(TEXT, attached("lighthouse", kind, FILE.encode()))], stream)
+        assert FILE in one.context()
+    assert (body["status"], len(body["output"])) == ("completed", 1)
+
+
+def test_file_search(stream, config):
+    """The published types have no place for such a tool, so they are not asked."""
+    held = Held(calls(("file_search", {"query": "lighthouse"})), "In Zürich.")
+    with agent(told=held, config={**config, **FORCING}) as one:
+        files = {"file": ("lighthouse.md", FILE.encode())}
+        file = one.http.post(f"{one.base}/files", files=files, data={"purpose": "assistants"}).json()["id"]
+        store = one.http.post(f"{one.base}/vector_stores", json={"file_ids": [file]}).json()["id"]
+        fields = {
+            "tools": [{"type": "file_search", "vector_store_ids": [store]}],
+            "tool_choice": {"type": "file_search"},
+            "include": ["file_search_call.results"],
+        }
+        answer = one.ask("Where is the lighthouse?", stream=stream, **fields)
+        assert answer.status_code == 200, answer.text
+        body = events_of(answer.text)[-1]["response"] if stream else answer.json()
+    assert body["status"] == "completed"
+    [search] = [item for item in body["output"] if item["type"] == "file_search_call"]
+    assert [FILE in str(result) for result in search["results"]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status", "named"),
+    [
+        pytest.param(
+            "/responses",
+            {"input": [user(TEXT, attached("a.pdf", "application/pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3"))]},
+            400,
+            "input[0].content[1].file_data",
+            id="file-input of bytes that are no text",
+        ),
+        pytest.param(
+            "/responses",
+            {
+                "input": "Look it up.",
+                "tools": [{"type": "web_search", "external_web_access": False}],
+                "tool_choice": {"type": "web_search"},
+            },
+            400,
+            "tool_choice",
+            id="offline-web-search",
+        ),
+        pytest.param("/responses/compact", {"input": HELLO}, 404, "", id="compact-response and compact-missing-model"),
+    ],
+)
+def test_a_case_that_is_not_met_is_refused(path, fields, status, named):
+    with agent(told=Held(), config=FORCING) as one:
+        answer = one.http.post(f"{one.base}{path}", json={"model": "m", **fields})
+        assert not one.told.calls
+    assert answer.status_code == status, answer.text
+    assert named in answer.json()["error"]["message"]

@@ -1,3 +1,6 @@
+# /// script
+# dependencies = ["langchain-openai==1.7.3"]
+# ///
 """langchain-openai. Arguments: base URL, key, nonce, `plain` or `stream`."""
 
 import sys
@@ -15,7 +18,7 @@ def weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-model = ChatOpenAI(model="any", base_url=base_url, api_key=api_key, max_retries=0).bind_tools([weather])
+model = ChatOpenAI(model="any", base_url=base_url, api_key=api_key).bind_tools([weather])
 messages: list[BaseMessage] = [SystemMessage(f"{nonce} You help.")]
 
 

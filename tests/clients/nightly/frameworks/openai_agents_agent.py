@@ -1,3 +1,6 @@
+# /// script
+# dependencies = ["openai-agents==0.24.0"]
+# ///
 """openai-agents, over OpenAI Responses. Arguments: base URL, key, nonce, `plain` or `stream`."""
 
 import asyncio

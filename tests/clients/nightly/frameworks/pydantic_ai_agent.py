@@ -1,3 +1,6 @@
+# /// script
+# dependencies = ["pydantic-ai-slim[openai]==2.68.0"]
+# ///
 """pydantic-ai. Arguments: base URL, key, nonce, `plain` or `stream`."""
 
 import asyncio
