@@ -17,29 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-WORDS = [
-    "the",
-    "red",
-    "apples",
-    "on",
-    "our",
-    "old",
-    "table",
-    "were",
-    "sweet",
-    "and",
-    "in",
-    "that",
-    "rainy",
-    "summer",
-    "nobody",
-    "came",
-    "to",
-    "eat",
-    "them",
-    "with",
-    "us",
-]
+SAYING = "the red apples on our old table were sweet and in that rainy summer nobody came to eat them with us"
+WORDS = SAYING.split()
 
 
 def thought(question: str) -> str:
