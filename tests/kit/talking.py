@@ -48,16 +48,19 @@ def talking(
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             if self.path == "/v1/chat/completions" and not only_invocations:
-                self.give(200, _completion(answer(body["messages"][-1]["content"])))
+                text = answer(body["messages"][-1]["content"])
+                if body.get("stream"):
+                    self.give(200, _stream(text), "text/event-stream")
+                else:
+                    self.give(200, _json(_completion(text)))
             elif self.path == "/v1/invocations" and only_invocations:
-                self.give(200, {"response": answer(body["message"]), "session_id": body.get("session_id")})
+                self.give(200, _json({"response": answer(body["message"]), "session_id": body.get("session_id")}))
             else:
-                self.give(404, {"error": {"message": "no such route", "type": "invalid_request_error"}})
+                self.give(404, _json({"error": {"message": "no such route", "type": "invalid_request_error"}}))
 
-        def give(self, status: int, document: dict[str, Any]) -> None:
-            body = json.dumps(document).encode()
+        def give(self, status: int, body: bytes, content_type: str = "application/json") -> None:
             self.send_response(status)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", content_type)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -78,6 +81,21 @@ def talking(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def _stream(text: str) -> bytes:
+    whole = _completion(text)
+    del whole["usage"]
+    whole["object"] = "chat.completion.chunk"
+    deltas: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": text}, None), ({}, "stop")]
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish} for delta, finish in deltas]
+    return b"".join(b"data: %b\n\n" % _json({**whole, "choices": [choice]}) for choice in choices) + (
+        b"data: [DONE]\n\n"
+    )
 
 
 def _completion(text: str) -> dict[str, Any]:
