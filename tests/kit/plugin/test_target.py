@@ -139,7 +139,7 @@ STATELESS = ("--gateway-driver", "openai", "--gateway-only", "CHAT-001,CHAT-007,
 def test_a_model_that_nobody_scripts_is_judged_on_what_it_says(judge) -> None:
     with talking() as url:
         result, report = judge("--gateway-url", url, *STATELESS[:-1], "CHAT-001")
-        assert counts(result) == {"passed": 1}
+        assert set(counts(result)) == {"passed"}
         result, report = judge("--gateway-url", url, *STATELESS)
     assert set(counts(result)) == {"passed", "not_tested"}
     assert report["profiles"]["openai-chat"]["verdict"] != "conformant"
