@@ -102,7 +102,7 @@ class Run:
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
         target = connect(self.gateway, upstream, self.settings.timeout, self.drivers())
-        self.unseen = preflight(target)
+        target.unseen = preflight(target, self._announce)
         self._note(target)
         target.close()
 
@@ -129,7 +129,7 @@ class Run:
         if known is not None:
             return known
         target = connect(gateway, upstream, self.settings.timeout, self.drivers())
-        target.unseen = self.unseen if self.gateway is gateway else preflight(target)
+        target.unseen = self.unseen if self.gateway is gateway else preflight(target, self._announce)
         self._note(target)
         self._connected.append(target)
         return target
@@ -137,7 +137,16 @@ class Run:
     def disconnect(self, target: Target) -> None:
         if target in self._connected:
             self._connected.remove(target)
+            if self.gateway is target.gateway:
+                self.unseen = target.unseen  # or seen since
             target.close()
+
+    def _announce(self, line: str) -> None:
+        """Say at once, on the controller, why nothing seems to happen."""
+        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and not self.is_worker:
+            terminal.ensure_newline()
+            terminal.write_line(line)
 
     def _note(self, target: Target) -> None:
         """Remember what the target declares, for the header and the report."""
@@ -172,7 +181,11 @@ class Run:
 
     def hear(self, judged: Mapping[str, Any] | None) -> None:
         """On the controller, which has no fixtures: what a worker says of the gateway."""
-        if not judged or self.declaration is not None:
+        if not judged:
+            return
+        if judged["unseen"] is None:  # by one of the workers the upstream was seen
+            self.unseen = None
+        if self.declaration is not None:
             return
         capabilities = frozenset(map(Capability, judged["capabilities"]))
         self.declaration = Declaration(judged["name"], judged["version"], capabilities, judged["options"])

@@ -77,11 +77,13 @@ def target(
     calls. Every check has it, whether it names it or not."""
     run = request.config.stash[RUN]
     checks.require_applicable(judged, connection, run.catalogue, run.settings.profiles)
-    request.node.stash[checks.UNSERVED] = controls.of(judged.profile)
+    request.node.stash[checks.UNSERVED] = controls.of(judged.profile)  # where the upstream may be seen at last
+    checks.require_observable(judged, connection)
     connection.recorder.begin()
     connection.upstream.begin()
     request.node.stash[verdict.TARGET] = connection
     yield connection
+    controls.notice(connection.upstream)
     connection.upstream.end()
 
 
