@@ -138,7 +138,8 @@ def stop_without_an_end_of_turn_is_told_as_length(gateway: Sabotage) -> None:
         answer = await original(session, *turn)
         tips = [chain.tip for chain in session._tree.chains()]
         ended = not tips or session._codec.vocabulary.control_ids & {*tips[-1].sampled[-1:]}
-        return answer if ended or answer.finish_reason != "stop" else replace(answer, finish_reason="length")
+        told = answer.finish_reason != "stop" or answer.stop_sequence is not None
+        return answer if ended or told else replace(answer, finish_reason="length")
 
 
 @mutant("CHAT-011")

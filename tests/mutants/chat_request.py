@@ -40,12 +40,12 @@ def one_message_is_taken_for_a_list(gateway: Sabotage) -> None:
 
 
 @mutant("CHAT-020")
-def number_is_taken_for_text(gateway: Sabotage) -> None:
-    """Content of any type is turned into text."""
+def boolean_is_taken_for_text(gateway: Sabotage) -> None:
+    """Content that is a boolean is turned into text."""
 
     def change(message: Any) -> Any:
         content = message.get("content") if isinstance(message, dict) else None
-        return {**message, "content": str(content)} if isinstance(content, (int, float)) else message
+        return {**message, "content": str(content)} if isinstance(content, bool) else message
 
     _on_message(gateway, change)
 

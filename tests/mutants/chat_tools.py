@@ -252,7 +252,7 @@ def two_objects_in_arguments_are_refused(gateway: Sabotage) -> None:
 
     @gateway.wrap(openai_messages, "parse_arguments")
     def parse_arguments(original: Any, text: str) -> Any:
-        if "}{" in text:
+        if isinstance(text, str) and "}{" in text:
             raise RequestRefused("tool call arguments have data behind their end")
         return original(text)
 

@@ -190,13 +190,18 @@ def _first_tool_for_any(gateway: Sabotage, wire: str) -> None:
     _on_constraint(gateway, wire, change)
 
 
+def _named(entry: Any) -> Any:
+    function = entry.get("function", entry) if isinstance(entry, dict) else None
+    return function.get("name") if isinstance(function, dict) else None
+
+
 def _auto_for_what_is_not_there(gateway: Sabotage, wire: str) -> None:
     def change(body: Body) -> Body:
         choice, tools = body.get("tool_choice"), body.get("tools") or []
         if not isinstance(tools, list):
             return body
-        names = [(tool.get("function") or tool).get("name") for tool in tools if isinstance(tool, dict)]
-        wanted = (choice.get("function") or choice).get("name") if isinstance(choice, dict) else None
+        names = [_named(tool) for tool in tools]
+        wanted = _named(choice)
         lacking = wanted is not None and wanted not in names
         if lacking or (_kind(choice) in FORCED and not tools):
             return {name: value for name, value in body.items() if name != "tool_choice"}

@@ -18,7 +18,7 @@ def only_known_defaults_are_merged(gateway: Sabotage) -> None:
 
     @gateway.wrap(Session, "_effective_sampling")
     def effective(original: Any, self: Session, turn: Any) -> Any:
-        known = ("temperature", "max_tokens", "logprobs")
+        known = ("temperature", "max_tokens", "logprobs", "stop")
         self._sampling = {name: self._sampling[name] for name in known if name in self._sampling}
         return original(self, turn)
 

@@ -245,13 +245,13 @@ def opportunist_fills_in_zeros(gateway: Sabotage) -> None:
 
 @mutant("LOGP-012")
 def toggled_logprobs_are_an_assertion(gateway: Sabotage) -> None:
-    """A conversation whose turns do not agree about logprobs trips an assertion."""
+    """A conversation whose turns asked for logprobs, and do no more, trips an assertion."""
     gateway.configure(sampling=DEFAULT_SAMPLING | {"logprobs"})
 
     @gateway.wrap(Tree, "match")
     def match(original: Any, self: Tree, keys: Any, logprobs: bool | None = None) -> Any:
         found = original(self, keys, None)
-        if found.chain and found.parent and (found.parent.logprobs is not None) != bool(logprobs):
+        if found.chain and found.parent and found.parent.logprobs is not None and not logprobs:
             raise AssertionError("logprobs of the turns do not line up")
         return found
 

@@ -37,6 +37,7 @@ TOGETHER = {
     "MSG-013, MSG-076 and MSG-083 compare with what was generated.",
     "SHAPE-023": "INV-001 and INV-003 say the whole answer to an invocation: two fields, each with its type.",
     "SHAPE-024": "INV-006, INV-007 and INV-008 say the whole refusal of an invocation: its status and its text.",
+    "WIRE-008": "RESP-040 and RESP-160 say of the fields one by one what it says of all: the refusal names the field.",
 }
 """Requirement -> why no mutant breaks it alone: what breaks it is another requirement's business, too."""
 

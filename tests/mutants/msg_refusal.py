@@ -249,7 +249,7 @@ def refusal_of_the_engine_is_a_failure_of_messages(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if answer.path.endswith("/v1/messages") and b"maximum context length" in answer.body:
+        if answer.path.endswith("/v1/messages") and b"context length is 8 tokens" in answer.body:
             answer.status = 500
 
 
@@ -321,8 +321,12 @@ def one_message_is_counted(gateway: Sabotage) -> None:
 
 @mutant("MSG-062")
 def tools_are_not_counted(gateway: Sabotage) -> None:
-    """What is counted is the messages."""
-    gateway.wrap(Session, "count")(lambda original, session, turn: original(session, replace(turn, tools=None)))
+    """Where a question is counted, its tools are not."""
+
+    @gateway.wrap(Session, "count")
+    def count(original: Any, session: Session, turn: Any) -> Any:
+        asks = str(turn.messages[-1]["content"]).endswith("?")
+        return original(session, replace(turn, tools=None) if asks else turn)
 
 
 @mutant("MSG-063")

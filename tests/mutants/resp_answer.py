@@ -188,12 +188,13 @@ def calls_of_a_response_are_grouped(gateway: Sabotage) -> None:
 
 @mutant("RESP-012")
 def call_ids_start_anew(gateway: Sabotage) -> None:
-    """The ids of calls are counted from 0 in each response."""
+    """Behind the results of several calls, the ids of calls start anew with the first of them."""
 
     @gateway.wrap(Responses, "_take")
     async def take(original: Any, self: Any, request: Any, answer: Any, made: Any) -> Any:
-        for place, call in enumerate(answer.message.get("tool_calls") or ()):
-            call["id"] = f"call_{place}"
+        answered = [item["call_id"] for item in request.items if item.get("type") == "function_call_output"]
+        for call, call_id in zip(answer.message.get("tool_calls") or (), answered[:-1], strict=False):
+            call["id"] = call_id
         return await original(self, request, answer, made)
 
 

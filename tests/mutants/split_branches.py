@@ -220,7 +220,7 @@ def history_may_not_end_with_an_answer(sabotage: Sabotage) -> None:
 
     @sabotage.wrap(TemplateCodec, "encode_suffix")
     def refuse(original: Any, codec: TemplateCodec, history: Any, suffix: Any, *rest: Any, **how: Any) -> Any:
-        if suffix[-1]["role"] == "assistant":
+        if suffix[-1]["role"] == "assistant" and not how.get("continues_last"):
             raise RuntimeError("the last message must not be the assistant's")
         return original(codec, history, suffix, *rest, **how)
 
@@ -236,21 +236,27 @@ def answer_may_only_come_first(sabotage: Sabotage) -> None:
         return original(session, turn, match)
 
 
+def _calls_bare(message: Any) -> bool:
+    calls = message.get("tool_calls") or ()
+    return any(call["function"]["arguments"] in ({}, "{}") for call in calls)
+
+
 @mutant("SPLIT-014")
 def foreign_answer_is_left_out_of_the_context(sabotage: Sabotage) -> None:
-    """What is appended to a context are the messages of users and tools; the model never sees the foreign answer."""
+    """A foreign call without arguments is not put into the context; the model never sees it."""
 
     @sabotage.wrap(Session, "_encode")
     def leave_out(original: Any, session: Session, turn: Any, match: Match) -> Any:
         if continues(match):
-            new = [message for message in turn.messages[match.depth + 1 :] if message["role"] != "assistant"]
+            new = [message for message in turn.messages[match.depth + 1 :] if not _calls_bare(message)]
             turn = replace(turn, messages=[*turn.messages[: match.depth + 1], *new])
         return original(session, turn, match)
 
 
 @mutant("SPLIT-015")
 def every_assistant_turn_is_trained(sabotage: Sabotage) -> None:
-    """The mask is found by the role headers in the ids: an assistant turn is 1, whoever wrote it."""
+    """The mask is found by the role headers in the ids: an assistant turn is 1, also one of which nothing was
+    sampled."""
 
     @exporting(sabotage)
     def by_header(session: Session, exported: list[Trajectory]) -> None:
@@ -258,4 +264,5 @@ def every_assistant_turn_is_trained(sabotage: Sabotage) -> None:
         opening, closing = codec.vocabulary.encode(codec.seams.generation_prompt), codec.vocabulary.encode("<|im_end|>")
         for each in exported:
             for start, end in spans(each.response_ids, opening, closing[0]):
-                each.response_mask[start:end] = [1] * (end - start)
+                if not any(each.response_mask[start:end]):
+                    each.response_mask[start:end] = [1] * (end - start)

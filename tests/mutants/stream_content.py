@@ -29,8 +29,8 @@ def tool_deltas(chunks: list[Chunk]) -> list[dict[str, Any]]:
 
 @mutant("STREAM-010", bugs=(56,))
 def last_line_end_of_a_stream_is_lost(gateway: Sabotage) -> None:
-    """The streaming path sends line by line and takes the last line end for its own."""
-    change_content(gateway, lambda text: text.removesuffix("\n"))
+    """The streaming path sends line by line and takes the last line end behind a blank for its own."""
+    change_content(gateway, lambda text: text.removesuffix("\n") if text.endswith(" \n") else text)
 
 
 @mutant("STREAM-010", also=("CHAT-007", "CHAT-060"), bugs=(56,))

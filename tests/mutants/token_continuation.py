@@ -60,11 +60,11 @@ def every_request_starts_a_trajectory(sabotage: Sabotage) -> None:
 
 @mutant("TOKEN-017")
 def null_content_is_not_empty_content(sabotage: Sabotage) -> None:
-    """Null content and empty content are different messages."""
+    """Null content and empty content are different messages, in the second place of a conversation."""
 
     @sabotage.wrap(openai_messages, "_content")
-    def keep_null(original: Any, content: Any, *where: Any) -> Any:
-        return None if content is None else original(content, *where)
+    def keep_null(original: Any, content: Any, where: str, *media: Any) -> Any:
+        return None if content is None and where == "messages[1]" else original(content, where, *media)
 
     @sabotage.wrap(identity, "_content")
     def compare_null(original: Any, content: Any) -> Any:

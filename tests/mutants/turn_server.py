@@ -152,8 +152,8 @@ def gateways_tool_wins(gateway: Sabotage) -> None:
     """A call is looked up among the gateway's tools first."""
 
     @gateway.wrap(openai_responses, "_tools")
-    def tools(original: Any, body: Mapping[str, Any], served: Any) -> Any:
-        made = original(body, served)
+    def tools(original: Any, body: Mapping[str, Any], served: Any, choice: Any) -> Any:
+        made = original(body, served, choice)
         asked = [(tool, entry) for tool in served for entry in body.get("tools") or () if tool.offered(entry)]
         return replace(made, served={tool.name: (tool, entry) for tool, entry in asked})
 
@@ -163,8 +163,8 @@ def search_is_always_offered(gateway: Sabotage) -> None:
     """A request that leaves the choice of its tools to the model is offered the gateway's as well."""
 
     @gateway.wrap(openai_responses, "_tools")
-    def tools(original: Any, body: Mapping[str, Any], served: Any) -> Any:
-        made = original(body, served)
+    def tools(original: Any, body: Mapping[str, Any], served: Any, choice: Any) -> Any:
+        made = original(body, served, choice)
         if body.get("tool_choice") != "auto" or not made.definitions or made.served:
             return made
         return replace(made, definitions=(*made.definitions, *(tool.definition() for tool in served)))

@@ -173,8 +173,8 @@ def counting_is_validated_by_the_framework(gateway: Sabotage) -> None:
 
 @mutant("WIRE-005")
 def refusals_of_messages_say_one_thing(gateway: Sabotage) -> None:
-    """Whatever is wrong with a message request, the refusal says the same."""
-    refused_in_one_sentence(gateway, MESSAGES)
+    """Whatever is wrong with the `system` of a message request, the refusal says the same."""
+    refused_in_one_sentence(gateway, MESSAGES, "system")
 
 
 @mutant("WIRE-006")
