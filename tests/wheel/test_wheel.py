@@ -126,6 +126,13 @@ def test_the_suite_runs_green_outside_the_checkout(installed: Path, wheel: Path,
         assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "conformant"
 
 
+def test_the_installed_suite_runs_in_the_checkout(installed: Path, wheel: Path) -> None:
+    """As the README has it: the tests' conftest puts the checkout's own packages on Python's path."""
+    call(installed / "pip", "install", "--quiet", f"{wheel}[gateway]", cwd=ROOT)
+    command = ("--gateway", "reference", "--gateway-only", "CHAT-001", "-p", "no:cacheprovider")
+    assert "2 passed" in call(installed / "pytest", *command, cwd=ROOT).stdout
+
+
 def test_the_installed_shapes_are_not_rewritten(installed: Path, wheel: Path, tmp_path: Path) -> None:
     call(installed / "pip", "install", "--quiet", f"{wheel}[gateway]", cwd=tmp_path)
     result = subprocess.run(
