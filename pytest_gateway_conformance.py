@@ -94,13 +94,12 @@ def let_in(config: pytest.Config | None = None) -> None:
         return
     import conformance
 
-    ours = Path(__file__).parent / "conformance"
-    theirs = next(iter(conformance.__path__), "") if hasattr(conformance, "__path__") else conformance.__file__
-    # A checkout of the kit, in which the installed kit is run, has this module beside its package, too.
-    if theirs is None or (Path(theirs) != ours and not (Path(theirs).parent / Path(__file__).name).is_file()):
+    place = next(iter(conformance.__path__), "") if hasattr(conformance, "__path__") else conformance.__file__
+    # The kit has this module beside its package: where it is installed, and in a checkout that comes first on the path.
+    if place is None or not (Path(place).parent / Path(__file__).name).is_file():
         del sys.modules["conformance"]
         raise pytest.UsageError(
-            f"{theirs} has the name of the kit's package and hides it: call it something else, or run `pytest` from "
+            f"{place} has the name of the kit's package and hides it: call it something else, or run `pytest` from "
             "where it is not on Python's path (`python -m pytest` puts the current directory there)"
         )
     config.pluginmanager.import_plugin(KIT)

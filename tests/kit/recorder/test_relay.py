@@ -293,15 +293,19 @@ def test_an_engine_that_is_away(tmp_path: Path) -> None:
 
 
 def test_a_recorder_that_is_stopped_closes_its_calls(engine: CannedEngine, tmp_path: Path) -> None:
-    waiting = threading.Event()
-    engine.answer = lambda _: waiting.wait(10) and None
+    asked, stopped = threading.Event(), threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        asked.set()
+        stopped.wait(10)
+
+    engine.answer = answer
     with recording(engine.url, tmp_path / "calls.jsonl") as made:
         host, _, port = made.url.removeprefix("http://").partition(":")
         connection = socket.create_connection((host, int(port)), 10)
         connection.sendall(completion())
-        while not engine.requests:
-            time.sleep(0.01)
-    waiting.set()
+        assert asked.wait(10)
+    stopped.set()
     connection.close()
 
     (call,) = made.calls()
