@@ -14,13 +14,22 @@ import pytest
 
 from conformance.fixtures import fixture_path
 from conformance.gateway import Capability, Declaration, Driver, Gateway
-from conformance.requirements import FROZEN_SET, Catalogue
+from conformance.requirements import FROZEN_SET, Catalogue, Requirement
 from conformance.run import checks
 from conformance.run.checks import REQUIREMENT, KnownDefect
 from conformance.run.options import Settings
 from conformance.upstream.client import Upstream, UpstreamError
+from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.pinned import KIT_SHAPES
-from conformance.vocabulary.target import REFERENCES, ReferenceGateway, Target, connect, preflight, start_upstream
+from conformance.vocabulary.target import (
+    REFERENCES,
+    ReferenceGateway,
+    Target,
+    connect,
+    preflight,
+    record_engine,
+    start_upstream,
+)
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
 PACKAGE = Path(__file__).parents[1]
@@ -102,7 +111,7 @@ class Run:
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
         target = connect(self.gateway, upstream, self.settings.timeout, self.drivers())
-        self.unseen = preflight(target)
+        self.unseen = self._introduce(target)
         self._note(target)
         target.close()
 
@@ -113,12 +122,20 @@ class Run:
                 raise pytest.UsageError(
                     f"--gateway-profile: no profile {name!r}; known: {', '.join(self.catalogue.profiles)}"
                 )
+            if self.catalogue.profiles[name].engine and self.settings.engine is None:
+                raise pytest.UsageError(f"--gateway-profile {name} needs a real engine: give --gateway-engine URL")
         self.only, self.defects = self._selected_ids(), self._known_defects()
 
     def open_upstream(self) -> Upstream:
         """The upstream of this run, started by whoever needs it first."""
         if self.upstream is None:
-            self.upstream = start_upstream(self.settings.tokenizer, self.settings.port)
+            settings = self.settings
+            if settings.engine is not None:
+                self.upstream = record_engine(
+                    settings.engine, settings.tokenizer, settings.port, settings.ledger, settings.scoring
+                )
+            else:
+                self.upstream = start_upstream(settings.tokenizer, settings.port)
             self.upstream.tool_format = self.settings.tool_format
             self._unclaimed_before = self.upstream.unclaimed
         return self.upstream
@@ -129,10 +146,16 @@ class Run:
         if known is not None:
             return known
         target = connect(gateway, upstream, self.settings.timeout, self.drivers())
-        target.unseen = self.unseen if self.gateway is gateway else preflight(target)
+        target.unseen = self.unseen if self.gateway is gateway else self._introduce(target)
         self._note(target)
         self._connected.append(target)
         return target
+
+    def _introduce(self, target: Target) -> str | None:
+        """Why nothing that the model says is scripted; None where it is."""
+        if isinstance(target.upstream, RecordedEngine):
+            return target.upstream.unscripted
+        return preflight(target)
 
     def disconnect(self, target: Target) -> None:
         if target in self._connected:
@@ -149,12 +172,15 @@ class Run:
         """What the controller tells its workers, in types that survive the trip."""
         if self.gateway is None or self.upstream is None:
             return {}
-        return {
+        shared = {
             "url": self.gateway.url,
             "driver": self.gateway.driver,
             "upstream": self.upstream.url,
             "unseen": self.unseen,
         }
+        if isinstance(self.upstream, RecordedEngine):
+            shared["ledger"] = str(self.upstream.ledger)
+        return shared
 
     def judged(self) -> dict[str, Any]:
         """What a worker tells the controller at its end: which gateway its `gateway` fixture gave."""
@@ -181,7 +207,12 @@ class Run:
 
     def _adopt(self, shared: Mapping[str, Any]) -> None:
         self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
-        self.upstream = Upstream.attach(shared["upstream"], self.settings.tokenizer or fixture_path("chatml"))
+        tokenizer = self.settings.tokenizer or fixture_path("chatml")
+        if "ledger" in shared:
+            engine, scoring = self.settings.engine or shared["upstream"], self.settings.scoring
+            self.upstream = RecordedEngine.read(shared["upstream"], engine, tokenizer, Path(shared["ledger"]), scoring)
+        else:
+            self.upstream = Upstream.attach(shared["upstream"], tokenizer)
         self.upstream.tool_format = self.settings.tool_format
         self.unseen = shared["unseen"]
 
@@ -194,10 +225,15 @@ class Run:
             self._refuse_no_target(bound)
         if self.whole_suite and not self.only:
             checks.refuse_gaps(bound, self.catalogue)
-        dropped = [item for item in bound if not checks.selected(item.stash[REQUIREMENT], self.settings, self.only)]
+        dropped = [item for item in bound if not self._selected(item.stash[REQUIREMENT])]
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = [item for item in items if item not in set(dropped)]
+
+    def _selected(self, requirement: Requirement) -> bool:
+        if self.catalogue.profiles[requirement.profile].engine and self.settings.engine is None:
+            return False
+        return checks.selected(requirement, self.settings, self.only)
 
     def _refuse_no_target(self, bound: list[pytest.Item]) -> None:
         """The target is never chosen silently."""
@@ -263,7 +299,8 @@ class Run:
             target = f"--gateway-url {self.settings.url}"
         driver = f"--gateway-driver {self.settings.driver}" if self.settings.driver else ""
         port = f"--gateway-upstream-port {self.settings.upstream_port}" if self.settings.upstream_port else ""
-        return " ".join(filter(None, ["pytest", target, driver, port, f"--gateway-only {requirement_id}"]))
+        engine = f"--gateway-engine {self.settings.engine}" if self.settings.engine else ""
+        return " ".join(filter(None, ["pytest", target, driver, port, engine, f"--gateway-only {requirement_id}"]))
 
     @property
     def unclaimed(self) -> int:
@@ -289,4 +326,9 @@ def claimed_profiles(run: Run) -> list[str]:
     if run.settings.profiles:
         return list(run.settings.profiles)
     declared: frozenset[Capability] = run.declaration.capabilities if run.declaration else frozenset()
-    return [p.name for p in run.catalogue.profiles.values() if p.capability is None or p.capability in declared]
+    return [
+        profile.name
+        for profile in run.catalogue.profiles.values()
+        if (profile.capability is None or profile.capability in declared)
+        and (run.settings.engine is not None or not profile.engine)
+    ]

@@ -77,7 +77,9 @@ def target(
     calls. Every check has it, whether it names it or not."""
     run = request.config.stash[RUN]
     checks.require_applicable(judged, connection, run.catalogue, run.settings.profiles)
-    request.node.stash[checks.UNSERVED] = controls.of(judged.profile)
+    # Over a real engine each check asks for an answer of its model itself, and fails without one.
+    live = run.catalogue.profiles[judged.profile].engine
+    request.node.stash[checks.UNSERVED] = [] if live else controls.of(judged.profile)
     connection.recorder.begin()
     connection.upstream.begin()
     request.node.stash[verdict.TARGET] = connection

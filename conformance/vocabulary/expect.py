@@ -16,6 +16,7 @@ from conformance.client.http import Reply, at
 from conformance.oracles import Violation, chat, envelope, invocations, responses, shapes, sse
 from conformance.oracles.engine_data import engine_data
 from conformance.oracles.wording import described
+from conformance.recorded.score import Scores
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
@@ -394,6 +395,12 @@ class TrajectoryExpectation(TokenExpectation):
         violations = [_differences(self.trajectories, twin, hint) for twin in nearest]
         if all(violations):
             _hold(violations[0])
+        return self
+
+    def scores_agree(self, scores: Scores) -> Self:
+        """The model, asked again, gives each sampled token the log-probability that was exported."""
+        __tracebackhide__ = True
+        _hold(scores.violations)
         return self
 
     def say(self, tokenizer: Tokenizer, *texts: str) -> Self:

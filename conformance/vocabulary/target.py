@@ -23,8 +23,10 @@ from conformance.declaring import wrong_capabilities, wrong_option
 from conformance.drivers import load_driver
 from conformance.fixtures import FILES, fixture_path
 from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gateway, NotObservable, Refused
+from conformance.recorded.trajectory import Scoring
 from conformance.tokenizer import TokenizerError
 from conformance.upstream.client import Upstream, UpstreamError
+from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import Sessions
 
@@ -36,6 +38,7 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
         *("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
         *("--structured-outputs", "engine"),
     ),
+    "reference-llamacpp": ("--backend", "llama_cpp"),
 }
 """The ways in which the reference gateway is started: over each dialect that takes tokens, and between them with each
 value of what is decided at its start."""
@@ -61,9 +64,18 @@ class Target:
         """None if the kit can see `upstream`, `context`, `trajectories` or `state`; else why it cannot."""
         if what in ("upstream", "context"):
             return self.unseen
+        if what in ("engine", "scorer"):
+            return self._lacks(what)
         methods = {"trajectories": ("trajectories", "finalize"), "state": ("state",)}[what]
         if all(getattr(type(self.driver), name) is getattr(Driver, name) for name in methods):
             return f"the driver {self.driver.name!r} cannot read {what}"
+        return None
+
+    def _lacks(self, what: str) -> str | None:
+        if not isinstance(self.upstream, RecordedEngine):
+            return "no real engine is recorded: give --gateway-engine URL"
+        if what == "scorer" and self.upstream.scoring is None:
+            return "nothing scores the sampled tokens again: give --gateway-score SCORER"
         return None
 
     def close(self) -> None:
@@ -90,6 +102,19 @@ def start_upstream(tokenizer: Path | None = None, port: int = 0) -> Upstream:
         return Upstream.start(tokenizer, port=port)
     except (UpstreamError, TokenizerError) as error:
         raise pytest.UsageError(f"the kit's upstream: {error}") from error
+
+
+def record_engine(
+    engine: str, tokenizer: Path | None, port: int, ledger: Path | None, scoring: Scoring | None
+) -> RecordedEngine:
+    """A real engine with a recorder before it: a new one on this port, or the one whose ledger this is."""
+    tokenizer = tokenizer or fixture_path("chatml")
+    try:
+        if ledger is not None:
+            return RecordedEngine.read(f"http://127.0.0.1:{port}", engine, tokenizer, ledger, scoring)
+        return RecordedEngine.record(engine, tokenizer, port, scoring)
+    except (UpstreamError, TokenizerError) as error:
+        raise pytest.UsageError(f"the real engine: {error}") from error
 
 
 def connect(
