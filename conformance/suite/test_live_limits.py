@@ -25,7 +25,7 @@ from conformance.vocabulary.live import (
     without_end,
 )
 from conformance.vocabulary.outcome import NotTested
-from conformance.vocabulary.session import user
+from conformance.vocabulary.session import ABSENT, user
 
 DEFAULTS = (16, 128)
 """Tokens to which engines cut an answer for which nobody gave a limit."""
@@ -38,8 +38,7 @@ TOO_SHORT = "the model was done before the client hung up"
 @pytest.mark.requirement(id="LIVE-030")
 def test_answer_without_a_limit_is_not_cut(session, upstream, streamed):
     """An answer for which nobody gave a limit is ended by a real model, and not by a default of its engine."""
-    talk = Talk(session, stream=streamed, max_tokens=200 if False else None)
-    talk.fields.pop("max_tokens")
+    talk = Talk(session, stream=streamed, max_tokens=ABSENT)
     for city in CITIES[:2]:
         talk.turn(f"How is the weather in {city}?", tools=[WEATHER])
 

@@ -1,5 +1,5 @@
-"""A real engine as a check sees it: nothing that its model says is scripted, and all that it was asked and answered is in
-the ledger of a recorder that stands between the gateway and it.
+"""A real engine as a check sees it: nothing that its model says is scripted, and all that it was asked and answered is
+in the ledger of a recorder that stands between the gateway and it.
 
 Has the accessors of the scripted upstream, so that sessions, traces and expectations work with either. What a script
 would make the model say is said by nobody.
@@ -32,8 +32,8 @@ _GLANCE = 0.01
 
 
 class RecordedEngine(Upstream):
-    """`url` is the recorder's, which the gateway has for its engine's; `engine` the engine's own. `scoring` says by what
-    sampled tokens are scored again, None where by nothing. Made by `record` or `read`."""
+    """`url` is the recorder's, which the gateway has for its engine's; `engine` the engine's own. `scoring` says by
+    what sampled tokens are scored again, None where by nothing. Made by `record` or `read`."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""Words for checks over a real engine: what is asked of a model that nobody scripts, and what of its answers can be held
-against the record.
+"""Words for checks over a real engine: what is asked of a model that nobody scripts, and what of its answers can be
+held against the record.
 
 What the model says is its own business, so that nothing here expects a certain text. A model that does not do what a
 check is about (call a tool, sample uncommon ids) is no defect of the gateway: the check then does not apply.
@@ -145,7 +145,7 @@ def is_canonical(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
 
 
 def until(ask: Callable[[int], Any], wanted: Callable[[], bool], what: str) -> None:
-    """Ask again, with the number of the try, until the model did what is wanted. `NotApplicable` where it never does."""
+    """Ask again, with the number of the try, until the model did what is wanted. `NotApplicable` if it never does."""
     for number in range(TRIES):
         ask(number)
         if wanted():
