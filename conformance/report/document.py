@@ -91,6 +91,7 @@ def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> di
                 **({"violations": result.violations} if result.violations else {}),
                 **({"text": redact(result.text)} if result.text else {}),
                 **({"reruns": result.reruns} if result.reruns else {}),
+                **({"rescore": result.rescore} if result.rescore else {}),
             }
             for result in results
         ],

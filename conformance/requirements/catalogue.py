@@ -136,6 +136,10 @@ class Catalogue:
         except KeyError:
             raise UnknownRequirement(self._unknown(requirement_id)) from None
 
+    def needs_engine(self, requirement: Requirement) -> bool:
+        """Whether it is judged over a real engine only."""
+        return self.profiles[requirement.profile].engine
+
     def by_profile(self, profile: str) -> tuple[Requirement, ...]:
         """Raises `CatalogueError` for a profile that does not exist."""
         return self.select(profile=profile)

@@ -28,6 +28,7 @@ from conformance.vocabulary.target import (
     connect,
     preflight,
     record_engine,
+    require_recorded,
     start_upstream,
 )
 
@@ -124,6 +125,10 @@ class Run:
                 )
             if self.catalogue.profiles[name].engine and self.settings.engine is None:
                 raise pytest.UsageError(f"--gateway-profile {name} needs a real engine: give --gateway-engine URL")
+            if self.settings.engine is not None and not self.catalogue.profiles[name].engine:
+                raise pytest.UsageError(
+                    f"--gateway-profile {name} is judged with a scripted engine: run it without --gateway-engine"
+                )
         self.only, self.defects = self._selected_ids(), self._known_defects()
 
     def open_upstream(self) -> Upstream:
@@ -152,9 +157,10 @@ class Run:
         return target
 
     def _introduce(self, target: Target) -> str | None:
-        """Why nothing that the model says is scripted; None where it is."""
+        """Why the scripted upstream is unseen, if it is. Over a real engine nothing is scripted, and nothing missed."""
         if isinstance(target.upstream, RecordedEngine):
-            return target.upstream.unscripted
+            require_recorded(target)
+            return None
         return preflight(target)
 
     def disconnect(self, target: Target) -> None:
@@ -231,9 +237,10 @@ class Run:
             items[:] = [item for item in items if item not in set(dropped)]
 
     def _selected(self, requirement: Requirement) -> bool:
-        if self.catalogue.profiles[requirement.profile].engine and self.settings.engine is None:
-            return False
-        return checks.selected(requirement, self.settings, self.only)
+        over_real_engine = self.settings.engine is not None
+        return self.catalogue.needs_engine(requirement) is over_real_engine and checks.selected(
+            requirement, self.settings, self.only
+        )
 
     def _refuse_no_target(self, bound: list[pytest.Item]) -> None:
         """The target is never chosen silently."""
@@ -278,10 +285,13 @@ class Run:
     def header(self) -> list[str]:
         if self.is_worker or not self.settings.targeted:
             return []
-        judged = ", ".join(self.settings.profiles) or "all that the gateway declares"
+        judged = ", ".join(self.settings.profiles or ("live",) * bool(self.settings.engine))
+        judged = judged or "all that the gateway declares"
         lines = [f"gateway: {self.target_name}"]
         if self.declaration is not None:
             lines.append(f"profiles: {judged}; requirement set {FROZEN_SET}")
+        if isinstance(self.upstream, RecordedEngine):
+            lines.append(f"engine: {self.upstream.engine}, recorded at {self.upstream.url}")
         return lines
 
     @property
@@ -330,5 +340,5 @@ def claimed_profiles(run: Run) -> list[str]:
         profile.name
         for profile in run.catalogue.profiles.values()
         if (profile.capability is None or profile.capability in declared)
-        and (run.settings.engine is not None or not profile.engine)
+        and profile.engine is (run.settings.engine is not None)
     ]

@@ -78,8 +78,8 @@ def target(
     run = request.config.stash[RUN]
     checks.require_applicable(judged, connection, run.catalogue, run.settings.profiles)
     # Over a real engine each check asks for an answer of its model itself, and fails without one.
-    live = run.catalogue.profiles[judged.profile].engine
-    request.node.stash[checks.UNSERVED] = [] if live else controls.of(judged.profile)
+    unserved = [] if run.catalogue.needs_engine(judged) else controls.of(judged.profile)
+    request.node.stash[checks.UNSERVED] = unserved
     connection.recorder.begin()
     connection.upstream.begin()
     request.node.stash[verdict.TARGET] = connection

@@ -36,23 +36,24 @@ TOO_SHORT = "the model was done before the client hung up"
 
 
 @pytest.mark.requirement(id="LIVE-030")
-def test_answer_without_a_limit_is_not_cut(session, upstream, streamed):
+def test_answer_without_a_limit_is_not_cut(session, upstream, streamed, target):
     """An answer for which nobody gave a limit is ended by a real model, and not by a default of its engine."""
-    talk = Talk(session, stream=streamed, max_tokens=ABSENT)
+    talk = Talk(session, target, stream=streamed, max_tokens=ABSENT)
     for city in CITIES[:2]:
         talk.turn(f"How is the weather in {city}?", tools=[WEATHER])
 
     for call in recorded(upstream):
-        cut = call.finish_reason == "length" and len(call.generation) in DEFAULTS
-        if cut:
-            fail("a generation without a limit", "the end that the model gives it", f"{len(call.generation)} ids")
+        if call.finish_reason == "length" and len(call.generation) in DEFAULTS:
+            fail(
+                "a generation without a limit", "the end that the model gives it", f"cut to {len(call.generation)} ids"
+            )
 
 
 @pytest.mark.requirement(id="LIVE-031")
-def test_limit_of_a_request_is_kept(session, upstream, streamed):
+def test_limit_of_a_request_is_kept(session, upstream, streamed, target):
     """A generation has no more ids than the request allows; one that reaches the limit ends with `finish_reason`
     `length`, and is exported as far as it came."""
-    talk = Talk(session, stream=streamed)
+    talk = Talk(session, target, stream=streamed)
     reply = talk.ask(user("Who are you?"), max_tokens=3)
 
     call = last_answered(upstream)
@@ -74,7 +75,7 @@ def test_limit_of_a_message_is_kept(session, upstream):
 
 
 @pytest.mark.requirement(id="LIVE-033")
-def test_context_that_is_too_long_is_refused(session, upstream):
+def test_context_that_is_too_long_is_refused(session, upstream, target):
     """A context that is longer than a real engine takes is refused with a 4xx status and an error envelope, or
     answered with `finish_reason` `length`; it leaves nothing behind, and the next turn is served."""
     length = upstream.max_model_len
@@ -88,21 +89,20 @@ def test_context_that_is_too_long_is_refused(session, upstream):
     else:
         expect(reply).status(*REFUSED).has_error_envelope()
     expect([call.outcome for call in upstream.calls if call.outcome == ANSWERED]).equals([], "answers of the engine")
-    talk = Talk(session)
+    talk = Talk(session, target)
     talk.turn("Hello")
-    calls = [call for call in recorded(upstream) if call.outcome == ANSWERED]
-    exported = session.finalize()
-    expect(exported).have_true_context(calls).conserve(calls)
+    calls = answered(upstream)
+    expect(session.finalize()).have_true_context(calls).conserve(calls)
 
 
 @pytest.mark.requirement(id="LIVE-034")
-def test_budget_holds_for_what_a_model_samples(sessions, upstream):
+def test_budget_holds_for_what_a_model_samples(sessions, upstream, target):
     """A conversation whose lengths are used up by what a real model samples is answered with `finish_reason` `length`,
     and no trajectory of it is longer than they allow."""
     room = 96
     session = open_with_room(sessions, upstream, BRIEF, user("Hello"), room=room)
     allowed = len(last_answered(upstream).context) + room
-    talk = Talk(session)
+    talk = Talk(session, target)
     for _ in range(12):
         if talk.turn("Hello").finish_reason == "length":
             break
@@ -113,10 +113,10 @@ def test_budget_holds_for_what_a_model_samples(sessions, upstream):
 
 
 @pytest.mark.requirement(id="LIVE-040")
-def test_stop_string_ends_what_a_model_says(session, upstream, streamed):
+def test_stop_string_ends_what_a_model_says(session, upstream, streamed, target):
     """The text of an answer ends before the stop string that a real model came to, and what it sampled is exported as
     the engine told it; or the request is refused and `stop` named."""
-    talk = Talk(session, stream=streamed)
+    talk = Talk(session, target, stream=streamed)
     reply = session.chat(BRIEF, user("Who are you?"), stop=["e"], stream=streamed, temperature=1.0, max_tokens=LIMIT)
     if reply.status in REFUSED:
         expect_named(reply, "stop")
@@ -137,8 +137,9 @@ def test_stop_string_ends_what_a_model_says(session, upstream, streamed):
 def test_hang_up_reaches_the_engine(session, upstream, target, streamed):
     """A client that hangs up ends the generation of its turn at the engine."""
     fields = _endless(session, upstream)
+    known = len(upstream.calls)
     request = session.dial(BRIEF, user("Tell me all that you know."), stream=streamed, max_tokens=LONG, **fields)
-    _wait_for_call(session, upstream, 1 + len(upstream.calls))
+    _wait_for_call(session, upstream, known + 1)
     hung_up = time.monotonic()
     request.hang_up()
 
@@ -155,7 +156,7 @@ def test_hang_up_reaches_the_engine(session, upstream, target, streamed):
 def test_nothing_of_a_turn_that_was_hung_up_is_exported(session, upstream, target, streamed):
     """Of a turn whose client hung up nothing is exported that the engine did not finish, and the conversation goes
     on."""
-    talk = Talk(session, stream=streamed)
+    talk = Talk(session, target, stream=streamed)
     talk.turn("Hello")
     fields = _endless(session, upstream)
     known = len(upstream.calls)

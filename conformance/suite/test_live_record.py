@@ -8,6 +8,7 @@ from conformance.oracles import token_truth
 from conformance.recorded.trajectory import template_parts
 from conformance.vocabulary.expect import expect, fail
 from conformance.vocabulary.live import (
+    BRIEF,
     CITIES,
     Talk,
     answered,
@@ -25,20 +26,20 @@ from conformance.vocabulary.session import Trajectories, user
 
 
 @pytest.mark.requirement(id="LIVE-010")
-def test_context_is_what_the_engine_received(session, upstream, streamed):
+def test_context_is_what_the_engine_received(session, upstream, streamed, target):
     """What stands before each exported generation of a real model is what the engine received for it, over several
     turns and behind the results of tools."""
-    Talk(session, stream=streamed).about_weather()
+    Talk(session, target, stream=streamed).about_weather()
 
     calls = recorded(upstream)
     expect(session.finalize()).have_true_context(calls)
 
 
 @pytest.mark.requirement(id="LIVE-011")
-def test_each_generation_is_exported_once(session, upstream, streamed):
+def test_each_generation_is_exported_once(session, upstream, streamed, target):
     """Each generation that the engine finished is trainable exactly once, but for those that the gateway reports as
     given up."""
-    Talk(session, stream=streamed).about_weather()
+    Talk(session, target, stream=streamed).about_weather()
     given_up = session.superseded()
 
     calls = recorded(upstream)
@@ -46,18 +47,18 @@ def test_each_generation_is_exported_once(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="LIVE-012")
-def test_exported_ids_are_those_that_were_sampled(session, upstream, streamed):
+def test_exported_ids_are_those_that_were_sampled(session, upstream, streamed, target):
     """The ids that are exported as sampled are those that the engine sampled, one by one."""
-    Talk(session, stream=streamed).about_weather()
+    Talk(session, target, stream=streamed).about_weather()
 
     calls = recorded(upstream)
     expect(session.finalize()).are_verbatim(calls)
 
 
 @pytest.mark.requirement(id="LIVE-013")
-def test_end_of_turn_that_was_sampled_is_exported(session, upstream):
+def test_end_of_turn_that_was_sampled_is_exported(session, upstream, target):
     """A generation that the model ended is exported with the id with which it did."""
-    talk = Talk(session)
+    talk = Talk(session, target)
     until(
         lambda number: talk.turn("Hello"),
         lambda: ends_by_itself(last_answered(upstream), upstream.tokenizer),
@@ -74,10 +75,10 @@ def test_end_of_turn_that_was_sampled_is_exported(session, upstream):
 
 
 @pytest.mark.requirement(id="LIVE-014")
-def test_uncommon_ids_are_kept(session, upstream):
+def test_uncommon_ids_are_kept(session, upstream, target):
     """Ids that a model sampled, and that are not those which their text is encoded to, are exported as they were
     sampled, and sent again as they were sampled."""
-    talk = Talk(session, temperature=1.5)
+    talk = Talk(session, target, temperature=1.5)
 
     def uncommon():
         return [call for call in answered(upstream) if not is_canonical(call.generation, upstream.tokenizer)]
@@ -95,10 +96,10 @@ def test_uncommon_ids_are_kept(session, upstream):
 
 
 @pytest.mark.requirement(id="LIVE-015")
-def test_masks_have_one_entry_for_each_id(session, upstream):
+def test_masks_have_one_entry_for_each_id(session, upstream, target):
     """The masks of a conversation with a real model have an entry for each id of the response, and are 1 as often as
     the engine sampled an id."""
-    Talk(session).about_weather()
+    Talk(session, target).about_weather()
     given_up = session.superseded()
 
     sampled = sum(len(call.generation) for call in answered(upstream))
@@ -108,10 +109,10 @@ def test_masks_have_one_entry_for_each_id(session, upstream):
 
 
 @pytest.mark.requirement(id="LIVE-016")
-def test_seams_are_what_the_template_writes(session, upstream):
+def test_seams_are_what_the_template_writes(session, upstream, target):
     """Between two generations of a real model stands what the chat template writes there: one end of the turn, the
     messages that are new, and the beginning of the next answer."""
-    Talk(session).about_weather()
+    Talk(session, target).about_weather()
 
     tokenizer = upstream.tokenizer
     prompt, turn_end = template_parts(tokenizer)
@@ -124,7 +125,7 @@ def test_logprobs_are_those_that_the_engine_told(sessions, upstream, target, str
     """The log-probabilities of what a real model sampled are those that its engine told, and 0.0 where nothing was
     sampled."""
     session, fields = scored_session(sessions, target)
-    Talk(session, stream=streamed, **fields).about_weather()
+    Talk(session, target, stream=streamed, **fields).about_weather()
 
     calls = recorded(upstream)
     expect(session.finalize()).have_zero_logprobs_in_gaps().have_reported_logprobs(calls)
@@ -137,7 +138,7 @@ def test_model_gives_each_token_its_logprob(sessions, upstream, target, record_p
     exported = Trajectories()
     for number in range(4):
         session, fields = scored_session(sessions, target)
-        Talk(session, **fields).about_weather(*CITIES[2 * number : 2 * number + 2])
+        Talk(session, target, **fields).about_weather(*CITIES[2 * number : 2 * number + 2])
         exported += session.finalize()
 
     scores = rescored(exported, recorded(upstream), upstream)
@@ -146,11 +147,10 @@ def test_model_gives_each_token_its_logprob(sessions, upstream, target, record_p
 
 
 @pytest.mark.requirement(id="LIVE-060")
-def test_sessions_are_at_the_engine_at_the_same_time(sessions, upstream):
+def test_sessions_are_at_the_engine_at_the_same_time(sessions, upstream, target):
     """Turns of several sessions are at the engine at the same time."""
     pending = [
-        sessions.open().start(*Talk(sessions.open()).messages, user(f"Weather in {city}"), max_tokens=64)
-        for city in CITIES[:4]
+        sessions.open().start(BRIEF, user(f"Weather in {city}"), temperature=1.0, max_tokens=64) for city in CITIES[:4]
     ]
     for request in pending:
         expect(request.reply()).status(200)
@@ -159,10 +159,10 @@ def test_sessions_are_at_the_engine_at_the_same_time(sessions, upstream):
 
 
 @pytest.mark.requirement(id="LIVE-061")
-def test_overlapping_sessions_are_kept_apart(sessions, upstream, streamed):
+def test_overlapping_sessions_are_kept_apart(sessions, upstream, streamed, target):
     """Sessions whose turns overlap at a real engine export each what was sampled for it, and nothing of another."""
     opened = [sessions.open() for _ in range(4)]
-    talks = [Talk(session, stream=streamed) for session in opened]
+    talks = [Talk(session, target, stream=streamed) for session in opened]
     for question in ("How is the weather in {}?", "And what is it like in {} today?"):
         pending = [
             talk.session.start(*talk.messages, user(question.format(city)), **talk.fields)

@@ -111,10 +111,10 @@ def test_each_wire_leads_to_the_same_ids(sessions, upstream, target):
 
 
 @pytest.mark.requirement(id="LIVE-080")
-def test_call_of_a_tool_is_what_was_sampled(session, upstream, streamed):
+def test_call_of_a_tool_is_what_was_sampled(session, upstream, streamed, target):
     """A call that a real model makes is answered as a call: of a tool that it was offered, with arguments that are what
     it sampled, and with `finish_reason` `tool_calls`."""
-    reply = _called(Talk(session, stream=streamed))
+    reply = _called(Talk(session, target, stream=streamed))
 
     call = at(reply.tool_calls, 0, kind=dict)
     expect(at(call, "function", "name")).equals("get_weather", "the name of the called function")
@@ -123,9 +123,9 @@ def test_call_of_a_tool_is_what_was_sampled(session, upstream, streamed):
 
 
 @pytest.mark.requirement(id="LIVE-081")
-def test_result_of_a_tool_reaches_the_engine(session, upstream):
+def test_result_of_a_tool_reaches_the_engine(session, upstream, target):
     """The result of a tool that a real model called stands in the next context, behind the call as it was sampled."""
-    talk = Talk(session)
+    talk = Talk(session, target)
     called = _called(talk)
     generation = last_answered(upstream).generation
     talk.ask(*results(called.message, REPORTS[0]), tools=[WEATHER])

@@ -79,11 +79,6 @@ class RecordedEngine(Upstream):
             raise UpstreamError(f"there is no ledger {ledger}: gateway-conformance record --arrivals --ledger makes it")
         return cls(url, engine, Tokenizer.load(tokenizer_dir), ledger, scoring)
 
-    @property
-    def unscripted(self) -> str:
-        """Why nothing that needs a script can be judged."""
-        return f"the gateway's engine is a real one, at {self.engine}, whose model nobody scripts"
-
     def close(self) -> None:
         super().close()
         if self._recorder is not None:

@@ -43,8 +43,9 @@ TRIES = 8
 class Talk:
     """A conversation with a model that says what it likes, at temperature 1. `fields` go into each of its requests."""
 
-    def __init__(self, session: Session, **fields: Any) -> None:
+    def __init__(self, session: Session, target: Target, **fields: Any) -> None:
         self.session = session
+        self._has_tools = Capability.TOOLS in target.declaration.capabilities
         self.fields = {"temperature": 1.0, "max_tokens": LIMIT, **fields}
         self.messages: list[Message] = [BRIEF]
         self.replies: list[Reply] = []
@@ -68,9 +69,10 @@ class Talk:
         return reply
 
     def about_weather(self, *cities: str) -> Talk:
-        """A turn about each of the cities, with the tool that tells of it."""
+        """A turn about each of the cities, with the tool that tells of it where the gateway has tools."""
+        tools = {"tools": [WEATHER]} if self._has_tools else {}
         for city in cities or CITIES[:2]:
-            self.turn(f"How is the weather in {city}?", tools=[WEATHER])
+            self.turn(f"How is the weather in {city}?", **tools)
         return self
 
 
@@ -144,7 +146,7 @@ def is_canonical(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
     return tokenizer.encode(tokenizer.decode(ids)) == list(ids)
 
 
-def until(ask: Callable[[int], Any], wanted: Callable[[], bool], what: str) -> None:
+def until(ask: Callable[[int], Any], wanted: Callable[[], object], what: str) -> None:
     """Ask again, with the number of the try, until the model did what is wanted. `NotApplicable` if it never does."""
     for number in range(TRIES):
         ask(number)
@@ -178,9 +180,8 @@ def rescored(trajectories: Trajectories, calls: Sequence[Call], upstream: Record
 
 
 def as_property(scores: Scores) -> str:
-    """The figures of a re-score, for the report."""
-    figures = rescoring.as_json(scores)
-    del figures["each"]
+    """The figures of a re-score, for the report, which says by what kind of scorer and not where that is."""
+    figures = {**rescoring.figures_of(scores), "scorer": scores.scorer.partition(":")[0]}
     return json.dumps(figures, ensure_ascii=False)
 
 

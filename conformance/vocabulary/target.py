@@ -166,6 +166,28 @@ def preflight(target: Target) -> str | None:
     )
 
 
+def require_recorded(target: Target) -> None:
+    """Raise `pytest.UsageError` where the gateway answers, and the recorder before its engine saw nothing of it."""
+    url, upstream, recorder = target.gateway.url, target.upstream, target.recorder
+    upstream.begin()
+    recorder.begin()
+    session = Sessions(target.driver, target.http, recorder, upstream.nonce).open()
+    status = 0
+    try:
+        status = session.chat("Are you ready?", max_tokens=8).status
+    except ConformanceFailure:  # what is wrong with its answers is for the checks
+        pass
+    finally:
+        session.discard()
+    seen = bool(upstream.calls)
+    upstream.end()
+    if status == 200 and not seen:
+        raise pytest.UsageError(
+            f"{url} answers, and the recorder at {upstream.url} saw no call with that question in it. Start the "
+            f"gateway with {upstream.url} as its engine, and give its tokenizer with --gateway-tokenizer"
+        )
+
+
 def _declared(gateway: Gateway, driver: Driver, recorder: Recorder) -> Declaration:
     recorder.begin()
     try:

@@ -38,10 +38,10 @@ def wrong(kills: str, *also: str) -> Callable[[Callable[[Sabotage], None]], Call
     """Register a gateway; its docstring is its story."""
 
     def register(apply: Callable[[Sabotage], None]) -> Callable[[Sabotage], None]:
-        assert apply.__name__ not in WRONG and apply.__doc__
-        WRONG[apply.__name__] = Wrong(
-            apply.__name__, kills, frozenset(also), " ".join(apply.__doc__.split()), apply
-        )
+        name = apply.__name__
+        assert name not in WRONG, f"two gateways are named {name}"
+        assert apply.__doc__, f"the gateway {name} tells no story"
+        WRONG[name] = Wrong(name, kills, frozenset(also), " ".join(apply.__doc__.split()), apply)
         return apply
 
     return register
@@ -145,7 +145,11 @@ def results_are_lost(gateway: Sabotage) -> None:
 @wrong("LIVE-082")
 def tool_use_ends_the_turn(gateway: Sabotage) -> None:
     """`stop_reason` of a message with a tool use is `end_turn`."""
-    _on_json(gateway, "/v1/messages", lambda name, value: "end_turn" if value == "tool_use" and name == "stop_reason" else value)
+
+    def ended(name: str, value: Any) -> Any:
+        return "end_turn" if (name, value) == ("stop_reason", "tool_use") else value
+
+    _on_json(gateway, "/v1/messages", ended)
 
 
 @wrong("LIVE-083")
