@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.oracles import token_truth
-from conformance.recorded.trajectory import template_parts
 from conformance.vocabulary.expect import expect, fail
 from conformance.vocabulary.live import (
     BRIEF,
@@ -14,6 +12,7 @@ from conformance.vocabulary.live import (
     answered,
     as_property,
     ends_by_itself,
+    holds,
     is_canonical,
     last_answered,
     most_at_once,
@@ -66,12 +65,12 @@ def test_end_of_turn_that_was_sampled_is_exported(session, upstream, target):
     )
 
     last = last_answered(upstream).generation
-    ends = [
-        trajectory.response_ids[len(trajectory.response_ids) - len(last) :]
-        for trajectory in session.finalize()
-        if trajectory.response_mask[-1:] == [1]
-    ]
-    expect(ends).contains(last, "the ends of the trajectories")
+    ends = []
+    for trajectory in session.finalize():
+        mask = trajectory.response_mask
+        end = len(mask) - mask[::-1].index(1) if 1 in mask else 0
+        ends.append(trajectory.response_ids[end - len(last) : end] if end >= len(last) else [])
+    expect(ends).contains(last, "the last generations of the trajectories")
 
 
 @pytest.mark.requirement(id="LIVE-014")
@@ -88,10 +87,10 @@ def test_uncommon_ids_are_kept(session, upstream, target):
     talk.turn("Thank you")
 
     context = last_answered(upstream).context
-    if not _holds(context, odd):
+    if not holds(context, odd):
         fail("the context of the last call", f"the ids {odd}", upstream.tokenizer.decode(context))
     exported = session.finalize()
-    if not any(_holds(trajectory.response_ids, odd) for trajectory in exported):
+    if not any(holds(trajectory.response_ids, odd) for trajectory in exported):
         fail("the trajectories", f"one with the ids {odd}", [trajectory.response_ids for trajectory in exported])
 
 
@@ -114,10 +113,7 @@ def test_seams_are_what_the_template_writes(session, upstream, target):
     messages that are new, and the beginning of the next answer."""
     Talk(session, target).about_weather()
 
-    tokenizer = upstream.tokenizer
-    prompt, turn_end = template_parts(tokenizer)
-    violations = token_truth.seams(session.finalize(), tokenizer.decode, tokenizer.encode, prompt, turn_end)
-    expect(list(map(str, violations))).equals([], "what is wrong between the generations")
+    expect(session.finalize()).have_seams_of(upstream.tokenizer)
 
 
 @pytest.mark.requirement(id="LIVE-020")
@@ -143,7 +139,7 @@ def test_model_gives_each_token_its_logprob(sessions, upstream, target, record_p
 
     scores = rescored(exported, recorded(upstream), upstream)
     record_property("rescore", as_property(scores))
-    expect(exported).scores_agree(scores)
+    expect(exported).have_scored_logprobs(scores)
 
 
 @pytest.mark.requirement(id="LIVE-060")
@@ -179,7 +175,3 @@ def test_overlapping_sessions_are_kept_apart(sessions, upstream, streamed, targe
         exported = session.finalize()
         expect(len(own)).equals(2, f"calls about {city}")
         expect(exported).are_verbatim(own).have_true_context(own).conserve(own)
-
-
-def _holds(ids, part):
-    return any(ids[start : start + len(part)] == part for start in range(len(ids) - len(part) + 1))

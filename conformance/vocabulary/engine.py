@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from conformance.gateway import NotObservable
 from conformance.recorded.recorder import PORT as PORT
 from conformance.recorded.trajectory import Scoring
@@ -173,8 +175,6 @@ class RecordedEngine(Upstream):
 
     def told(self, path: str) -> Mapping[str, Any]:
         """What the engine answers to GET on this path; empty where that is nothing of use."""
-        import httpx
-
         root = self.engine.rstrip("/").removesuffix("/v1")
         key = os.environ.get("GATEWAY_ENGINE_API_KEY")
         try:

@@ -11,8 +11,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from conformance.client.anthropic import MessageReply
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import Reply
+from conformance.client.invocations import InvocationReply
+from conformance.client.responses import ResponseReply
 from conformance.gateway import Capability
 from conformance.oracles import Violation
 from conformance.recorded import score as rescoring
@@ -128,17 +131,51 @@ def last_answered(upstream: RecordedEngine) -> Call:
     return calls[-1]
 
 
-def expect_sampled(text: str, upstream: RecordedEngine, call: Call, what: str = "the text of the answer") -> None:
-    """The text, without the blanks around it, stands in what the engine sampled."""
+def expect_sampled(reply: Reply, upstream: RecordedEngine, call: Call, *, stopped: bool = False) -> None:
+    """What the answer says, or thinks where it came no further, stands in what the engine sampled, but for the blanks
+    around it; and it is something, where that was. `stopped`: a stop string may have left nothing of it."""
     __tracebackhide__ = True
     sampled = upstream.tokenizer.decode(call.generation)
-    if text.strip() not in sampled:
-        raise ConformanceFailure([Violation(what, f"what was sampled: {describe(sampled)}", describe(text))])
+    said = [text for text in (reply.text.strip(), *map(str.strip, _thoughts(reply))) if text]
+    spoken = upstream.tokenizer.decode(call.generation, skip_special=True).strip()
+    if [text for text in said if text not in sampled] or (spoken and not said and not stopped):
+        shown = describe(said[0] if said else "")
+        raise ConformanceFailure([Violation("the text of the answer", f"what was sampled: {describe(sampled)}", shown)])
+
+
+def _thoughts(reply: Reply) -> Iterator[str]:
+    """What a gateway that splits thoughts off the text has split off, on any wire."""
+    if isinstance(reply, InvocationReply):
+        return
+    if isinstance(reply, ResponseReply):
+        items = [item for item in reply.output if item.get("type") == "reasoning"]
+        parts = [part for item in items for part in item.get("content") or [] if isinstance(part, dict)]
+    else:
+        parts = reply.content if isinstance(reply, MessageReply) else [reply.message]
+    for part in parts:
+        for name in ("reasoning_content", "reasoning", "thinking"):
+            if isinstance(part.get(name), str):
+                yield part[name]
+        if part.get("type") == "reasoning_text" and isinstance(part.get("text"), str):
+            yield part["text"]
 
 
 def ends_by_itself(call: Call, tokenizer: Tokenizer) -> bool:
     """Whether the model ended the generation, and the id with which it did is told."""
     return bool(call.generation) and call.generation[-1] in tokenizer.end_tokens
+
+
+def holds(ids: Sequence[int], part: Sequence[int]) -> bool:
+    """Whether these ids stand in the others, one behind the other."""
+    return behind(ids, part) is not None
+
+
+def behind(ids: Sequence[int], part: Sequence[int]) -> Sequence[int] | None:
+    """What stands behind the last place at which `part` does; None where it does nowhere."""
+    for start in range(len(ids) - len(part), -1, -1):
+        if list(ids[start : start + len(part)]) == list(part):
+            return ids[start + len(part) :]
+    return None
 
 
 def is_canonical(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
