@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -76,6 +77,8 @@ class Settings:
         tokenizer, engine = value("gateway_tokenizer"), value("gateway_engine")
         if engine is not None and not engine.startswith(("http://", "https://")):
             raise pytest.UsageError(f"--gateway-engine takes a URL such as http://127.0.0.1:8000, not {engine!r}")
+        if engine is not None and "@" in urlsplit(engine).netloc:
+            raise pytest.UsageError("--gateway-engine must hold no credentials: give GATEWAY_ENGINE_API_KEY")
         for flag in ("--gateway-ledger", "--gateway-score", "--gateway-tolerance"):
             if engine is None and value(flag.removeprefix("--").replace("-", "_")):
                 raise pytest.UsageError(f"{flag} goes with --gateway-engine URL")
