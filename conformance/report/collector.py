@@ -119,7 +119,8 @@ class Collector:
                 f'"{UNCLAIMED.text}": from a gateway that tries whether its engine lives, or that loses first messages'
             )
         if self.run.settings.engine:
-            write(f"  over a real engine at {self.run.settings.engine}, whose model nobody scripts")
+            engine = " ".join(self.report.get("engine", {}).values())
+            write(f"  over a real engine at {self.run.settings.engine}: {engine or 'unknown'}")
         for result in self.results.values():
             if result.rescore is not None:
                 for line in as_text(result.rescore).splitlines():

@@ -17,6 +17,7 @@ from conformance.client.transcript import redact
 from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET, Requirement
 from conformance.run.run import Run, claimed_profiles
+from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.outcome import Outcome, worst
 
 SCHEMA_VERSION = 1
@@ -35,7 +36,9 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
         if requirement.id in by_requirement
     ]
     outcomes = {entry["id"]: Outcome(entry["outcome"]) for entry in requirements}
-    profiles = {name: _profile(run, name, outcomes) for name in run.catalogue.profiles}
+    over_real_engine = run.settings.engine is not None
+    judged = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is over_real_engine]
+    profiles = {name: _profile(run, name, outcomes) for name in judged}
     claimed = claimed_profiles(run)
     verdicts = {profiles[name]["verdict"] for name in claimed}
     declaration = run.declaration
@@ -53,6 +56,7 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
             "capabilities": sorted(declaration.capabilities) if declaration else [],
             "options": dict(sorted(declaration.options.items())) if declaration else {},
         },
+        **({"engine": run.upstream.about} if isinstance(run.upstream, RecordedEngine) else {}),
         "requirement_set": FROZEN_SET,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "duration": round(time.time() - started, 3),

@@ -51,6 +51,8 @@ def render_markdown(report: dict[str, Any]) -> str:
         lines.append(f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} |")
     capabilities = ", ".join(f"`{capability}`" for capability in gateway["capabilities"]) or "none"
     options = ", ".join(f"`{name}={value}`" for name, value in gateway["options"].items()) or "none"
+    if "engine" in report:
+        lines += ["", f"Over a real engine: {' '.join(report['engine'].values())}."]
     lines += ["", f"Declared capabilities: {capabilities}. Declared options: {options}.", ""]
     for check in (check for entry in report["requirements"] for check in entry["checks"]):
         if "rescore" in check:

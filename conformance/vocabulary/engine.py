@@ -185,11 +185,27 @@ class RecordedEngine(Upstream):
         return document if isinstance(document, dict) else {}
 
     @property
+    def about(self) -> dict[str, str]:
+        """`name`, `version` and `model` of the engine, as far as it tells them; of the model's path the last part."""
+        card = self._card()
+        known = (
+            ("vLLM", self.told("/version").get("version")),
+            ("SGLang", self.told("/get_server_info").get("version")),
+            ("llama.cpp", self.told("/props").get("build_info")),
+        )
+        name, version = next(((name, version) for name, version in known if version), ("unknown", "unknown"))
+        return {"name": name, "version": str(version), "model": str(card.get("id", "unknown")).rpartition("/")[2]}
+
+    def _card(self) -> Mapping[str, Any]:
+        """The first of the engine's models, as its list has it."""
+        models = self.told("/v1/models").get("data")
+        return models[0] if isinstance(models, list) and models and isinstance(models[0], dict) else {}
+
+    @property
     def max_model_len(self) -> int | None:
         """How many tokens a context and what is sampled behind it may be, as the engine tells; None where it does
         not."""
-        models = self.told("/v1/models").get("data")
-        card = models[0] if isinstance(models, list) and models and isinstance(models[0], dict) else {}
+        card = self._card()
         settings = self.told("/props").get("default_generation_settings") or {}
         meta = card.get("meta") or {}
         several = (card.get("max_model_len"), settings.get("n_ctx"), meta.get("n_ctx"))

@@ -132,5 +132,22 @@ def test_an_engine_that_is_not_there_tells_nothing(engine: RecordedEngine) -> No
 
 
 def test_a_recorder_that_cannot_start_says_why() -> None:
-    with pytest.raises(UpstreamError, match="the recorder before ftp://x did not start: .*must be http"):
+    with pytest.raises(UpstreamError, match=r"the recorder before ftp://x did not start: .*must be http"):
         RecordedEngine.record("ftp://x", CHATML)
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "about"),
+    [
+        ("/version", {"version": "0.32.0"}, ("vLLM", "0.32.0")),
+        ("/get_server_info", {"version": "0.5.23"}, ("SGLang", "0.5.23")),
+        ("/props", {"build_info": "b7-abc"}, ("llama.cpp", "b7-abc")),
+        ("/health", {}, ("unknown", "unknown")),
+    ],
+)
+def test_what_the_engine_tells_of_itself(
+    engine: RecordedEngine, monkeypatch: pytest.MonkeyPatch, path: str, document: Any, about: tuple[str, str]
+) -> None:
+    told = {"/v1/models": {"data": [{"id": "/models/tiny.gguf"}]}, path: document}
+    monkeypatch.setattr(RecordedEngine, "told", lambda self, asked: told.get(asked, {}))
+    assert engine.about == {"name": about[0], "version": about[1], "model": "tiny.gguf"}

@@ -26,7 +26,7 @@ from tests.kit.vacuous import WAYS, Recording, one_session, vacuous
 from tests.mutants.harness import Verdicts, run_suite, serving
 from tests.mutants.sabotage import Sabotage
 
-PROFILES = [profile.name for profile in Catalogue.load().profiles.values()]
+PROFILES = [profile.name for profile in Catalogue.load().profiles.values() if not profile.engine]
 
 
 @pytest.fixture(scope="module")
