@@ -18,6 +18,7 @@ from conformance.run.run import claimed_profiles
 from conformance.run.verdict import is_rerun, outcome_of
 from conformance.upstream.engine import UNCLAIMED
 from conformance.vocabulary.outcome import Outcome
+from conformance.vocabulary.target import NEVER_CALLED
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -126,6 +127,10 @@ class Collector:
                 for line in as_text(result.rescore).splitlines():
                     write(f"  {line}")
         if self.run.unseen:
-            write(f"  {self.run.unseen}")
+            write(f"  {self.run.unseen}. What needs no script is judged on what its own model says")
+        elif early := sum(result.reason.startswith(NEVER_CALLED) for result in self.results.values()):
+            write(
+                f"  {early} checks were not tested before the gateway first called the kit's upstream: run them again"
+            )
         if self.run.settings.report:
             write(f"  report: {self.run.settings.report}")

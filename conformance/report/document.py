@@ -103,7 +103,8 @@ def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> di
 
 
 def _profile(run: Run, name: str, outcomes: dict[str, Outcome]) -> dict[str, Any]:
-    """`conformant` = every MUST of the frozen set in this profile passed or did not apply, and at least one passed."""
+    """`conformant` = every MUST of the frozen set in this profile passed or did not apply, and at least one passed,
+    with the kit's upstream behind the gateway."""
     members = run.catalogue.by_profile(name)
     counts = Counter(str(outcomes[requirement.id]) for requirement in members if requirement.id in outcomes)
     musts = [
@@ -116,7 +117,7 @@ def _profile(run: Run, name: str, outcomes: dict[str, Outcome]) -> dict[str, Any
         verdict = "not claimed"
     elif any(outcome in KILLS_CONFORMANCE for outcome in must_outcomes):
         verdict = "not conformant"
-    elif None in must_outcomes or Outcome.PASSED not in must_outcomes:
+    elif run.unseen is not None or None in must_outcomes or Outcome.PASSED not in must_outcomes:
         verdict = "incomplete"
     else:
         verdict = "conformant"

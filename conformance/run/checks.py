@@ -120,7 +120,7 @@ def chosen_options(requirement: Requirement, target: Target) -> dict[str, str]:
 
 
 def require_applicable(requirement: Requirement, target: Target, catalogue: Catalogue, claimed: Sequence[str]) -> None:
-    """Raise `NotApplicable` or `NotTested` where that is what the check comes to, by what the gateway declares."""
+    """Raise `NotApplicable` where the check comes to that, by what the gateway declares."""
     declared = target.declaration.capabilities
     profile = catalogue.profiles[requirement.profile]
     if profile.name in claimed and profile.capability is not None and profile.capability not in declared:
@@ -131,6 +131,10 @@ def require_applicable(requirement: Requirement, target: Target, catalogue: Cata
     absent = catalogue.not_applicable(requirement, declared, target.declaration.options)
     if absent is not None:
         raise NotApplicable(absent)
+
+
+def require_observable(requirement: Requirement, target: Target) -> None:
+    """Raise `NotTested` where the kit cannot see what the requirement needs."""
     for need in requirement.needs:
         unseen = target.observes(need)
         if unseen is not None:

@@ -112,7 +112,7 @@ class Run:
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
         target = connect(self.gateway, upstream, self.settings.timeout, self.drivers())
-        self.unseen = self._introduce(target)
+        target.unseen = self._introduce(target)
         self._note(target)
         target.close()
 
@@ -161,12 +161,21 @@ class Run:
         if isinstance(target.upstream, RecordedEngine):
             require_recorded(target)
             return None
-        return preflight(target)
+        return preflight(target, self._announce)
 
     def disconnect(self, target: Target) -> None:
         if target in self._connected:
             self._connected.remove(target)
+            if self.gateway is target.gateway:
+                self.unseen = target.unseen  # or seen since
             target.close()
+
+    def _announce(self, line: str) -> None:
+        """Say at once, on the controller, why nothing seems to happen."""
+        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and not self.is_worker:
+            terminal.ensure_newline()
+            terminal.write_line(line)
 
     def _note(self, target: Target) -> None:
         """Remember what the target declares, for the header and the report."""
@@ -204,7 +213,11 @@ class Run:
 
     def hear(self, judged: Mapping[str, Any] | None) -> None:
         """On the controller, which has no fixtures: what a worker says of the gateway."""
-        if not judged or self.declaration is not None:
+        if not judged:
+            return
+        if judged["unseen"] is None:  # by one of the workers the upstream was seen
+            self.unseen = None
+        if self.declaration is not None:
             return
         capabilities = frozenset(map(Capability, judged["capabilities"]))
         self.declaration = Declaration(judged["name"], judged["version"], capabilities, judged["options"])

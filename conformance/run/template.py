@@ -31,7 +31,7 @@ def excuse_of_the_template(exchanges: Iterable[Exchange], tokenizer: Tokenizer) 
                     answered.append({**chat, "messages": _numbered(chat["messages"])})
             except TemplateRefusal as refusal:
                 return str(refusal)
-            except (ValueError, TypeError, KeyError, AttributeError, TokenizerError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError, TokenizerError):
                 continue
     if any(_is_rewritten(earlier, later, tokenizer) for earlier, later in combinations(answered, 2)):
         return "the chat template writes the history otherwise once the conversation goes on"

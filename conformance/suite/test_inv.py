@@ -53,13 +53,13 @@ def test_session_id_is_echoed(session, upstream, session_id, echo):
 
 
 @pytest.mark.requirement(id="INV-004")
-def test_other_fields_of_an_invocation_are_ignored(session, upstream):
+def test_other_fields_of_an_invocation_are_ignored(session, upstream, target):
     """An invocation with other fields beside `message`, `session_id` and `stream` is served as without them."""
     upstream.says("Hello")
 
     reply = session.invoke("Hi", metadata={"trace": 7}, response="no", model=None)
 
-    expect(reply.text).equals("Hello", "response")
+    expect(reply).says("Hello", target)
 
 
 @pytest.mark.requirement(id="INV-005")
@@ -201,13 +201,13 @@ def test_invoke_route_takes_invocations(session, upstream):
 
 
 @pytest.mark.requirement(id="INV-017")
-def test_slash_at_the_end_of_the_route_is_accepted(session, upstream):
+def test_slash_at_the_end_of_the_route_is_accepted(session, upstream, target):
     """A slash at the end of the route is accepted: the invocation is answered, not redirected."""
     upstream.says("Hello")
 
     reply = session.send_invocation(session.invocation("Hi"), under="/")
 
-    expect(reply.text).equals("Hello", "response")
+    expect(reply).says("Hello", target)
 
 
 @pytest.mark.requirement(id="INV-018")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conformance.client.responses import flat, results_of
+from conformance.client.responses import FILE_SEARCH, flat, results_of, types
 from conformance.vocabulary import constrained
 from conformance.vocabulary.asked import SCHEMA, expect_named
 from conformance.vocabulary.constrained import (
@@ -30,6 +30,7 @@ from conformance.vocabulary.expect import expect
 from conformance.vocabulary.session import ABSENT
 
 TOOLS = [flat(definition) for definition in constrained.TOOLS]
+FINDS = {"name": "file_search", "arguments": {"query": "lighthouse"}}
 NAMED = {"type": "function", "name": "search"}
 ALLOWED = {"type": "allowed_tools", "mode": "required", "tools": [NAMED]}
 FREE = [ABSENT, {"format": {"type": "text"}}]
@@ -222,3 +223,18 @@ def test_format_is_repeated_in_the_response(session, upstream, streamed):
 
     told = (reply.completion.get("text") or {}).get("format") or {}
     expect({name: told.get(name) for name in ("type", "schema")}).equals(flat_schema(), "`text.format`")
+
+
+@pytest.mark.requirement(id="RESP-193")
+def test_tool_of_the_gateway_is_forced_by_its_type(session, upstream, streamed):
+    """A tool of the gateway's own that `tool_choice` of a request for a response names by its type, whose settings
+    stand in `tools` only, is called, or the request is refused with the field named."""
+    upstream.says(tool_calls=[FINDS], rather=[HELLO, calling(SEARCHES)])
+    upstream.says("It is red and white.")
+    tools = [*TOOLS, {**FILE_SEARCH, "max_num_results": 3}]
+
+    reply = session.respond("Hi", tools=tools, tool_choice={"type": "file_search"}, stream=streamed)
+
+    require_granted(reply, "tool_choice", "file_search")
+    expect(reply).status(200)
+    expect(types(reply.output)).equals(["file_search_call", "message"], "types of the output", NOT_HELD)

@@ -87,7 +87,7 @@ def test_input_of_a_response_can_be_read(session, upstream):
 
 
 @pytest.mark.requirement(id="RESP-153")
-def test_response_that_is_done_is_not_cancelled(session, upstream):
+def test_response_that_is_done_is_not_cancelled(session, upstream, target):
     """`POST /responses/{id}/cancel` of a response that was answered is refused or answers with it, and it can be read
     as before."""
     upstream.says("Hello")
@@ -96,7 +96,8 @@ def test_response_that_is_done_is_not_cancelled(session, upstream):
     session.send({}, path=f"/responses/{made.id}/cancel")
 
     read = session.send_response(path=f"/responses/{made.id}", method="GET")
-    expect([read.finish_reason, read.text]).equals(["completed", "Hello"], "status and text")
+    expect(read).says("Hello", target)
+    expect([read.finish_reason, read.text]).equals([made.finish_reason, made.text], "status and text")
 
 
 @pytest.mark.requirement(id="RESP-154")

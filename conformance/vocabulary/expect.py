@@ -9,7 +9,7 @@ expect(reply.text).equals("Hello", "the content")
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import Reply, at
@@ -21,9 +21,13 @@ from conformance.recorded.trajectory import template_parts
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
+from conformance.vocabulary.asking import answer_of
 from conformance.vocabulary.exported import TokenExpectation
 from conformance.vocabulary.pinned import Pinned
 from conformance.vocabulary.session import ControlRefused, Trajectories
+
+if TYPE_CHECKING:
+    from conformance.vocabulary.target import Target
 
 REFUSED = range(400, 500)
 """Any status that says: the request is wrong. `expect(reply).status(*REFUSED)`."""
@@ -177,6 +181,15 @@ class ReplyExpectation:
         __tracebackhide__ = True
         self.header("content-type", "application/json", starts=True)
         self.reply.json()
+        return self
+
+    def says(self, text: str, target: Target) -> Self:
+        """Its text is what the upstream was told to say; where that is unseen, it says anything at all."""
+        __tracebackhide__ = True
+        if target.unseen is not None:
+            _hold([] if answer_of(self.reply) else [Violation("text", "what a model says", describe(self.reply.body))])
+        elif self.reply.text != text:
+            _hold([Violation("text", describe(text), describe(self.reply.text))])
         return self
 
     def is_answered(self) -> Self:

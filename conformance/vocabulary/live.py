@@ -11,11 +11,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from conformance.client.anthropic import MessageReply
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import Reply
-from conformance.client.invocations import InvocationReply
-from conformance.client.responses import ResponseReply
 from conformance.gateway import Capability
 from conformance.oracles import Violation
 from conformance.recorded import score as rescoring
@@ -26,6 +23,7 @@ from conformance.recorded.scoring import Unscorable
 from conformance.recorded.trajectory import Scoring
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.ledger import ANSWERED, Call
+from conformance.vocabulary.asking import answer_of
 from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.outcome import NotApplicable, NotTested
 from conformance.vocabulary.session import Message, Session, Sessions, Trajectories, function, results, system, user
@@ -135,29 +133,11 @@ def expect_sampled(reply: Reply, upstream: RecordedEngine, call: Call, *, stoppe
     """What the answer says, or thinks where it came no further, stands in what the engine sampled, but for the blanks
     around it; and it is something, where that was. `stopped`: a stop string may have left nothing of it."""
     __tracebackhide__ = True
-    sampled = upstream.tokenizer.decode(call.generation)
-    said = [text for text in (reply.text.strip(), *map(str.strip, _thoughts(reply))) if text]
+    sampled, said = upstream.tokenizer.decode(call.generation), answer_of(reply)
     spoken = upstream.tokenizer.decode(call.generation, skip_special=True).strip()
-    if [text for text in said if text not in sampled] or (spoken and not said and not stopped):
-        shown = describe(said[0] if said else "")
-        raise ConformanceFailure([Violation("the text of the answer", f"what was sampled: {describe(sampled)}", shown)])
-
-
-def _thoughts(reply: Reply) -> Iterator[str]:
-    """What a gateway that splits thoughts off the text has split off, on any wire."""
-    if isinstance(reply, InvocationReply):
-        return
-    if isinstance(reply, ResponseReply):
-        items = [item for item in reply.output if item.get("type") == "reasoning"]
-        parts = [part for item in items for part in item.get("content") or [] if isinstance(part, dict)]
-    else:
-        parts = reply.content if isinstance(reply, MessageReply) else [reply.message]
-    for part in parts:
-        for name in ("reasoning_content", "reasoning", "thinking"):
-            if isinstance(part.get(name), str):
-                yield part[name]
-        if part.get("type") == "reasoning_text" and isinstance(part.get("text"), str):
-            yield part["text"]
+    if said not in sampled or (spoken and not said and not stopped):
+        expected = f"what was sampled: {describe(sampled)}"
+        raise ConformanceFailure([Violation("the text of the answer", expected, describe(said))])
 
 
 def ends_by_itself(call: Call, tokenizer: Tokenizer) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,15 @@ from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gatewa
 from conformance.recorded.trajectory import Scoring
 from conformance.tokenizer import TokenizerError
 from conformance.upstream.client import Upstream, UpstreamError
+from conformance.vocabulary.asking import claimed
 from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import Sessions
 
-STARTUP_TIMEOUT = 30.0
+PATIENCE = 12
+"""How many times as long as any other answer the first one may take."""
+NEVER_CALLED = "the gateway never called the kit's upstream"
+"""How the reason begins why the upstream is unseen."""
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "reference": ("--backend", "vllm"),
     "reference-structured": ("--backend", "vllm", "--structured-outputs", "engine"),
@@ -46,7 +51,8 @@ value of what is decided at its start."""
 
 @dataclass(slots=True)
 class Target:
-    """The gateway under test as a worker holds it. `unseen` says why the upstream cannot be observed, if so."""
+    """The gateway under test as a worker holds it. `unseen` says why the upstream cannot be observed, as long as it
+    was not."""
 
     gateway: Gateway
     driver: Driver
@@ -133,8 +139,27 @@ def connect(
     return Target(gateway, driver, _declared(gateway, driver, recorder), upstream, http, recorder)
 
 
-def preflight(target: Target) -> str | None:
-    """Is this a gateway, and is the kit's upstream its backend? Returns why the upstream is unseen, or None."""
+def preflight(target: Target, announce: Callable[[str], None]) -> str | None:
+    """Is this a gateway, and is the kit's upstream its backend? Asks over each wire that the gateway claims until the
+    upstream is called. Returns why the upstream is unseen, or None.
+
+    A first answer may be slow, as of a gateway that loads what it needs: it has `PATIENCE` times as long as any other.
+    `announce` is called with one line when that takes longer than another answer may.
+    """
+    recorder = target.recorder
+    usual, recorder.timeout = recorder.timeout, recorder.timeout * PATIENCE
+    line = f"the gateway's first answer takes longer than {usual:g} s: it has {recorder.timeout:g} s"
+    waiting = threading.Timer(usual, announce, [line])
+    waiting.daemon = True
+    waiting.start()
+    try:
+        return _introduction(target)
+    finally:
+        waiting.cancel()
+        recorder.timeout = usual
+
+
+def _introduction(target: Target) -> str | None:
     url, driver = target.gateway.url, target.driver
     upstream, recorder = target.upstream, target.recorder
     upstream.begin()
@@ -147,20 +172,24 @@ def preflight(target: Target) -> str | None:
             f"{url} answers, but not as the driver {driver.name!r} expects: {failure}. "
             "Is it the gateway's URL? --gateway-driver chooses another driver"
         ) from failure
-    upstream.says("ready")
-    reply = ""
+    answers = []
     try:
-        reply = f"{session.chat('Are you ready?').status}"
-    except ConformanceFailure as failure:
-        reply = str(failure)
+        for wire in claimed(target.declaration.capabilities):
+            upstream.says("ready")
+            try:
+                answer = f"{wire.ask(session, 'Are you ready?').status}"
+            except ConformanceFailure as failure:
+                answer = str(failure)
+            if upstream.calls:
+                return None
+            answers.append(f"{wire.request}: {answer}")
+            if not answer.isdecimal():  # whoever does not answer is not asked again
+                break
     finally:
         session.discard()
-    seen = bool(upstream.calls)
-    upstream.end()
-    if seen:
-        return None
+        upstream.end()
     return (
-        f"the gateway never called the kit's upstream at {upstream.url} (its answer to a first chat: {reply}). "
+        f"{NEVER_CALLED} at {upstream.url} (its first answers: {', '.join(answers)}). "
         f"Start the gateway with that address as its backend, or give the port of the upstream that it has "
         f"with --gateway-upstream-port"
     )

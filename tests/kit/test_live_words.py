@@ -70,7 +70,7 @@ def test_thoughts_count_as_said_on_each_wire(engine: RecordedEngine) -> None:
     live.expect_sampled(reply(message, MessageReply), engine, thought)
     live.expect_sampled(reply({"output": [item]}, ResponseReply), engine, thought)
     with pytest.raises(ConformanceFailure, match="invented"):
-        live.expect_sampled(chat("Hello", reasoning="invented"), engine, thought)
+        live.expect_sampled(chat("", reasoning="invented"), engine, thought)
 
 
 def test_a_record_without_this_check_names_the_set_up(engine: RecordedEngine) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.requirements import Catalogue
 from tests.live.wrong import WRONG
-from tests.mutants.registry import MUTANTS, SWEEPS, load_all
+from tests.mutants.registry import MUTANTS, SWEEPS, in_force, load_all
 
 load_all()
 CATALOGUE = Catalogue.load()
@@ -34,6 +34,17 @@ def test_each_requirement_has_a_mutant_that_only_it_kills(area: str) -> None:
     assert not shared, (
         f"each mutant of {sorted(shared)} names others in `also`: narrow one, or judge less in the others"
     )
+
+
+def test_mutants_replace_what_is_there() -> None:
+    gone = {}
+    for mutant in MUTANTS.values():
+        try:
+            with in_force(mutant):
+                pass
+        except AttributeError as error:
+            gone[mutant.name] = str(error)
+    assert not gone, "what these mutants replace has another name or place now"
 
 
 def test_mutants_name_requirements_that_are_checked() -> None:

@@ -72,7 +72,14 @@ def test_a_template_that_writes_tools_anew_excuses_what_goes_on():
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b'{"messages": 7}', b'{"messages": [7]}', b'{"messages": [{"role": "user", "tool_calls": [7]}]}'],
+    [
+        b"",
+        b"[]",
+        b'{"messages": 7}',
+        b'{"messages": [7]}',
+        b"[" * 100_000,
+        b'{"messages": [{"role": "user", "tool_calls": [7]}]}',
+    ],
 )
 def test_what_is_no_chat_excuses_nothing(content):
     exchange = Exchange("POST", "http://x/v1/chat/completions", {}, content, 0.0, 400)

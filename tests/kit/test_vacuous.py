@@ -7,6 +7,7 @@ without them. That is shown for each such gateway on each profile here, and for 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ from conformance.run.options import Settings
 from conformance.upstream.client import Upstream
 from conformance.vocabulary.outcome import Outcome
 from conformance.vocabulary.target import Target, connect
-from tests.kit.vacuous import WAYS, Recording, one_session, vacuous
+from tests.kit.free_model import free_model
+from tests.kit.vacuous import COMPLETION, WAYS, Asked, Given, Recording, one_session, vacuous
 from tests.mutants.harness import Verdicts, run_suite, serving
 from tests.mutants.sabotage import Sabotage
 
@@ -41,8 +43,9 @@ def settings(pytestconfig: pytest.Config) -> Settings:
 
 
 @contextmanager
-def controls(url: str, upstream: Upstream, settings: Settings) -> Iterator[Controls]:
+def controls(url: str, upstream: Upstream, settings: Settings, unseen: str | None = None) -> Iterator[Controls]:
     target: Target = connect(Gateway(url), upstream, settings.timeout)
+    target.unseen = unseen
     found = Controls(target)
     try:
         yield found
@@ -79,6 +82,82 @@ def test_a_recording_serves_no_profile(declared: Any, shared_upstream: Upstream,
         said = {profile: [each.actual for each in found.of(profile)] for profile in PROFILES}
     assert [profile for profile, texts in said.items() if not texts] == []
     assert "without a call of the upstream" in said["openai-chat"][0], "the recording was not played"
+
+
+UNSEEN = "nobody knows what its model says"
+
+
+def test_a_model_of_ones_own_serves_what_is_right(shared_upstream: Upstream, settings: Settings) -> None:
+    with (
+        free_model(shared_upstream.tokenizer.path) as model,
+        serving(model) as url,
+        controls(url, shared_upstream, settings, unseen=UNSEEN) as found,
+    ):
+        assert [(profile, found.of(profile)) for profile in PROFILES if found.of(profile)] == []
+
+
+@pytest.mark.parametrize("way", [*WAYS, "one answer to all"])
+def test_no_profile_is_served_by_whoever_says_nothing_of_a_model_of_its_own(
+    way: str, declared: Any, shared_upstream: Upstream, settings: Settings
+) -> None:
+    ways = {**WAYS, "one answer to all": one_answer}
+    with (
+        vacuous(ways[way], declared) as url,
+        controls(url, shared_upstream, settings, unseen=UNSEEN) as found,
+    ):
+        assert [profile for profile in PROFILES if not found.of(profile)] == []
+
+
+def one_answer(asked: Asked) -> Given:
+    """The same words to whatever is asked, on the wire that is asked over."""
+    bodies: dict[str, Any] = {
+        "messages": {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "Hello"}]},
+        "responses": {"output": [{"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}]},
+        "invocations": {"response": "Hello", "session_id": None},
+        "chat": COMPLETION,
+    }
+    return Given(200, json.dumps(bodies[asked.wire]).encode())
+
+
+@pytest.mark.parametrize("decorated", ["{}", "You said: {}!"])
+def test_whoever_echoes_the_question_serves_nothing(
+    decorated: str, declared: Any, shared_upstream: Upstream, settings: Settings
+) -> None:
+    def echo(asked: Asked) -> Given:
+        text = decorated.format(json.loads(asked.body)["messages"][0]["content"])
+        choice = {**COMPLETION["choices"][0], "message": {"role": "assistant", "content": text}}
+        return Given(200, json.dumps({**COMPLETION, "choices": [choice]}).encode())
+
+    with vacuous(echo, declared) as url, controls(url, shared_upstream, settings, unseen=UNSEEN) as found:
+        [violation] = found.of("openai-chat")
+    assert violation.expected == "an answer of the model, not the question"
+
+
+def test_a_recording_of_a_model_of_ones_own_serves_no_profile(
+    declared: Any, shared_upstream: Upstream, settings: Settings
+) -> None:
+    recording = Recording()
+    with free_model(shared_upstream.tokenizer.path) as model, pytest.MonkeyPatch.context() as monkeypatch:
+        sabotage = Sabotage(monkeypatch)
+        sabotage.rewrite(recording.note)
+        with serving(model, sabotage) as url, controls(url, shared_upstream, settings, unseen=UNSEEN) as found:
+            assert [profile for profile in PROFILES if found.of(profile)] == []
+    with vacuous(recording, declared) as url, controls(url, shared_upstream, settings, unseen=UNSEEN) as found:
+        assert [profile for profile in PROFILES if not found.of(profile)] == []
+
+
+def test_whoever_calls_the_upstream_after_all_is_held_to_the_script(
+    reference_url: str, declared: Any, shared_upstream: Upstream, settings: Settings
+) -> None:
+    with controls(reference_url, shared_upstream, settings, unseen=UNSEEN) as found:
+        assert found.of("openai-chat") == []
+        assert found.unseen is None
+    with (
+        vacuous(WAYS["one good completion"], declared, shared_upstream.url, asks=True) as url,
+        controls(url, shared_upstream, settings, unseen=UNSEEN) as found,
+    ):
+        [violation] = found.of("openai-chat")
+    assert "Here I am." in violation.expected
 
 
 def test_nothing_is_passed_by_what_refuses_everything(

@@ -78,7 +78,8 @@ def record_all_calls(gateway: Sabotage, serving: Any) -> None:
         original: Any, session: Session, plan: Any, generation: Any, logprobs: Any, message: Any, *rest: Any
     ) -> Any:
         if message.get("tool_calls") and serving():
-            message = session._codec.decode(generation.ids, [{"type": "function", "function": {"name": "any"}}])
+            whole = session._codec.decode(generation.ids, [{"type": "function", "function": {"name": "any"}}])
+            message = whole if len(whole["tool_calls"]) > len(message["tool_calls"]) else message
         return original(session, plan, generation, logprobs, message, *rest)
 
 

@@ -214,8 +214,8 @@ def malformed_call_makes_text_of_all(gateway: Sabotage) -> None:
 
 @mutant("CHAT-102")
 def calls_are_kept_by_name(gateway: Sabotage) -> None:
-    """What was called is a table of names, in which the last call of a tool wins."""
-    _on_calls(gateway, lambda text, rest, calls: (rest, by_name(calls)))
+    """Where there are more than two, calls are kept in a table of names, in which the last call of a tool wins."""
+    _on_calls(gateway, lambda text, rest, calls: (rest, by_name(calls) if len(calls) > 2 else calls))
 
 
 @mutant("CHAT-055")

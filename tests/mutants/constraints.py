@@ -554,3 +554,13 @@ def format_of_a_response_is_always_text(gateway: Sabotage) -> None:
 
     gateway.configure(structured_outputs="engine")
     resp_wire.on_body(gateway, change)
+
+
+@mutant("RESP-193")
+def own_tool_is_not_forced(gateway: Sabotage) -> None:
+    """A choice of a tool of the gateway's own leaves the model free."""
+
+    def change(body: Body, turn: Turn) -> Constraint | None:
+        return None if _forces(turn) and _kind(body.get("tool_choice")) == "file_search" else turn.constraint
+
+    _on_constraint(gateway, "responses", change)

@@ -95,8 +95,11 @@ def redacted_echo_is_another_message(gateway: Sabotage) -> None:
 
 @mutant("MSG-135")
 def every_tool_is_a_function(gateway: Sabotage) -> None:
-    """A tool is what has a name; its type is not read."""
-    gateway.patch(anthropic_request, "_is_served", lambda tool: False)
+    """A tool is what has a name; its type is not read, unless it is the search's."""
+
+    @gateway.wrap(anthropic_request, "_is_served")
+    def is_served(original: Any, tool: Any) -> Any:
+        return original(tool) and str(tool["type"]).startswith("web_search")
 
 
 @mutant("MSG-136")

@@ -10,7 +10,16 @@ from reference_gateway.serving import responses
 from reference_gateway.serving.responses import Responses
 from reference_gateway.wire import responses_body, responses_items
 from reference_gateway.wire.openai_responses import ResponseRequest
-from tests.mutants.found_calls import all_text, by_name, doubled, on_calls, respelled, with_invented, without_malformed
+from tests.mutants.found_calls import (
+    Calls,
+    all_text,
+    by_name,
+    doubled,
+    on_calls,
+    respelled,
+    with_invented,
+    without_malformed,
+)
 from tests.mutants.registry import mutant
 from tests.mutants.resp_wire import (
     Body,
@@ -69,7 +78,7 @@ def response_ids_are_counted_by_session(gateway: Sabotage) -> None:
     gateway.patch(responses, "new_id", lambda prefix: f"{prefix}_{number.get()}")
 
 
-@mutant("RESP-004")
+@mutant("RESP-004", also=("RESP-149", "RESP-153"))
 def status_is_the_engines_reason(gateway: Sabotage) -> None:
     """The engine's own word for the end of an answer is the status."""
 
@@ -208,8 +217,12 @@ def malformed_call_makes_text_of_all_items(gateway: Sabotage) -> None:
 
 @mutant("RESP-122")
 def items_are_kept_by_name(gateway: Sabotage) -> None:
-    """What was called is a table of names, in which the last call of a tool wins."""
-    on_calls(gateway, responding(gateway), lambda text, rest, calls: (rest, by_name(calls)))
+    """Where there are more than two, calls are kept in a table of names, in which the last call of a tool wins."""
+
+    def change(text: str, rest: str, calls: Calls) -> tuple[str, Calls]:
+        return rest, by_name(calls) if len(calls) > 2 else calls
+
+    on_calls(gateway, responding(gateway), change)
 
 
 @mutant("RESP-013")

@@ -182,6 +182,6 @@ def conversations_are_known_everywhere(gateway: Sabotage) -> None:
 @mutant("RESP-072")
 def limit_is_ignored(gateway: Sabotage) -> None:
     """The list of items comes whole, whatever its limit."""
-    gateway.wrap(responses_plane, "_page")(
-        lambda original, conversation, query: original(conversation, query.replace(b"limit=", b"size="))
+    gateway.wrap(responses_plane, "page_of")(
+        lambda original, listed, query: original(listed, query.replace(b"limit=", b"size="))
     )

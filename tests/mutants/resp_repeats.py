@@ -50,7 +50,8 @@ def null_of_a_flat_tool_is_described(gateway: Sabotage) -> None:
     """A description that is null is a description."""
 
     def described(body: Body) -> Body:
-        for tool in body.get("tools") or ():
+        tools = body.get("tools")
+        for tool in tools if isinstance(tools, list) else ():
             if isinstance(tool, dict) and tool.get("description", 0) is None:
                 tool["description"] = "null"
         return body
@@ -94,7 +95,7 @@ def hosted_tool_becomes_a_function(gateway: Sabotage) -> None:
         tools = body.get("tools")
         if not isinstance(tools, list):
             return body
-        hosted = ("web_search", "code_interpreter", "image_generation")
+        hosted = ("code_interpreter", "image_generation")
         return {
             **body,
             "tools": [

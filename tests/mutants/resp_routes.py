@@ -15,8 +15,8 @@ from tests.mutants.sabotage import Answer, Sabotage
 
 @mutant("RESP-149")
 def default_is_null(gateway: Sabotage) -> None:
-    """What nobody asked for is null, also where a number has to stand."""
-    on_body(gateway, lambda request, body: {**body, "presence_penalty": None})
+    """Beside what was asked for the reasoning, what nobody asked for is null, also where a number has to stand."""
+    on_body(gateway, lambda request, body: {**body, "presence_penalty": None} if body["reasoning"] else body)
 
 
 @mutant("RESP-149")

@@ -200,9 +200,11 @@ def stream_is_tested_for_truth(gateway: Sabotage) -> None:
 
 @mutant("RESP-110")
 def call_is_added_under_another_id(gateway: Sabotage) -> None:
-    """The id of a second call is made when it is added, and made again when it is done."""
+    """The id of a second call of other arguments is made when it is added, and made again when it is done."""
 
     def change(body: Body, events: list[Event]) -> list[Event]:
+        if len({call["arguments"] for call in calls(body)}) < 2:
+            return events
         return [
             {**one, "item": {**one["item"], "call_id": f"{one['item']['call_id']}0"}}
             if _is_of_another_call("response.output_item.added", one)

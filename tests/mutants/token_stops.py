@@ -15,10 +15,11 @@ from tests.mutants.sabotage import Sabotage
 @mutant("TOKEN-035")
 def ids_of_a_first_answer_are_cut_with_its_text(gateway: Sabotage) -> None:
     """A new conversation records what was shown: the last id, which made the stop text whole, is dropped."""
+    chat = on_this_wire(gateway)
 
     @gateway.wrap(Session, "_commit_turn")
     def commit(original: Any, self: Session, plan: Any, generation: Any, logprobs: Any, *rest: Any) -> Any:
-        if plan.match.parent is None and isinstance(generation.matched, str):
+        if plan.match.parent is None and isinstance(generation.matched, str) and chat.get():
             generation, logprobs = replace(generation, ids=generation.ids[:-1]), logprobs and logprobs[:-1]
         return original(self, plan, generation, logprobs, *rest)
 

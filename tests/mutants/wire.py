@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
+from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.serving import responses
 from reference_gateway.wire import (
     anthropic_messages,
-    anthropic_request,
     invocations,
     openai_chat,
     openai_messages,
     openai_responses,
     responses_items,
 )
+from tests.mutants.msg_wire import on_turn
 from tests.mutants.registry import mutant
+from tests.mutants.resp_wire import on_parse
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope
 
 CHAT, MESSAGES, COUNT = "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"
@@ -267,22 +270,43 @@ def invocation_is_run_before_its_flag_is_looked_at(gateway: Sabotage) -> None:
 
 @mutant("WIRE-040")
 def tool_of_the_provider_is_offered(gateway: Sabotage) -> None:
-    """Whatever has a name is offered to the model as a function of the client."""
-    gateway.patch(anthropic_request, "_is_served", lambda tool: False)
+    """A call of a search that the model was not offered is the client's to answer."""
+    asked: ContextVar[bool] = ContextVar("asked", default=False)
+
+    def note(body: dict[str, Any], turn: Any) -> Any:
+        asked.set(_has_search(body.get("tools")))
+        return turn
+
+    on_turn(gateway, note)
+    _hand_on_searches(gateway, asked)
 
 
 @mutant("WIRE-041")
 def hosted_tool_is_offered(gateway: Sabotage) -> None:
-    """Whatever is no function is offered to the model as one."""
+    """A call of a search that the model was not offered is the client's to answer."""
+    asked: ContextVar[bool] = ContextVar("asked", default=False)
 
-    def offered(entry: Any) -> Any:
-        hosted = isinstance(entry, dict) and entry.get("type") == "web_search"
-        return {"type": "function", "name": entry["type"], "parameters": {}} if hosted else entry
+    def note(body: dict[str, Any]) -> dict[str, Any]:
+        asked.set(_has_search(body.get("tools")))
+        return body
 
-    @gateway.wrap(responses, "parse")
-    def parse(original: Any, body: Any, *rest: Any) -> Any:
-        tools = body.get("tools")
-        return original({**body, "tools": list(map(offered, tools))} if isinstance(tools, list) else body, *rest)
+    on_parse(gateway, note)
+    _hand_on_searches(gateway, asked)
+
+
+def _has_search(tools: Any) -> bool:
+    return isinstance(tools, list) and any(
+        isinstance(tool, dict) and str(tool.get("type")).startswith("web_search") for tool in tools
+    )
+
+
+def _hand_on_searches(gateway: Sabotage, asked: ContextVar[bool]) -> None:
+    """Calls of `web_search` are found in what is sampled, where it was asked for, whatever the model was offered."""
+
+    @gateway.wrap(TemplateCodec, "decode")
+    def decode(original: Any, codec: Any, ids: Any, tools: Any, **how: Any) -> Any:
+        search = [{"type": "function", "function": {"name": "web_search"}}]
+        return original(codec, ids, [*(tools or ()), *search] if asked.get() else tools, **how)
 
 
 @mutant("WIRE-026")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from conformance.fixtures import fixture_path
+from conformance.upstream.client import Upstream
 from tests.kit.plugin.conftest import Kit, counts
+from tests.kit.talking import talking
 
 NOWHERE = ("--gateway-url", "http://127.0.0.1:1")
 
@@ -128,6 +130,68 @@ def test_a_gateway_that_never_calls_the_upstream_is_not_tested(kit: Kit, odd_ser
     assert result.ret != 0
     result.stdout.fnmatch_lines(["*the gateway never called the kit's upstream at http://*--gateway-upstream-port*"])
     assert set(counts(result)) == {"not_tested"}
+
+
+STATELESS = ("--gateway-driver", "openai", "--gateway-only", "CHAT-001,CHAT-007,CHAT-010")
+"""Of these, CHAT-001 alone needs no script."""
+
+
+def test_a_model_that_nobody_scripts_is_judged_on_what_it_says(judge) -> None:
+    with talking() as url:
+        result, report = judge("--gateway-url", url, *STATELESS[:-1], "CHAT-001")
+        assert set(counts(result)) == {"passed"}
+        result, report = judge("--gateway-url", url, *STATELESS)
+    assert set(counts(result)) == {"passed", "not_tested"}
+    assert report["profiles"]["openai-chat"]["verdict"] != "conformant"
+    result.stdout.fnmatch_lines(["*What needs no script is judged on what its own model says*"])
+
+
+def test_a_first_answer_may_be_slow(kit: Kit, shared_upstream: Upstream) -> None:
+    with talking(shared_upstream.url, first_after=7) as url:
+        result = kit("--gateway-url", url, *STATELESS)
+    assert set(counts(result)) == {"passed"}
+    result.stdout.fnmatch_lines(["the gateway's first answer takes longer than 5 s: it has 60 s"])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_call_that_is_seen_later_revises_the_verdict(
+    kit: Kit, shared_upstream: Upstream, workers: tuple[str, ...]
+) -> None:
+    with talking(shared_upstream.url, own=1) as url:
+        result = kit("--gateway-url", url, *STATELESS, *workers)
+    assert set(counts(result)) == {"passed"}
+    assert "never called" not in result.stdout.str()
+
+
+def test_a_call_that_a_check_sees_revises_the_verdict(kit: Kit, shared_upstream: Upstream) -> None:
+    with talking(shared_upstream.url, own=3) as url:  # to the pre-flight and the control
+        result = kit("--gateway-url", url, *STATELESS, "-p", "no:randomly")
+    assert set(counts(result)) == {"passed"}
+
+
+def test_what_was_not_tested_before_the_first_call_is_said(kit: Kit, shared_upstream: Upstream) -> None:
+    with talking(shared_upstream.url, own=4) as url:  # to CHAT-001, too
+        result = kit("--gateway-url", url, *STATELESS[:-1], "CHAT-001,CHAT-007,STREAM-001,CHAT-033")
+    assert {"passed", "not_tested"} <= set(counts(result))
+    result.stdout.fnmatch_lines(["*checks were not tested before the gateway first called the kit's upstream*"])
+
+
+def test_a_gateway_of_invocations_only_is_asked_for_one(
+    kit: Kit, shared_upstream: Upstream, pytester: pytest.Pytester
+) -> None:
+    with talking(shared_upstream.url, only_invocations=True) as url:
+        pytester.makeconftest(
+            f"""
+            import pytest
+            from conformance.gateway import Gateway
+
+            @pytest.fixture(scope="session")
+            def gateway():
+                return Gateway({url!r}, driver="openai", capabilities={{"invocations"}})
+            """
+        )
+        result = kit("--gateway", "fixture", "--gateway-only", "INV-001,INV-002,INV-003")
+    assert set(counts(result)) == {"passed", "not_applicable"}  # it does not stream
 
 
 def test_wrong_upstream_port(kit: Kit, odd_server) -> None:
