@@ -196,24 +196,23 @@ def _introduction(target: Target) -> str | None:
 
 
 def require_recorded(target: Target) -> None:
-    """Raise `pytest.UsageError` where the gateway answers, and the recorder before its engine saw nothing of it."""
+    """Raise `pytest.UsageError` where the recorder before the engine sees nothing of what the gateway is asked."""
     url, upstream, recorder = target.gateway.url, target.upstream, target.recorder
     upstream.begin()
     recorder.begin()
     session = Sessions(target.driver, target.http, recorder, upstream.nonce).open()
-    status = 0
     try:
-        status = session.chat("Are you ready?", max_tokens=8).status
-    except ConformanceFailure:  # what is wrong with its answers is for the checks
-        pass
+        answer = f"{session.chat('Are you ready?', max_tokens=8).status}"
+    except ConformanceFailure as failure:
+        answer = str(failure)
     finally:
         session.discard()
     seen = bool(upstream.calls)
     upstream.end()
-    if status == 200 and not seen:
+    if not seen:
         raise pytest.UsageError(
-            f"{url} answers, and the recorder at {upstream.url} saw no call with that question in it. Start the "
-            f"gateway with {upstream.url} as its engine, and give its tokenizer with --gateway-tokenizer"
+            f"{url} was asked something ({answer}), and the recorder at {upstream.url} saw no call with that question. "
+            f"Start the gateway with {upstream.url} as its engine, and give its tokenizer with --gateway-tokenizer"
         )
 
 
