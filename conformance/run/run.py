@@ -159,7 +159,7 @@ class Run:
     def _introduce(self, target: Target) -> str | None:
         """Why the scripted upstream is unseen, if it is. Over a real engine nothing is scripted, and nothing missed."""
         if isinstance(target.upstream, RecordedEngine):
-            require_recorded(target)
+            require_recorded(target, self._announce)
             return None
         return preflight(target, self._announce)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -146,14 +147,19 @@ def preflight(target: Target, announce: Callable[[str], None]) -> str | None:
     A first answer may be slow, as of a gateway that loads what it needs: it has `PATIENCE` times as long as any other.
     `announce` is called with one line when that takes longer than another answer may.
     """
-    recorder = target.recorder
+    with _patient(target.recorder, announce):
+        return _introduction(target)
+
+
+@contextmanager
+def _patient(recorder: Recorder, announce: Callable[[str], None]) -> Iterator[None]:
     usual, recorder.timeout = recorder.timeout, recorder.timeout * PATIENCE
     line = f"the gateway's first answer takes longer than {usual:g} s: it has {recorder.timeout:g} s"
     waiting = threading.Timer(usual, announce, [line])
     waiting.daemon = True
     waiting.start()
     try:
-        return _introduction(target)
+        yield
     finally:
         waiting.cancel()
         recorder.timeout = usual
@@ -195,18 +201,20 @@ def _introduction(target: Target) -> str | None:
     )
 
 
-def require_recorded(target: Target) -> None:
-    """Raise `pytest.UsageError` where the recorder before the engine sees nothing of what the gateway is asked."""
+def require_recorded(target: Target, announce: Callable[[str], None]) -> None:
+    """Raise `pytest.UsageError` where the recorder before the engine sees nothing of what the gateway is asked. The
+    first answer has time as in `preflight`."""
     url, upstream, recorder = target.gateway.url, target.upstream, target.recorder
     upstream.begin()
-    recorder.begin()
-    session = Sessions(target.driver, target.http, recorder, upstream.nonce).open()
-    try:
-        answer = f"{session.chat('Are you ready?', max_tokens=8).status}"
-    except ConformanceFailure as failure:
-        answer = str(failure)
-    finally:
-        session.discard()
+    with _patient(recorder, announce):
+        recorder.begin()
+        session = Sessions(target.driver, target.http, recorder, upstream.nonce).open()
+        try:
+            answer = f"{session.chat('Are you ready?', max_tokens=8).status}"
+        except ConformanceFailure as failure:
+            answer = str(failure)
+        finally:
+            session.discard()
     seen = bool(upstream.calls)
     upstream.end()
     if not seen:
