@@ -13,6 +13,7 @@ from conformance.vocabulary.asked import holds as sent
 from conformance.vocabulary.expect import REFUSED, expect, fail
 from conformance.vocabulary.live import (
     BRIEF,
+    CITIES,
     LIMIT,
     Talk,
     answered,
@@ -44,9 +45,7 @@ def test_answer_without_a_limit_is_not_cut(session, upstream, streamed, target):
     """An answer for which nobody gave a limit is ended by a real model, and not by a default of its engine."""
     Talk(session, target, stream=streamed, max_tokens=ABSENT).about_weather()
 
-    for call in recorded(upstream):
-        if call.finish_reason == "length" and len(call.generation) in DEFAULTS:
-            fail("a generation without a limit", "an end that the model gave it", f"{len(call.generation)} ids")
+    _expect_no_default(upstream)
 
 
 @pytest.mark.requirement(id="LIVE-031")
@@ -107,6 +106,24 @@ def test_budget_holds_for_what_a_model_samples(sessions, upstream, target):
     expect(talk.replies[-1].finish_reason).equals("length", "finish_reason of the last answer")
     longest = max((len(each.prompt_ids) + len(each.response_ids) for each in session.finalize()), default=0)
     expect(longest).satisfies(lambda size: 0 < size <= allowed, f"1 to {allowed}", "ids of the longest trajectory")
+
+
+@pytest.mark.requirement(id="LIVE-035")
+def test_response_without_a_limit_is_not_cut(session, upstream):
+    """A response for which nobody gave a limit is ended by a real model, and not by a default of its engine."""
+    for city in CITIES[:4]:
+        require_answer(session.respond(f"How is the weather in {city}?", temperature=1.0))
+
+    _expect_no_default(upstream)
+
+
+@pytest.mark.requirement(id="LIVE-036")
+def test_invocation_is_not_cut(session, upstream):
+    """An invocation is ended by a real model, and not by a default of its engine."""
+    for city in CITIES[:4]:
+        require_answer(session.invoke(f"How is the weather in {city}?", session_id=city))
+
+    _expect_no_default(upstream)
 
 
 @pytest.mark.requirement(id="LIVE-040")
@@ -186,6 +203,12 @@ def test_sampling_reaches_the_engine(session, upstream, name, value):
     call = last_answered(upstream)
     if not sent(call.body, value):
         fail("what the engine was sent", f"{name} {value}", call.sampling)
+
+
+def _expect_no_default(upstream):
+    for call in recorded(upstream):
+        if call.finish_reason == "length" and len(call.generation) in DEFAULTS:
+            fail("a generation without a limit", "an end that the model gave it", f"{len(call.generation)} ids")
 
 
 def _expect_cut(call, upstream, reason, cut):

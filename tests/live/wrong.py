@@ -10,12 +10,13 @@ from itertools import groupby
 from typing import Any
 
 from reference_gateway.backends.llama_cpp import LlamaCppBackend
+from reference_gateway.channel import target
 from reference_gateway.serving import data_plane
 from reference_gateway.session.budget import Budget
 from reference_gateway.session.session import Session
 from reference_gateway.session.trajectory import Trajectory
 from reference_gateway.types import Generation, Turn
-from tests.mutants import chat_wire, logp, msg_wire, token_context
+from tests.mutants import chat_wire, logp, msg_wire, resp_wire, token_context
 from tests.mutants.sabotage import Answer, Sabotage
 from tests.mutants.token_export import codec_of, end_of_turn, exporting
 
@@ -256,6 +257,21 @@ def answers_of_sessions_are_mixed_up(gateway: Sabotage) -> None:
 def engine_has_its_default(gateway: Sabotage) -> None:
     """A turn without a limit is left to the engine, which takes 16."""
     chat_wire.on_turn(gateway, lambda _, turn: replace(turn, max_tokens=16) if turn.max_tokens is None else turn)
+
+
+@wrong("LIVE-035")
+def responses_have_the_default_of_the_engine(gateway: Sabotage) -> None:
+    """A response without a limit is left to the engine, which takes 16."""
+    resp_wire.on_turn(gateway, lambda _, turn: replace(turn, max_tokens=16) if turn.max_tokens is None else turn)
+
+
+@wrong("LIVE-036")
+def invocations_have_the_default_of_the_engine(gateway: Sabotage) -> None:
+    """An invocation is left to the engine, which takes 16."""
+
+    @gateway.wrap(target, "_turn")
+    def turn(original: Any, *about: Any) -> Any:
+        return replace(original(*about), max_tokens=16)
 
 
 @wrong("LIVE-031")
