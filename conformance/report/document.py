@@ -17,7 +17,6 @@ from conformance.client.transcript import redact
 from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET, Requirement
 from conformance.run.run import Run, claimed_profiles
-from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.outcome import Outcome, worst
 
 SCHEMA_VERSION = 1
@@ -56,7 +55,7 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
             "capabilities": sorted(declaration.capabilities) if declaration else [],
             "options": dict(sorted(declaration.options.items())) if declaration else {},
         },
-        **({"engine": run.upstream.about} if isinstance(run.upstream, RecordedEngine) else {}),
+        **({"engine": run.engine} if run.engine else {}),
         "requirement_set": FROZEN_SET,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "duration": round(time.time() - started, 3),

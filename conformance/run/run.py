@@ -50,6 +50,7 @@ class Run:
     reference: ReferenceGateway | None = field(default=None, repr=False)
     _connected: list[Target] = field(default_factory=list, repr=False)
     _unclaimed_before: int = 0
+    _engine: dict[str, str] | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Run:
@@ -170,6 +171,11 @@ class Run:
                 self.unseen = target.unseen  # or seen since
             target.close()
 
+    @property
+    def engine(self) -> dict[str, str] | None:
+        """What a real engine tells of itself (`RecordedEngine.about`), here or to a worker; None without one."""
+        return self.upstream.about if isinstance(self.upstream, RecordedEngine) else self._engine
+
     def _announce(self, line: str) -> None:
         """Say at once, on the controller, why nothing seems to happen."""
         terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
@@ -209,6 +215,7 @@ class Run:
             "version": self.declaration.version,
             "capabilities": sorted(capability.value for capability in self.declaration.capabilities),
             "options": dict(self.declaration.options),
+            "engine": self.engine,
         }
 
     def hear(self, judged: Mapping[str, Any] | None) -> None:
@@ -219,6 +226,7 @@ class Run:
             self.unseen = None
         if self.declaration is not None:
             return
+        self._engine = judged["engine"]
         capabilities = frozenset(map(Capability, judged["capabilities"]))
         self.declaration = Declaration(judged["name"], judged["version"], capabilities, judged["options"])
         self.gateway = Gateway(judged["url"], driver=judged["driver"])

@@ -121,7 +121,8 @@ def record_engine(
             return RecordedEngine.read(f"http://127.0.0.1:{port}", engine, tokenizer, ledger, scoring)
         return RecordedEngine.record(engine, tokenizer, port, scoring)
     except (UpstreamError, TokenizerError) as error:
-        raise pytest.UsageError(f"the real engine: {error}") from error
+        running = "" if ledger else "; a recorder that runs already is read with --gateway-ledger FILE"
+        raise pytest.UsageError(f"the real engine: {error}{running}") from error
 
 
 def connect(
