@@ -150,7 +150,7 @@ def test_hang_up_reaches_the_engine(session, upstream, target, streamed):
     """A client that hangs up ends the generation of its turn at the engine."""
     fields = _endless(session, upstream)
     known = len(upstream.calls)
-    request = session.dial(BRIEF, user("Tell me all that you know."), stream=streamed, max_tokens=LONG, **fields)
+    request = session.dial(BRIEF, user("Tell me all that you know."), stream=streamed, **fields)
     _wait_for_call(session, upstream, known + 1)
     hung_up = time.monotonic()
     request.hang_up()
@@ -172,7 +172,7 @@ def test_nothing_of_a_turn_that_was_hung_up_is_exported(session, upstream, targe
     talk.turn("Hello")
     fields = _endless(session, upstream)
     known = len(upstream.calls)
-    request = session.dial(*talk.messages, user("Tell me all."), stream=streamed, max_tokens=LONG, **fields)
+    request = session.dial(*talk.messages, user("Tell me all that you know."), stream=streamed, **fields)
     _wait_for_call(session, upstream, known + 1)
     request.hang_up()
     call = _settled(upstream, target)
@@ -218,10 +218,12 @@ def _expect_cut(call, upstream, reason, cut):
 
 
 def _endless(session, upstream):
-    """The fields of a request whose answer only its limit ends; none where the gateway refuses them."""
-    fields = without_end(upstream.tokenizer)
-    reply = session.chat(BRIEF, user("Are you ready?"), max_tokens=4, **fields)
-    return {} if reply.status in REFUSED else fields
+    """The fields of a request whose answer is long, and ended by its limit alone where the gateway knows how to ask for
+    that."""
+    bias = without_end(upstream.tokenizer)
+    reply = session.chat(BRIEF, user("Are you ready?"), max_tokens=FEW, **bias)
+    limit = {"max_tokens": min(LONG, (upstream.max_model_len or 2 * LONG) // 2)}
+    return limit if reply.status in REFUSED else {**limit, **bias}
 
 
 def _wait_for_call(session, upstream, count):
