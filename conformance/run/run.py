@@ -193,7 +193,7 @@ class Run:
         """What the controller tells its workers, in types that survive the trip."""
         if self.gateway is None or self.upstream is None:
             return {}
-        shared = {
+        shared: dict[str, Any] = {
             "url": self.gateway.url,
             "driver": self.gateway.driver,
             "upstream": self.upstream.url,

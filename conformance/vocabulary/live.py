@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import Reply
@@ -28,6 +28,8 @@ from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.outcome import NotApplicable, NotTested
 from conformance.vocabulary.session import Message, Session, Sessions, Trajectories, function, results, system, user
 from conformance.vocabulary.target import Target
+
+R = TypeVar("R", bound=Reply)
 
 WEATHER = function("get_weather", "The weather of a city", city={"type": "string"})
 BRIEF = system("Be brief.")
@@ -77,7 +79,7 @@ class Talk:
         return self
 
 
-def require_answer(reply: Reply) -> Reply:
+def require_answer(reply: R) -> R:
     """Status 200, or a failure that shows the answer."""
     if reply.status != 200:
         raise ConformanceFailure([Violation("the answer", "status 200", f"{reply.status} {describe(reply.body)}")])
