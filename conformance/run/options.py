@@ -16,6 +16,8 @@ from conformance.recorded.trajectory import Scoring
 from conformance.upstream import PORT
 from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
+TIMEOUT, LIVE_TIMEOUT = 5.0, 30.0
+"""Seconds that an answer may take, and one over a real engine, whose model takes its time and serves others, too."""
 NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", "fixture")
 """What `--gateway` takes."""
 
@@ -96,7 +98,7 @@ class Settings:
             ledger=_path(value("gateway_ledger")),
             scoring=_scoring(value("gateway_score"), value("gateway_tolerance")),
             tool_format=FORMATS[tool_format],
-            timeout=5.0
+            timeout=(LIVE_TIMEOUT if engine else TIMEOUT)
             * (_number("--gateway-timeout-scale", value("gateway_timeout_scale"), float, 0.01, 1000.0) or 1.0),
             report=_path(value("gateway_report")),
             snapshots=_path(value("gateway_snapshots")),

@@ -109,7 +109,7 @@ def test_budget_holds_for_what_a_model_samples(sessions, upstream, target):
 
 
 @pytest.mark.requirement(id="LIVE-035")
-def test_response_without_a_limit_is_not_cut(session, upstream):
+def test_response_of_a_model_is_not_cut(session, upstream):
     """A response for which nobody gave a limit is ended by a real model, and not by a default of its engine."""
     for city in CITIES[:4]:
         require_answer(session.respond(f"How is the weather in {city}?", temperature=1.0))
@@ -118,7 +118,7 @@ def test_response_without_a_limit_is_not_cut(session, upstream):
 
 
 @pytest.mark.requirement(id="LIVE-036")
-def test_invocation_is_not_cut(session, upstream):
+def test_invocation_of_a_model_is_not_cut(session, upstream):
     """An invocation is ended by a real model, and not by a default of its engine."""
     for city in CITIES[:4]:
         require_answer(session.invoke(f"How is the weather in {city}?", session_id=city))

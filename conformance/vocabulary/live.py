@@ -94,7 +94,7 @@ def scored_session(sessions: Sessions, target: Target, **settings: Any) -> tuple
     return sessions.open(**settings), {"logprobs": True}
 
 
-def recorded(upstream: RecordedEngine, seconds: float = 5.0) -> list[Call]:
+def recorded(upstream: RecordedEngine, seconds: float = 30.0) -> list[Call]:
     """The calls of this check, all of them closed. `NotTested` where the engine did not tell what it sampled."""
     try:
         calls = upstream.wait_until_settled(seconds)
