@@ -17,13 +17,13 @@ from conformance.vocabulary.live import (
     LIMIT,
     Talk,
     answered,
+    endless,
     ends_by_itself,
     expect_sampled,
     holds,
     last_answered,
     recorded,
     require_answer,
-    without_end,
 )
 from conformance.vocabulary.outcome import NotTested
 from conformance.vocabulary.session import ABSENT, user
@@ -148,7 +148,7 @@ def test_stop_string_ends_what_a_model_says(session, upstream, streamed):
 @pytest.mark.requirement(id="LIVE-050")
 def test_hang_up_reaches_the_engine(session, upstream, target, streamed):
     """A client that hangs up ends the generation of its turn at the engine."""
-    fields = _endless(session, upstream)
+    fields = endless(session, upstream, LONG)
     known = len(upstream.calls)
     request = session.dial(BRIEF, user("Tell me all that you know."), stream=streamed, **fields)
     _wait_for_call(session, upstream, known + 1)
@@ -170,7 +170,7 @@ def test_nothing_of_a_turn_that_was_hung_up_is_exported(session, upstream, targe
     on."""
     talk = Talk(session, target, stream=streamed)
     talk.turn("Hello")
-    fields = _endless(session, upstream)
+    fields = endless(session, upstream, LONG)
     known = len(upstream.calls)
     request = session.dial(*talk.messages, user("Tell me all that you know."), stream=streamed, **fields)
     _wait_for_call(session, upstream, known + 1)
@@ -215,15 +215,6 @@ def _expect_cut(call, upstream, reason, cut):
     expect(len(call.generation)).satisfies(lambda size: 0 < size <= FEW, f"1 to {FEW}", "sampled ids")
     if not ends_by_itself(call, upstream.tokenizer):
         expect(reason).equals(cut, "the reason of the end")
-
-
-def _endless(session, upstream):
-    """The fields of a request whose answer is long, and ended by its limit alone where the gateway knows how to ask for
-    that."""
-    bias = without_end(upstream.tokenizer)
-    reply = session.chat(BRIEF, user("Are you ready?"), max_tokens=FEW, **bias)
-    limit = {"max_tokens": min(LONG, (upstream.max_model_len or 2 * LONG) // 2)}
-    return limit if reply.status in REFUSED else {**limit, **bias}
 
 
 def _wait_for_call(session, upstream, count):

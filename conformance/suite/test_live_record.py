@@ -11,6 +11,7 @@ from conformance.vocabulary.live import (
     Talk,
     answered,
     as_property,
+    endless,
     ends_by_itself,
     holds,
     is_canonical,
@@ -22,6 +23,9 @@ from conformance.vocabulary.live import (
     until,
 )
 from conformance.vocabulary.session import Trajectories, user
+
+OVERLAPPING = 256
+"""Tokens of an answer that takes longer than it takes to ask for three more."""
 
 
 @pytest.mark.requirement(id="LIVE-010")
@@ -145,9 +149,8 @@ def test_model_gives_each_token_its_logprob(sessions, upstream, target, record_p
 @pytest.mark.requirement(id="LIVE-060")
 def test_sessions_are_at_the_engine_at_the_same_time(sessions, upstream, target):
     """Turns of several sessions are at the engine at the same time."""
-    pending = [
-        sessions.open().start(BRIEF, user(f"Weather in {city}"), temperature=1.0, max_tokens=64) for city in CITIES[:4]
-    ]
+    fields = endless(sessions.open(), upstream, OVERLAPPING)
+    pending = [sessions.open().start(BRIEF, user(f"Weather in {city}"), **fields) for city in CITIES[:4]]
     for request in pending:
         expect(request.reply()).status(200)
 

@@ -25,6 +25,7 @@ from conformance.tokenizer import Tokenizer
 from conformance.upstream.ledger import ANSWERED, Call
 from conformance.vocabulary.asking import answer_of
 from conformance.vocabulary.engine import RecordedEngine
+from conformance.vocabulary.expect import REFUSED
 from conformance.vocabulary.outcome import NotApplicable, NotTested
 from conformance.vocabulary.session import Message, Session, Sessions, Trajectories, function, results, system, user
 from conformance.vocabulary.target import Target
@@ -172,6 +173,15 @@ def until(ask: Callable[[int], Any], wanted: Callable[[], object], what: str) ->
         if wanted():
             return
     raise NotApplicable(f"the model {what} in none of {TRIES} answers")
+
+
+def endless(session: Session, upstream: RecordedEngine, limit: int) -> dict[str, Any]:
+    """The fields of a request whose answer is long: `limit` tokens, or half of what the engine takes, where the gateway
+    lets its client keep the model from an end, and else as many as the model says. Costs a request."""
+    bias = without_end(upstream.tokenizer)
+    reply = session.chat(BRIEF, user("Are you ready?"), max_tokens=3, **bias)
+    fields = {"max_tokens": min(limit, (upstream.max_model_len or 2 * limit) // 2)}
+    return fields if reply.status in REFUSED else {**fields, **bias}
 
 
 def without_end(tokenizer: Tokenizer) -> dict[str, Any]:
