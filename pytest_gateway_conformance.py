@@ -27,7 +27,8 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "--gateway",
         "NAME",
         "Target of the shipped suite: reference, reference-structured (which leaves formats and forced calls to its "
-        "engine) or reference-sglang (over SGLang), each started for the run, or fixture (from conftest.py)",
+        "engine), reference-sglang (over SGLang) or reference-llamacpp (over llama.cpp), each started for the run, or "
+        "fixture (from conftest.py)",
     ),
     ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),
@@ -46,8 +47,29 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "How the model writes tool calls, for the parser of the gateway under test: hermes (default), qwen3_coder, "
         "glm45, deepseek_v3, mistral, llama3_json or pythonic",
     ),
-    ("--gateway-upstream-port", "PORT", "Port of the kit's upstream; default 8765 with --gateway-url, else any"),
-    ("--gateway-timeout-scale", "FACTOR", "Factor on the time that a check may take, 5 seconds by default"),
+    (
+        "--gateway-upstream-port",
+        "PORT",
+        "Port of the kit's upstream, with --gateway-engine of the recorder; default with --gateway-url 8765, and 8766 "
+        "for the recorder, else any",
+    ),
+    (
+        "--gateway-engine",
+        "URL",
+        "A real engine, for the profile live: a recorder is started before it, which the gateway has for its engine",
+    ),
+    (
+        "--gateway-ledger",
+        "FILE",
+        "The ledger of `gateway-conformance record --arrivals`, where that stands before the engine already",
+    ),
+    (
+        "--gateway-score",
+        "SCORER",
+        "Score what the real engine samples again: numpy:DIR, transformers:DIR, vllm:URL or gguf:FILE",
+    ),
+    ("--gateway-tolerance", "NATS", "That a score may differ; default 0.01"),
+    ("--gateway-timeout-scale", "FACTOR", "Factor on the time that an answer may take, 5 seconds by default, 30 over a real engine"),
     ("--gateway-report", "PATH", "Write the JSON report to this file"),
     ("--gateway-snapshots", "DIR", "Directory with the pinned response shapes of the gateway under test"),
     ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),

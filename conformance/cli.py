@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument(
         "--passive", action="store_true", help="ask the engine for no ids and log-probabilities by ourselves"
     )
+    record.add_argument(
+        "--arrivals", action="store_true", help="a line also when a call arrives: for pytest --gateway-ledger"
+    )
     record.set_defaults(run=_record)
 
     requirements = commands.add_parser("requirements", help="print the requirement catalogue")
@@ -134,7 +137,7 @@ def _record(chosen: argparse.Namespace) -> int:
     def ready(url: str) -> None:
         print(advice(url, engine, chosen.ledger), flush=True)
 
-    serve(engine, chosen.ledger, chosen.host, chosen.port, ready, chosen.passive)
+    serve(engine, chosen.ledger, chosen.host, chosen.port, ready, chosen.passive, chosen.arrivals)
     return 0
 
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from conformance.upstream.ledger import PENDING
+
 PROMPT = ("prompt_ids", "prompt_token_ids")
 RESPONSE = ("response_ids", "response_token_ids", "completion_ids", "completion_token_ids", "output_ids")
 MASK = ("response_mask", "loss_mask", "completion_mask", "action_mask")
@@ -85,6 +87,8 @@ def read_ledger(file: Path) -> list[Recorded]:
     """The calls of a ledger in its order. Raises `Unreadable` and OSError."""
     calls = []
     for line, document in _lines(file):
+        if document.get("outcome") == PENDING:  # it arrived, and comes again when it is closed
+            continue
         where = f"{file}:{line}"
         context, generations = _list(where, document, CONTEXT), document.get("generations")
         if context is None:

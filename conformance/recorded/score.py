@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -70,34 +70,38 @@ def score(
     return Scores(spec, rescore.summary(tokens, tolerance), violations, worst, tokens)
 
 
-def as_text(scores: Scores) -> str:
-    """The figures, the histogram, the worst."""
-    sums = scores.summary
+def as_text(figures: Mapping[str, Any]) -> str:
+    """The figures, the histogram, the worst, of what `figures_of` gives."""
     head = (
-        f"scored by {scores.scorer}: {counted(sums.tokens, 'sampled token')}, {sums.over} over the tolerance of "
-        f"{sums.tolerance:g} nats; largest difference {sums.largest:.1e}, mean {sums.mean:.1e}, "
-        f"median {sums.median:.1e}"
+        f"scored by {figures['scorer']}: {counted(figures['tokens'], 'sampled token')}, {figures['over']} over the "
+        f"tolerance of {figures['tolerance']:g} nats; largest difference {figures['largest']:.1e}, mean "
+        f"{figures['mean']:.1e}, median {figures['median']:.1e}"
     )
-    names = [*(f"up to {edge:g}" for edge in EDGES), f"above {EDGES[-1]:g}"]
-    bars = []
-    for name, count in zip(names, sums.bars, strict=True):
-        bar = "#" * -(-_BAR * count // max(sums.bars))
-        bars.append(f"    {name:12}{count:8}  {bar}".rstrip())
-    while len(bars) > 1 and scores.summary.bars[len(bars) - 1] == 0:
+    bars = list(figures["histogram"])
+    while len(bars) > 1 and bars[-1]["tokens"] == 0:
         bars.pop()
-    return "\n".join([head, *bars, "    worst:", *(f"    {line}" for line in scores.worst)])
+    most = max(bar["tokens"] for bar in bars)
+    lines = []
+    for edge, count in ((bar["up_to"], bar["tokens"]) for bar in bars):
+        name = f"above {EDGES[-1]:g}" if edge is None else f"up to {edge:g}"
+        lines.append(f"    {name:12}{count:8}  {'#' * -(-_BAR * count // most)}".rstrip())
+    return "\n".join([head, *lines, "    worst:", *(f"    {line}" for line in figures["worst"])])
 
 
-def as_json(scores: Scores) -> dict[str, Any]:
-    """`scorer`, the figures of the summary, `histogram` (`up_to` null for the last), `worst`, and of each token its
-    trajectory, place, exported and scored log-probability."""
+def figures_of(scores: Scores) -> dict[str, Any]:
+    """`scorer`, the figures of the summary, `histogram` (`up_to` null for the last) and `worst`, for JSON."""
     figures = asdict(scores.summary)
     edges = [*EDGES, None]
     figures["histogram"] = [
         {"up_to": edge, "tokens": count} for edge, count in zip(edges, figures.pop("bars"), strict=True)
     ]
+    return {"scorer": scores.scorer, **figures, "worst": scores.worst}
+
+
+def as_json(scores: Scores) -> dict[str, Any]:
+    """The figures, and of each token its trajectory, place, exported and scored log-probability."""
     rows = [[token.number, token.place, token.exported, token.scored] for token in scores.tokens]
-    return {"scorer": scores.scorer, **figures, "worst": scores.worst, "each": rows}
+    return {**figures_of(scores), "each": rows}
 
 
 def _with_recorded(trajectory: Read, calls: Sequence[Recorded]) -> Read:

@@ -83,7 +83,7 @@ def check_trajectory(
     else:
         print(_as_text(file, wrong, odd, summary))
         if scores is not None:
-            print(rescoring.as_text(scores))
+            print(rescoring.as_text(rescoring.figures_of(scores)))
     return 1 if violations else 0
 
 

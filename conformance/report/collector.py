@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.oracles.wording import printable
+from conformance.recorded.score import as_text
 from conformance.report.document import document
 from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET
@@ -53,6 +54,8 @@ class Collector:
             result.duration = report.duration
         result.reason = str(properties.get("reason", ""))
         result.violations = json.loads(str(properties.get("violations", "[]")))
+        if "rescore" in properties:
+            result.rescore = json.loads(str(properties["rescore"]))
         if isinstance(report.longrepr, str):
             result.text = report.longrepr
 
@@ -116,6 +119,13 @@ class Collector:
                 f"  {self.run.unclaimed} calls of the upstream had no check's nonce in their context and were answered "
                 f'"{UNCLAIMED.text}": from a gateway that tries whether its engine lives, or that loses first messages'
             )
+        if self.run.settings.engine:
+            engine = " ".join(self.report.get("engine", {}).values())
+            write(f"  over a real engine at {self.run.settings.engine}: {engine or 'unknown'}")
+        for result in self.results.values():
+            if result.rescore is not None:
+                for line in as_text(result.rescore).splitlines():
+                    write(f"  {line}")
         if self.run.unseen:
             write(f"  {self.run.unseen}. What needs no script is judged on what its own model says")
         elif early := sum(result.reason.startswith(NEVER_CALLED) for result in self.results.values()):

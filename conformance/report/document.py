@@ -35,7 +35,9 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
         if requirement.id in by_requirement
     ]
     outcomes = {entry["id"]: Outcome(entry["outcome"]) for entry in requirements}
-    profiles = {name: _profile(run, name, outcomes) for name in run.catalogue.profiles}
+    over_real_engine = run.settings.engine is not None
+    judged = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is over_real_engine]
+    profiles = {name: _profile(run, name, outcomes) for name in judged}
     claimed = claimed_profiles(run)
     verdicts = {profiles[name]["verdict"] for name in claimed}
     declaration = run.declaration
@@ -53,6 +55,7 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
             "capabilities": sorted(declaration.capabilities) if declaration else [],
             "options": dict(sorted(declaration.options.items())) if declaration else {},
         },
+        **({"engine": run.engine} if run.engine else {}),
         "requirement_set": FROZEN_SET,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "duration": round(time.time() - started, 3),
@@ -91,6 +94,7 @@ def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> di
                 **({"violations": result.violations} if result.violations else {}),
                 **({"text": redact(result.text)} if result.text else {}),
                 **({"reruns": result.reruns} if result.reruns else {}),
+                **({"rescore": result.rescore} if result.rescore else {}),
             }
             for result in results
         ],

@@ -11,6 +11,7 @@ from jsonschema.exceptions import best_match
 
 from conformance.client.failure import describe
 from conformance.oracles.wording import cut, printable
+from conformance.recorded.score import as_text
 from conformance.report.document import SCHEMA_VERSION
 
 ORDER = ("error", "failed", "stale", "not_tested", "expected_failure", "not_applicable", "passed")
@@ -50,7 +51,12 @@ def render_markdown(report: dict[str, Any]) -> str:
         lines.append(f"| {name} | {profile['verdict']} | {' | '.join(map(str, cells))} |")
     capabilities = ", ".join(f"`{capability}`" for capability in gateway["capabilities"]) or "none"
     options = ", ".join(f"`{name}={value}`" for name, value in gateway["options"].items()) or "none"
+    if "engine" in report:
+        lines += ["", f"Over a real engine: {' '.join(report['engine'].values())}."]
     lines += ["", f"Declared capabilities: {capabilities}. Declared options: {options}.", ""]
+    for check in (check for entry in report["requirements"] for check in entry["checks"]):
+        if "rescore" in check:
+            lines += ["```text", as_text(check["rescore"]), "```", ""]
     for outcome in ORDER:
         entries = [entry for entry in report["requirements"] if entry["outcome"] == outcome]
         if not entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from conformance.vocabulary.outcome import Outcome
 
@@ -10,7 +11,8 @@ from conformance.vocabulary.outcome import Outcome
 @dataclass(slots=True)
 class CheckResult:
     """How one check ended. `text` is the whole explanation of a failure; `reruns` counts the times that it was run
-    before, as pytest-rerunfailures does where it failed."""
+    before, as pytest-rerunfailures does where it failed. `rescore` are the figures of a check that scored what a model
+    sampled again."""
 
     node: str
     requirement: str
@@ -20,3 +22,4 @@ class CheckResult:
     violations: list[dict[str, str]] = field(default_factory=list)
     text: str = ""
     reruns: int = 0
+    rescore: dict[str, Any] | None = None

@@ -24,9 +24,10 @@ from conformance.requirements.fields import CatalogueError, Fields, read
 LEVELS = ("MUST", "SHOULD", "MAY")
 """From the most demanding to the least (RFC 2119)."""
 
-NEEDS = ("upstream", "context", "trajectories", "state")
+NEEDS = ("upstream", "context", "trajectories", "state", "engine", "scorer")
 """What the kit may have to see: `upstream` = the gateway calls the kit's upstream; `context` = the token ids that the
-upstream received; `trajectories` and `state` = the driver can read them."""
+upstream received; `trajectories` and `state` = the driver can read them; `engine` = a real engine's calls are recorded;
+`scorer` = sampled tokens can be scored again."""
 
 FROZEN_SET = "2026.1"
 """The set that a verdict is about. Requirements added later run unscored."""
@@ -88,12 +89,14 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A set of requirements that a gateway claims. `capability` None = the core, which every gateway claims."""
+    """A set of requirements that a gateway claims. `capability` None = the core, which every gateway claims. `engine`:
+    it is about a gateway over a real engine, and nobody claims it without one."""
 
     name: str
     title: str
     capability: Capability | None
     text: str
+    engine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,10 @@ class Catalogue:
             return self.requirements[requirement_id]
         except KeyError:
             raise UnknownRequirement(self._unknown(requirement_id)) from None
+
+    def needs_engine(self, requirement: Requirement) -> bool:
+        """Whether it is judged over a real engine only."""
+        return self.profiles[requirement.profile].engine
 
     def by_profile(self, profile: str) -> tuple[Requirement, ...]:
         """Raises `CatalogueError` for a profile that does not exist."""
@@ -312,13 +319,14 @@ def _option(fields: Fields) -> tuple[tuple[str, str], ...]:
 def _profiles(path: Path) -> dict[str, Profile]:
     profiles = {}
     for name, table in read(path).items():
-        fields = Fields(path, name, table, frozenset(("title", "capability", "text")))
+        fields = Fields(path, name, table, frozenset(("title", "capability", "text", "engine")))
         capability = fields.optional("capability")
         profiles[name] = Profile(
             name,
             fields.string("title"),
             None if capability is None else fields.capability("capability", capability),
             fields.string("text"),
+            fields.boolean("engine"),
         )
     return profiles
 

@@ -50,6 +50,12 @@ class Fields:
     def optional(self, field: str) -> str | None:
         return self.string(field) if field in self.table else None
 
+    def boolean(self, field: str) -> bool:
+        value = self.table.get(field, False)
+        if type(value) is not bool:
+            raise self.error(field, f"expected true or false, got {value!r}")
+        return value
+
     def one_of(self, field: str, known: Collection[str]) -> str:
         value = self.string(field)
         if value not in known:

@@ -6,13 +6,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from conformance.recorded.recorder import PORT as RECORDER_PORT
+from conformance.recorded.scoring import SCORERS, TOLERANCE
+from conformance.recorded.trajectory import Scoring
 from conformance.upstream import PORT
 from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
-NAMES = ("reference", "reference-structured", "reference-sglang", "fixture")
+TIMEOUT, LIVE_TIMEOUT = 5.0, 30.0
+"""Seconds that an answer may take, and one over a real engine, whose model takes its time and serves others, too."""
+NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", "fixture")
 """What `--gateway` takes."""
 
 
@@ -29,6 +35,9 @@ class Settings:
     level: str
     tokenizer: Path | None
     upstream_port: int | None
+    engine: str | None
+    ledger: Path | None
+    scoring: Scoring | None
     tool_format: Format
     timeout: float
     report: Path | None
@@ -41,8 +50,10 @@ class Settings:
 
     @property
     def port(self) -> int:
-        """Of the upstream: a gateway that runs already was told one; to any other it is told."""
-        return self.upstream_port if self.upstream_port is not None else PORT if self.url else 0
+        """Of the upstream, or of the recorder: a gateway that runs already was told one; to any other it is told."""
+        if self.upstream_port is not None:
+            return self.upstream_port
+        return (RECORDER_PORT if self.engine else PORT) if self.url else 0
 
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
@@ -65,7 +76,14 @@ class Settings:
         tool_format = value("gateway_tool_format") or HERMES.name
         if tool_format not in FORMATS:
             raise pytest.UsageError(f"--gateway-tool-format takes one of {', '.join(FORMATS)}, not {tool_format!r}")
-        tokenizer = value("gateway_tokenizer")
+        tokenizer, engine = value("gateway_tokenizer"), value("gateway_engine")
+        if engine is not None and not engine.startswith(("http://", "https://")):
+            raise pytest.UsageError(f"--gateway-engine takes a URL such as http://127.0.0.1:8000, not {engine!r}")
+        if engine is not None and "@" in urlsplit(engine).netloc:
+            raise pytest.UsageError("--gateway-engine must hold no credentials: give GATEWAY_ENGINE_API_KEY")
+        for flag in ("--gateway-ledger", "--gateway-score", "--gateway-tolerance"):
+            if engine is None and value(flag.removeprefix("--").replace("-", "_")):
+                raise pytest.UsageError(f"{flag} goes with --gateway-engine URL")
         return cls(
             gateway=gateway,
             url=url.rstrip("/") if url else None,
@@ -76,13 +94,28 @@ class Settings:
             level=level,
             tokenizer=Path(tokenizer).resolve() if tokenizer else None,
             upstream_port=_number("--gateway-upstream-port", value("gateway_upstream_port"), int, 0, 65535),
+            engine=engine.rstrip("/") if engine else None,
+            ledger=_path(value("gateway_ledger")),
+            scoring=_scoring(value("gateway_score"), value("gateway_tolerance")),
             tool_format=FORMATS[tool_format],
-            timeout=5.0
+            timeout=(LIVE_TIMEOUT if engine else TIMEOUT)
             * (_number("--gateway-timeout-scale", value("gateway_timeout_scale"), float, 0.01, 1000.0) or 1.0),
             report=_path(value("gateway_report")),
             snapshots=_path(value("gateway_snapshots")),
             expected_failures=_path(value("gateway_expected_failures")),
         )
+
+
+def _scoring(by: str | None, tolerance: str | None) -> Scoring | None:
+    nats = _number("--gateway-tolerance", tolerance, float, 1e-9, 1e9) or TOLERANCE
+    if by is None:
+        return None
+    kind, colon, where = by.partition(":")
+    if kind not in SCORERS or not colon or not where:
+        raise pytest.UsageError(f"--gateway-score takes one of {', '.join(SCORERS)}, and where, not {by!r}")
+    if kind != "vllm":
+        by = f"{kind}:{Path(where).absolute()}"
+    return Scoring(by, nats)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

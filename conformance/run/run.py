@@ -14,13 +14,23 @@ import pytest
 
 from conformance.fixtures import fixture_path
 from conformance.gateway import Capability, Declaration, Driver, Gateway
-from conformance.requirements import FROZEN_SET, Catalogue
+from conformance.requirements import FROZEN_SET, Catalogue, Requirement
 from conformance.run import checks
 from conformance.run.checks import REQUIREMENT, KnownDefect
 from conformance.run.options import Settings
 from conformance.upstream.client import Upstream, UpstreamError
+from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.pinned import KIT_SHAPES
-from conformance.vocabulary.target import REFERENCES, ReferenceGateway, Target, connect, preflight, start_upstream
+from conformance.vocabulary.target import (
+    REFERENCES,
+    ReferenceGateway,
+    Target,
+    connect,
+    preflight,
+    record_engine,
+    require_recorded,
+    start_upstream,
+)
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
 PACKAGE = Path(__file__).parents[1]
@@ -40,6 +50,7 @@ class Run:
     reference: ReferenceGateway | None = field(default=None, repr=False)
     _connected: list[Target] = field(default_factory=list, repr=False)
     _unclaimed_before: int = 0
+    _engine: dict[str, str] | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Run:
@@ -102,7 +113,7 @@ class Run:
             url = self.reference.url
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
         target = connect(self.gateway, upstream, self.settings.timeout, self.drivers())
-        target.unseen = preflight(target, self._announce)
+        target.unseen = self._introduce(target)
         self._note(target)
         target.close()
 
@@ -113,12 +124,24 @@ class Run:
                 raise pytest.UsageError(
                     f"--gateway-profile: no profile {name!r}; known: {', '.join(self.catalogue.profiles)}"
                 )
+            if self.catalogue.profiles[name].engine and self.settings.engine is None:
+                raise pytest.UsageError(f"--gateway-profile {name} needs a real engine: give --gateway-engine URL")
+            if self.settings.engine is not None and not self.catalogue.profiles[name].engine:
+                raise pytest.UsageError(
+                    f"--gateway-profile {name} is judged with a scripted engine: run it without --gateway-engine"
+                )
         self.only, self.defects = self._selected_ids(), self._known_defects()
 
     def open_upstream(self) -> Upstream:
         """The upstream of this run, started by whoever needs it first."""
         if self.upstream is None:
-            self.upstream = start_upstream(self.settings.tokenizer, self.settings.port)
+            settings = self.settings
+            if settings.engine is not None:
+                self.upstream = record_engine(
+                    settings.engine, settings.tokenizer, settings.port, settings.ledger, settings.scoring
+                )
+            else:
+                self.upstream = start_upstream(settings.tokenizer, settings.port)
             self.upstream.tool_format = self.settings.tool_format
             self._unclaimed_before = self.upstream.unclaimed
         return self.upstream
@@ -129,10 +152,17 @@ class Run:
         if known is not None:
             return known
         target = connect(gateway, upstream, self.settings.timeout, self.drivers())
-        target.unseen = self.unseen if self.gateway is gateway else preflight(target, self._announce)
+        target.unseen = self.unseen if self.gateway is gateway else self._introduce(target)
         self._note(target)
         self._connected.append(target)
         return target
+
+    def _introduce(self, target: Target) -> str | None:
+        """Why the scripted upstream is unseen, if it is. Over a real engine nothing is scripted, and nothing missed."""
+        if isinstance(target.upstream, RecordedEngine):
+            require_recorded(target, self._announce)
+            return None
+        return preflight(target, self._announce)
 
     def disconnect(self, target: Target) -> None:
         if target in self._connected:
@@ -140,6 +170,11 @@ class Run:
             if self.gateway is target.gateway:
                 self.unseen = target.unseen  # or seen since
             target.close()
+
+    @property
+    def engine(self) -> dict[str, str] | None:
+        """What a real engine tells of itself (`RecordedEngine.about`), here or to a worker; None without one."""
+        return self.upstream.about if isinstance(self.upstream, RecordedEngine) else self._engine
 
     def _announce(self, line: str) -> None:
         """Say at once, on the controller, why nothing seems to happen."""
@@ -158,12 +193,15 @@ class Run:
         """What the controller tells its workers, in types that survive the trip."""
         if self.gateway is None or self.upstream is None:
             return {}
-        return {
+        shared: dict[str, Any] = {
             "url": self.gateway.url,
             "driver": self.gateway.driver,
             "upstream": self.upstream.url,
             "unseen": self.unseen,
         }
+        if isinstance(self.upstream, RecordedEngine):
+            shared["ledger"] = str(self.upstream.ledger)
+        return shared
 
     def judged(self) -> dict[str, Any]:
         """What a worker tells the controller at its end: which gateway its `gateway` fixture gave."""
@@ -177,6 +215,7 @@ class Run:
             "version": self.declaration.version,
             "capabilities": sorted(capability.value for capability in self.declaration.capabilities),
             "options": dict(self.declaration.options),
+            "engine": self.engine,
         }
 
     def hear(self, judged: Mapping[str, Any] | None) -> None:
@@ -187,6 +226,7 @@ class Run:
             self.unseen = None
         if self.declaration is not None:
             return
+        self._engine = judged["engine"]
         capabilities = frozenset(map(Capability, judged["capabilities"]))
         self.declaration = Declaration(judged["name"], judged["version"], capabilities, judged["options"])
         self.gateway = Gateway(judged["url"], driver=judged["driver"])
@@ -194,7 +234,12 @@ class Run:
 
     def _adopt(self, shared: Mapping[str, Any]) -> None:
         self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
-        self.upstream = Upstream.attach(shared["upstream"], self.settings.tokenizer or fixture_path("chatml"))
+        tokenizer = self.settings.tokenizer or fixture_path("chatml")
+        if "ledger" in shared:
+            engine, scoring = self.settings.engine or shared["upstream"], self.settings.scoring
+            self.upstream = RecordedEngine.read(shared["upstream"], engine, tokenizer, Path(shared["ledger"]), scoring)
+        else:
+            self.upstream = Upstream.attach(shared["upstream"], tokenizer)
         self.upstream.tool_format = self.settings.tool_format
         self.unseen = shared["unseen"]
 
@@ -207,10 +252,16 @@ class Run:
             self._refuse_no_target(bound)
         if self.whole_suite and not self.only:
             checks.refuse_gaps(bound, self.catalogue)
-        dropped = [item for item in bound if not checks.selected(item.stash[REQUIREMENT], self.settings, self.only)]
+        dropped = [item for item in bound if not self._selected(item.stash[REQUIREMENT])]
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = [item for item in items if item not in set(dropped)]
+
+    def _selected(self, requirement: Requirement) -> bool:
+        over_real_engine = self.settings.engine is not None
+        return self.catalogue.needs_engine(requirement) is over_real_engine and checks.selected(
+            requirement, self.settings, self.only
+        )
 
     def _refuse_no_target(self, bound: list[pytest.Item]) -> None:
         """The target is never chosen silently."""
@@ -255,10 +306,13 @@ class Run:
     def header(self) -> list[str]:
         if self.is_worker or not self.settings.targeted:
             return []
-        judged = ", ".join(self.settings.profiles) or "all that the gateway declares"
+        judged = ", ".join(self.settings.profiles or ("live",) * bool(self.settings.engine))
+        judged = judged or "all that the gateway declares"
         lines = [f"gateway: {self.target_name}"]
         if self.declaration is not None:
             lines.append(f"profiles: {judged}; requirement set {FROZEN_SET}")
+        if isinstance(self.upstream, RecordedEngine):
+            lines.append(f"engine: {self.upstream.engine}, recorded at {self.upstream.url}")
         return lines
 
     @property
@@ -276,7 +330,8 @@ class Run:
             target = f"--gateway-url {self.settings.url}"
         driver = f"--gateway-driver {self.settings.driver}" if self.settings.driver else ""
         port = f"--gateway-upstream-port {self.settings.upstream_port}" if self.settings.upstream_port else ""
-        return " ".join(filter(None, ["pytest", target, driver, port, f"--gateway-only {requirement_id}"]))
+        engine = f"--gateway-engine {self.settings.engine}" if self.settings.engine else ""
+        return " ".join(filter(None, ["pytest", target, driver, port, engine, f"--gateway-only {requirement_id}"]))
 
     @property
     def unclaimed(self) -> int:
@@ -302,4 +357,9 @@ def claimed_profiles(run: Run) -> list[str]:
     if run.settings.profiles:
         return list(run.settings.profiles)
     declared: frozenset[Capability] = run.declaration.capabilities if run.declaration else frozenset()
-    return [p.name for p in run.catalogue.profiles.values() if p.capability is None or p.capability in declared]
+    return [
+        profile.name
+        for profile in run.catalogue.profiles.values()
+        if (profile.capability is None or profile.capability in declared)
+        and profile.engine is (run.settings.engine is not None)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from conformance.client.anthropic import MessageReply
@@ -49,9 +49,16 @@ def answer_of(reply: Reply) -> str:
     text = reply.text.strip()
     if text or isinstance(reply, InvocationReply):
         return text
-    if isinstance(reply, MessageReply):
-        thoughts = [block.get("thinking") for block in reply.content]
+    return next((thought.strip() for thought in _thoughts(reply) if thought.strip()), "")
+
+
+def _thoughts(reply: Reply) -> Iterator[str]:
+    """What a gateway that splits thoughts off the text has split off."""
+    if isinstance(reply, ResponseReply):
+        parts = [part for name in ("content", "summary") for item in reply.output for part in item.get(name) or []]
     else:
-        parts = reply.output if isinstance(reply, ResponseReply) else [reply.message]
-        thoughts = [part.get(name) for part in parts for name in ("reasoning_content", "reasoning", "content")]
-    return "".join(str(thought) for thought in thoughts if thought).strip()
+        parts = reply.content if isinstance(reply, MessageReply) else [reply.message]
+    for part in (part for part in parts if isinstance(part, dict)):
+        for name in ("reasoning_content", "reasoning", "thinking", "text"):
+            if isinstance(part.get(name), str):
+                yield part[name]

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.http import Reply, at
-from conformance.oracles import Violation, chat, envelope, invocations, responses, shapes, sse
+from conformance.oracles import Violation, chat, envelope, invocations, responses, shapes, sse, token_truth
 from conformance.oracles.engine_data import engine_data
 from conformance.oracles.wording import described
+from conformance.recorded.score import Scores
+from conformance.recorded.trajectory import template_parts
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import Call
@@ -407,6 +409,19 @@ class TrajectoryExpectation(TokenExpectation):
         violations = [_differences(self.trajectories, twin, hint) for twin in nearest]
         if all(violations):
             _hold(violations[0])
+        return self
+
+    def have_scored_logprobs(self, scores: Scores) -> Self:
+        """The model, asked again, gives each sampled token the log-probability that was exported."""
+        __tracebackhide__ = True
+        _hold(scores.violations)
+        return self
+
+    def have_seams_of(self, tokenizer: Tokenizer) -> Self:
+        """Between two generations stands what the chat template writes there."""
+        __tracebackhide__ = True
+        prompt, turn_end = template_parts(tokenizer)
+        _hold(token_truth.seams(self._any(), tokenizer.decode, tokenizer.encode, prompt, turn_end))
         return self
 
     def say(self, tokenizer: Tokenizer, *texts: str) -> Self:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from conformance.declaring import wrong_capabilities, wrong_option
 from conformance.drivers import load_driver
 from conformance.fixtures import FILES, fixture_path
 from conformance.gateway import OPTIONS, Capability, Declaration, Driver, Gateway, NotObservable, Refused
+from conformance.recorded.trajectory import Scoring
 from conformance.tokenizer import TokenizerError
 from conformance.upstream.client import Upstream, UpstreamError
 from conformance.vocabulary.asking import claimed
+from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.outcome import NotApplicable
 from conformance.vocabulary.session import Sessions
 
@@ -41,6 +44,7 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
         *("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
         *("--structured-outputs", "engine"),
     ),
+    "reference-llamacpp": ("--backend", "llama_cpp"),
 }
 """The ways in which the reference gateway is started: over each dialect that takes tokens, and between them with each
 value of what is decided at its start."""
@@ -67,9 +71,18 @@ class Target:
         """None if the kit can see `upstream`, `context`, `trajectories` or `state`; else why it cannot."""
         if what in ("upstream", "context"):
             return self.unseen
+        if what in ("engine", "scorer"):
+            return self._lacks(what)
         methods = {"trajectories": ("trajectories", "finalize"), "state": ("state",)}[what]
         if all(getattr(type(self.driver), name) is getattr(Driver, name) for name in methods):
             return f"the driver {self.driver.name!r} cannot read {what}"
+        return None
+
+    def _lacks(self, what: str) -> str | None:
+        if not isinstance(self.upstream, RecordedEngine):
+            return "no real engine is recorded: give --gateway-engine URL"
+        if what == "scorer" and self.upstream.scoring is None:
+            return "nothing scores the sampled tokens again: give --gateway-score SCORER"
         return None
 
     def close(self) -> None:
@@ -98,6 +111,20 @@ def start_upstream(tokenizer: Path | None = None, port: int = 0) -> Upstream:
         raise pytest.UsageError(f"the kit's upstream: {error}") from error
 
 
+def record_engine(
+    engine: str, tokenizer: Path | None, port: int, ledger: Path | None, scoring: Scoring | None
+) -> RecordedEngine:
+    """A real engine with a recorder before it: a new one on this port, or the one whose ledger this is."""
+    tokenizer = tokenizer or fixture_path("chatml")
+    try:
+        if ledger is not None:
+            return RecordedEngine.read(f"http://127.0.0.1:{port}", engine, tokenizer, ledger, scoring)
+        return RecordedEngine.record(engine, tokenizer, port, scoring)
+    except (UpstreamError, TokenizerError) as error:
+        running = "" if ledger else "; a recorder that runs already is read with --gateway-ledger FILE"
+        raise pytest.UsageError(f"the real engine: {error}{running}") from error
+
+
 def connect(
     gateway: Gateway, upstream: Upstream, timeout: float, drivers: Mapping[str, type[Driver]] | None = None
 ) -> Target:
@@ -121,14 +148,19 @@ def preflight(target: Target, announce: Callable[[str], None]) -> str | None:
     A first answer may be slow, as of a gateway that loads what it needs: it has `PATIENCE` times as long as any other.
     `announce` is called with one line when that takes longer than another answer may.
     """
-    recorder = target.recorder
+    with _patient(target.recorder, announce):
+        return _introduction(target)
+
+
+@contextmanager
+def _patient(recorder: Recorder, announce: Callable[[str], None]) -> Iterator[None]:
     usual, recorder.timeout = recorder.timeout, recorder.timeout * PATIENCE
     line = f"the gateway's first answer takes longer than {usual:g} s: it has {recorder.timeout:g} s"
     waiting = threading.Timer(usual, announce, [line])
     waiting.daemon = True
     waiting.start()
     try:
-        return _introduction(target)
+        yield
     finally:
         waiting.cancel()
         recorder.timeout = usual
@@ -168,6 +200,29 @@ def _introduction(target: Target) -> str | None:
         f"Start the gateway with that address as its backend, or give the port of the upstream that it has "
         f"with --gateway-upstream-port"
     )
+
+
+def require_recorded(target: Target, announce: Callable[[str], None]) -> None:
+    """Raise `pytest.UsageError` where the recorder before the engine sees nothing of what the gateway is asked. The
+    first answer has time as in `preflight`."""
+    url, upstream, recorder = target.gateway.url, target.upstream, target.recorder
+    upstream.begin()
+    with _patient(recorder, announce):
+        recorder.begin()
+        session = Sessions(target.driver, target.http, recorder, upstream.nonce).open()
+        try:
+            answer = f"{session.chat('Are you ready?', max_tokens=8).status}"
+        except ConformanceFailure as failure:
+            answer = str(failure)
+        finally:
+            session.discard()
+    seen = bool(upstream.calls)
+    upstream.end()
+    if not seen:
+        raise pytest.UsageError(
+            f"{url} was asked something ({answer}), and the recorder at {upstream.url} saw no call with that question. "
+            f"Start the gateway with {upstream.url} as its engine, and give its tokenizer with --gateway-tokenizer"
+        )
 
 
 def _declared(gateway: Gateway, driver: Driver, recorder: Recorder) -> Declaration:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import pytest
 
 from conformance.requirements import Catalogue
+from tests.live.wrong import WRONG
 from tests.mutants.registry import MUTANTS, SWEEPS, in_force, load_all
 
 load_all()
-CHECKED = {one.id: one for one in Catalogue.load().requirements.values() if not one.excluded}
+CATALOGUE = Catalogue.load()
+CHECKED = {one.id: one for one in CATALOGUE if not one.excluded and not CATALOGUE.needs_engine(one)}
 AREAS = sorted({one.partition("-")[0] for one in CHECKED})
 ALONE = {mutant.kills for mutant in MUTANTS.values() if not mutant.also}
 
@@ -50,3 +52,11 @@ def test_mutants_name_requirements_that_are_checked() -> None:
     assert not named - CHECKED.keys(), "mutants name what is not in the catalogue, or has no check"
     itself = [mutant.name for mutant in MUTANTS.values() if mutant.kills in mutant.also]
     assert not itself, "mutants name what they kill among the others"
+
+
+def test_each_requirement_over_a_real_engine_has_a_gateway_that_breaks_it() -> None:
+    """`tox -e live` finds out whether it does."""
+    wanted = {one.id for one in CATALOGUE if CATALOGUE.needs_engine(one)}
+    assert {wrong.kills for wrong in WRONG.values()} == wanted
+    assert {one for wrong in WRONG.values() for one in wrong.also} <= wanted
+    assert not [wrong.name for wrong in WRONG.values() if wrong.kills in wrong.also]

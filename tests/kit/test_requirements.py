@@ -175,7 +175,10 @@ def test_the_shipped_catalogue_has_its_areas_and_profiles(catalogue: Catalogue) 
         "hooks",
         "delivery",
         "background-tasks",
+        "live",
     }
+    assert [name for name, profile in catalogue.profiles.items() if profile.engine] == ["live"]
+    assert all(catalogue.needs_engine(one) == ("engine" in one.needs) for one in catalogue)
     assert catalogue.profiles["openai-chat"].capability is None
     assert catalogue.profiles["trajectories"].capability is Capability.TRAJECTORIES
     assert len(catalogue) == len({one.text for one in catalogue}), "two requirements have the same sentence"

@@ -28,7 +28,7 @@ from tests.kit.vacuous import COMPLETION, WAYS, Asked, Given, Recording, one_ses
 from tests.mutants.harness import Verdicts, run_suite, serving
 from tests.mutants.sabotage import Sabotage
 
-PROFILES = [profile.name for profile in Catalogue.load().profiles.values()]
+PROFILES = [profile.name for profile in Catalogue.load().profiles.values() if not profile.engine]
 
 
 @pytest.fixture(scope="module")

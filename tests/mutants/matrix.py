@@ -15,6 +15,7 @@ from typing import Any
 
 from conformance.requirements import FROZEN_SET, LEVELS, Catalogue, Requirement
 from conformance.vocabulary.outcome import Outcome
+from tests.live.wrong import WRONG
 from tests.mutants import bugs
 from tests.mutants.harness import Verdicts
 from tests.mutants.registry import MUTANTS, Mutant, load_all
@@ -52,10 +53,15 @@ def document(failed: Mapping[str, list[str]], unharmed: Sequence[Verdicts]) -> d
     }
     passed = {one for each in unharmed for one, outcomes in each.outcomes.items() if Outcome.PASSED in outcomes}
     requirements = {
-        one.id: {"state": _state(one, mutants, passed), "alone": _alone(one, mutants)}
-        for one in Catalogue.load().requirements.values()
+        one.id: {"state": _state(one, mutants, passed), "alone": _alone(one, mutants)} for one in _scripted()
     }
     return {"requirement_set": FROZEN_SET, "requirements": requirements, "mutants": mutants}
+
+
+def _scripted(level: str | None = None) -> list[Requirement]:
+    """The requirements that the scripted upstream proves. Those over a real engine are for `tox -e live`."""
+    catalogue = Catalogue.load()
+    return [one for one in catalogue.select(level=level) if not catalogue.needs_engine(one)]
 
 
 def _state(requirement: Requirement, mutants: Mapping[str, Mapping[str, Any]], passed: set[str]) -> str:
@@ -73,7 +79,7 @@ def _alone(requirement: Requirement, mutants: Mapping[str, Mapping[str, Any]]) -
 
 def score(matrix: Mapping[str, Any]) -> str:
     """One sentence for the README."""
-    musts = [one.id for one in Catalogue.load().select(level="MUST") if not one.excluded]
+    musts = [one.id for one in _scripted("MUST") if not one.excluded]
     found = [matrix["requirements"].get(one, {}) for one in musts]
     proven = sum(one.get("state") == "proven" for one in found)
     alone = sum(one.get("alone", False) for one in found)
@@ -100,22 +106,24 @@ def page(matrix: Mapping[str, Any]) -> str:
         "",
         score(matrix),
         "",
-        *_table(catalogue, matrix),
+        *_table(matrix),
     ]
     for area in catalogue.areas.values():
         lines += ["", f"## {area.title}", ""]
+        if any(map(catalogue.needs_engine, catalogue.by_area(area.name))):
+            lines += ["Each is broken over a real engine, a llama.cpp with the tiny model, in `tox -e live`.", ""]
+            lines += [line for requirement in catalogue.by_area(area.name) for line in _over_engine(requirement)]
+            continue
         for requirement in catalogue.by_area(area.name):
             lines += _entry(requirement, matrix)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(catalogue: Catalogue, matrix: Mapping[str, Any]) -> list[str]:
+def _table(matrix: Mapping[str, Any]) -> list[str]:
     lines = ["| level | requirements | proven | alone | tested but unproven | untested | excluded |"]
     lines.append("|---|---|---|---|---|---|---|")
     for level in LEVELS:
-        found = [
-            matrix["requirements"].get(one.id, {}) for one in catalogue.requirements.values() if one.level == level
-        ]
+        found = [matrix["requirements"].get(one.id, {}) for one in _scripted() if one.level == level]
         states = Counter(one.get("state") for one in found)
         alone = sum(one.get("alone", False) for one in found)
         numbers = (
@@ -141,6 +149,12 @@ def _entry(requirement: Requirement, matrix: Mapping[str, Any]) -> list[str]:
     lines += [f"  - stands against {rows[bug].reference}: {rows[bug].what}" for bug in against]
     lines += [f"  - {_story(mutant, matrix['mutants'][mutant.name]['failed'])}" for mutant in mutants]
     return lines
+
+
+def _over_engine(requirement: Requirement) -> list[str]:
+    wrong = [one for one in WRONG.values() if one.kills == requirement.id]
+    stories = [f"  - `{one.name}`: {one.story}" for one in wrong]
+    return [f"- **{requirement.id}** {requirement.level}: {requirement.text}", *stories]
 
 
 def _story(mutant: Mutant, failed: list[str]) -> str:

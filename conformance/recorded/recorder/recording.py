@@ -18,7 +18,7 @@ import orjson
 
 from conformance.recorded.recorder import UNREAD
 from conformance.recorded.recorder.routes import ROUTES, Answer, Ask, Choice, Route, are_ids, message_of
-from conformance.upstream.ledger import ABORTED, ANSWERED, FAILED, Call
+from conformance.upstream.ledger import ABORTED, ANSWERED, FAILED, PENDING, Call
 
 SECRET = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", re.IGNORECASE)
 """Names of headers whose values do not enter the ledger."""
@@ -28,15 +28,20 @@ _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class Ledger:
-    """A file to which calls are appended, a line of JSON each, as they are closed. Raises OSError when it cannot be."""
+    """A file to which calls are appended, a line of JSON each, as they are closed; with `arrivals` also as they arrive,
+    `pending` then and under the index that they are closed with. Raises OSError when it cannot be."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, arrivals: bool = False) -> None:
         self._file = path.open("ab", buffering=0)
-        self.calls = 0
+        self.arrivals = arrivals
+        self._calls = 0
+
+    def index(self) -> int:
+        """The number of the next call."""
+        self._calls += 1
+        return self._calls - 1
 
     def append(self, call: Call) -> None:
-        call.index = self.calls
-        self.calls += 1
         self._file.write(orjson.dumps(call.to_json(), option=orjson.OPT_APPEND_NEWLINE))
 
     def __enter__(self) -> Self:
@@ -65,6 +70,11 @@ class Recording:
         self._rest, self._drop_blank, self._odd = b"", False, ""
         self.closed = False
         self.body = raw if passive or not (ask.added or ask.nested) else _with_added(raw, ask)
+        self._indices: list[int] = []
+        if ledger.arrivals:
+            self._indices = [ledger.index() for _ in ask.contexts]
+            for place, context in enumerate(ask.contexts):
+                ledger.append(self._call(place, context, [], PENDING, None, None))
 
     @classmethod
     def of(
@@ -166,7 +176,7 @@ class Recording:
         self.closed = True
         for place, context in enumerate(self._ask.contexts):
             choices = [self._answer.choices.get(place * self._ask.n + number) for number in range(self._ask.n)]
-            self._ledger.append(self._call(context, choices, outcome, status, message))
+            self._ledger.append(self._call(place, context, choices, outcome, status, message))
 
     def _finished(self) -> bool:
         expected = len(self._ask.contexts) * self._ask.n
@@ -183,7 +193,13 @@ class Recording:
             self.close(ANSWERED, status)
 
     def _call(
-        self, context: list[int] | None, choices: list[Choice | None], outcome: str, status: int | None, why: str | None
+        self,
+        place: int,
+        context: list[int] | None,
+        choices: list[Choice | None],
+        outcome: str,
+        status: int | None,
+        why: str | None,
     ) -> Call:
         known = [choice for choice in choices if choice is not None]
         first = known[0] if known else Choice()
@@ -203,7 +219,7 @@ class Recording:
             faults = ["the engine says that its prompt had other ids than it was sent"]
         prompt = first.prompt if context is None and first.prompt and are_ids(first.prompt) else []
         return Call(
-            index=0,
+            index=self._indices[place] if self._indices else self._ledger.index(),
             nonce=None,
             dialect=self._route.name,
             arrived=self._arrived,
@@ -213,7 +229,7 @@ class Recording:
             messages=self._ask.messages,
             images=self._ask.images,
             videos=self._ask.videos,
-            answered=time.monotonic(),
+            answered=None if outcome == PENDING else time.monotonic(),
             generations=ids,
             logprobs=logprobs,
             finish_reason=first.finish_reason,

@@ -31,11 +31,18 @@ def engine_at(url: str) -> Engine:
 
 
 def serve(
-    engine: Engine, ledger_file: Path, host: str, port: int, ready: Callable[[str], None], passive: bool = False
+    engine: Engine,
+    ledger_file: Path,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    passive: bool = False,
+    arrivals: bool = False,
 ) -> None:
     """Record until SIGTERM or SIGINT. `ready` gets the URL once connections are accepted; port 0 takes a free one.
-    Calls are appended to `ledger_file`. Raises OSError when the file or the port cannot be had."""
-    with Ledger(ledger_file) as ledger:
+    Calls are appended to `ledger_file`; with `arrivals` already when they arrive. Raises OSError when the file or the
+    port cannot be had."""
+    with Ledger(ledger_file, arrivals) as ledger:
         recorder = Recorder(engine, ledger, passive)
         runner = asyncio.Runner(loop_factory=_loop_factory())
         with runner:

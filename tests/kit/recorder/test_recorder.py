@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from conformance.recorded.file import read_ledger
 from conformance.upstream.client import Upstream
 
 from ..upstream.caller import Caller, events
-from .conftest import Recording
+from .conftest import Recording, recording
 
 TEXT = "Hello there, world"
 HIDDEN = {"token_ids", "prompt_token_ids", "logprobs"}
@@ -260,3 +262,17 @@ def test_credentials_reach_the_engine_and_not_the_ledger(
     assert "sk-secret" not in json.dumps(call)
     assert call["headers"]["x-session-id"] == "s1"
     assert scripted.calls[0].headers["x-goog-api-key"] == "sk-secret"
+
+
+def test_arrivals_stand_before_their_calls(scripted: Upstream, tmp_path: Path) -> None:
+    scripted.says(TEXT)
+    with recording(scripted.url, tmp_path / "calls.jsonl", "--arrivals") as recorder:
+        path, body = asked("llamacpp-completion", scripted.tokenizer.encode(scripted.nonce), scripted.nonce)
+        assert httpx.post(recorder.url + path, json=body).status_code == 200
+        arrived, closed = recorder.calls(2)
+
+    assert [arrived["outcome"], closed["outcome"]] == ["pending", "answered"]
+    assert arrived["index"] == closed["index"] == 0
+    assert arrived["context"] == closed["context"]
+    assert (arrived["answered"], arrived["generations"]) == (None, [])
+    assert [call.outcome for call in read_ledger(recorder.ledger)] == ["answered"]
