@@ -69,7 +69,11 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "Score what the real engine samples again: numpy:DIR, transformers:DIR, vllm:URL or gguf:FILE",
     ),
     ("--gateway-tolerance", "NATS", "That a score may differ; default 0.01"),
-    ("--gateway-timeout-scale", "FACTOR", "Factor on the time that an answer may take, 5 seconds by default, 30 over a real engine"),
+    (
+        "--gateway-timeout-scale",
+        "FACTOR",
+        "Factor on the time that an answer may take, 5 seconds by default, 30 over a real engine",
+    ),
     ("--gateway-report", "PATH", "Write the JSON report to this file"),
     ("--gateway-snapshots", "DIR", "Directory with the pinned response shapes of the gateway under test"),
     ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),
