@@ -74,6 +74,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "FACTOR",
         "Factor on the time that an answer may take, 5 seconds by default, 30 over a real engine",
     ),
+    ("--gateway-ambient", "on|off", "Judge each exchange of each check by all that holds for any; default on"),
     ("--gateway-report", "PATH", "Write the JSON report to this file"),
     ("--gateway-snapshots", "DIR", "Directory with the pinned response shapes of the gateway under test"),
     ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),

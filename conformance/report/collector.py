@@ -14,6 +14,7 @@ from conformance.recorded.score import as_text
 from conformance.report.document import document
 from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET
+from conformance.run.bystander import SEEN
 from conformance.run.run import claimed_profiles
 from conformance.run.verdict import is_rerun, outcome_of
 from conformance.upstream.engine import UNCLAIMED
@@ -36,10 +37,16 @@ class Collector:
         self.run = run
         self.started = time.time()
         self.results: dict[str, CheckResult] = {}
+        self.judged: Counter[str] = Counter()
+        """Requirement -> on how many exchanges it was judged, whatever they were about."""
+        self.told: Counter[str] = Counter()
+        """Requirement -> how often something was found against it that is not judged in this run."""
         self.report: dict[str, Any] | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
+        if report.when == "teardown" and SEEN in properties:
+            self._hear(report.nodeid, json.loads(str(properties[SEEN])))
         outcome = outcome_of(report)
         if "requirement" not in properties or outcome is None:
             return
@@ -59,6 +66,30 @@ class Collector:
         if isinstance(report.longrepr, str):
             result.text = report.longrepr
 
+    def _hear(self, node: str, seen: dict[str, Any]) -> None:
+        """What else a check showed: findings count for the requirements that they break."""
+        self.judged.update(seen["judged"])
+        for number, finding in enumerate(seen["findings"]):
+            name = finding["requirement"]
+            requirement = self.run.catalogue.get(name)
+            if not self.run.counts(requirement):
+                self.told[name] += 1
+                continue
+            known = name in self.run.defects
+            self.results[f"{node} seen {number}"] = CheckResult(
+                node,
+                name,
+                Outcome.EXPECTED_FAILURE if known else Outcome.FAILED,
+                violations=finding["violations"],
+                text=finding["text"],
+                seen_while=finding["while"],
+            )
+
+    @property
+    def findings(self) -> list[CheckResult]:
+        """What was seen while something else was checked, and counts."""
+        return [result for result in self.results.values() if result.seen_while and result.outcome is Outcome.FAILED]
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if not self.results:
@@ -67,7 +98,7 @@ class Collector:
             return
         if exitstatus == pytest.ExitCode.OK:
             session.exitstatus = self.exit_code()
-        self.report = document(self.run, list(self.results.values()), self.started)
+        self.report = document(self.run, list(self.results.values()), self.started, self.judged)
         session.config.hook.pytest_gateway_report(report=self.report, config=session.config)
         path = self.run.settings.report
         if path is not None:
@@ -78,6 +109,8 @@ class Collector:
     def exit_code(self) -> pytest.ExitCode:
         """A run that checked nothing, or could not see what the gateway claims, is not green."""
         outcomes = Counter(result.outcome for result in self.results.values())
+        if self.findings:
+            return pytest.ExitCode.TESTS_FAILED
         if not outcomes[Outcome.PASSED] and not outcomes[Outcome.EXPECTED_FAILURE]:
             return pytest.ExitCode.NO_TESTS_COLLECTED
         claimed = claimed_profiles(self.run)
@@ -91,6 +124,12 @@ class Collector:
         if self.report is None:
             return
         write = terminalreporter.write_line
+        shown = list({result.requirement: result for result in reversed(self.findings)}.values())[::-1]
+        if shown:
+            terminalreporter.section("seen while something else was checked")
+        for result in shown:
+            write(result.text)
+            write("")
         terminalreporter.section("gateway conformance")
         write(f"{self.run.target_name}, requirement set {FROZEN_SET}")
         checked = {
@@ -108,6 +147,12 @@ class Collector:
             ids = [entry["id"] for entry in self.report["requirements"] if entry["outcome"] == outcome]
             if ids:
                 write(f"  {text}: {' '.join(ids)}")
+        seen = Counter(result.requirement for result in self.findings)
+        if seen:
+            times = ", ".join(f"{name} ({count})" for name, count in sorted(seen.items()))
+            write(f"  seen while something else was checked: {times}")
+        if self.told:
+            write(f"  seen, and not judged in this run: {' '.join(sorted(self.told))}")
         first = [requirement_id for requirement_id in ids if requirement_id.partition("-")[0] in FOUNDATIONS]
         if 0 < 2 * len(first) <= len(ids):
             write(f"  look first at: {' '.join(first)}")

@@ -6,8 +6,9 @@ import hashlib
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,20 +25,23 @@ PACKAGE = Path(conformance.__file__).parent
 KILLS_CONFORMANCE = (Outcome.FAILED, Outcome.ERROR, Outcome.STALE, Outcome.EXPECTED_FAILURE, Outcome.NOT_TESTED)
 
 
-def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[str, Any]:
-    """The report of a run. Times are ISO 8601 in UTC, durations seconds."""
+def document(
+    run: Run, results: Sequence[CheckResult], started: float, judged: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The report of a run. Times are ISO 8601 in UTC, durations seconds. `judged`: requirement -> on how many exchanges
+    it was judged, whatever they were about."""
     by_requirement: dict[str, list[CheckResult]] = {}
     for result in results:
         by_requirement.setdefault(result.requirement, []).append(result)
     requirements = [
-        _requirement(requirement, by_requirement[requirement.id])
+        _requirement(requirement, by_requirement[requirement.id], judged.get(requirement.id, 0))
         for requirement in run.catalogue.requirements.values()
         if requirement.id in by_requirement
     ]
     outcomes = {entry["id"]: Outcome(entry["outcome"]) for entry in requirements}
     over_real_engine = run.settings.engine is not None
-    judged = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is over_real_engine]
-    profiles = {name: _profile(run, name, outcomes) for name in judged}
+    asked = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is over_real_engine]
+    profiles = {name: _profile(run, name, outcomes) for name in asked}
     claimed = claimed_profiles(run)
     verdicts = {profiles[name]["verdict"] for name in claimed}
     declaration = run.declaration
@@ -75,7 +79,7 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
     }
 
 
-def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> dict[str, Any]:
+def _requirement(requirement: Requirement, results: Sequence[CheckResult], judged: int) -> dict[str, Any]:
     outcome = worst(result.outcome for result in results)
     reasons = list(dict.fromkeys(result.reason for result in results if result.reason and result.outcome is outcome))
     return {
@@ -86,6 +90,7 @@ def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> di
         "source": requirement.source,
         "outcome": str(outcome),
         **({"reason": "; ".join(reasons)} if reasons else {}),
+        **({"exchanges": judged} if judged else {}),
         "checks": [
             {
                 "name": result.node.rpartition("::")[2],
@@ -95,6 +100,7 @@ def _requirement(requirement: Requirement, results: Sequence[CheckResult]) -> di
                 **({"text": redact(result.text)} if result.text else {}),
                 **({"reruns": result.reruns} if result.reruns else {}),
                 **({"rescore": result.rescore} if result.rescore else {}),
+                **({"seen_while": result.seen_while} if result.seen_while else {}),
             }
             for result in results
         ],

@@ -12,7 +12,8 @@ from conformance.vocabulary.outcome import Outcome
 class CheckResult:
     """How one check ended. `text` is the whole explanation of a failure; `reruns` counts the times that it was run
     before, as pytest-rerunfailures does where it failed. `rescore` are the figures of a check that scored what a model
-    sampled again."""
+    sampled again. `seen_while`: no check of this requirement, but something that was found wrong while that other one
+    was checked."""
 
     node: str
     requirement: str
@@ -23,3 +24,4 @@ class CheckResult:
     text: str = ""
     reruns: int = 0
     rescore: dict[str, Any] | None = None
+    seen_while: str = ""

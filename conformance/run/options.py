@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Settings:
     report: Path | None
     snapshots: Path | None
     expected_failures: Path | None
+    ambient: bool
 
     @property
     def targeted(self) -> bool:
@@ -103,6 +105,7 @@ class Settings:
             report=_path(value("gateway_report")),
             snapshots=_path(value("gateway_snapshots")),
             expected_failures=_path(value("gateway_expected_failures")),
+            ambient=_choice("--gateway-ambient", value("gateway_ambient") or "on", ("on", "off")) == "on",
         )
 
 
@@ -120,6 +123,12 @@ def _scoring(by: str | None, tolerance: str | None) -> Scoring | None:
 
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _choice(option: str, text: str, values: Sequence[str]) -> str:
+    if text not in values:
+        raise pytest.UsageError(f"{option} takes {' or '.join(values)}, not {text!r}")
+    return text
 
 
 def _path(text: str | None) -> Path | None:

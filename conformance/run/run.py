@@ -263,6 +263,10 @@ class Run:
             requirement, self.settings, self.only
         )
 
+    def counts(self, requirement: Requirement) -> bool:
+        """Whether what is found against it counts in this run: it was asked for, and its profile is claimed."""
+        return self._selected(requirement) and requirement.profile in claimed_profiles(self)
+
     def _refuse_no_target(self, bound: list[pytest.Item]) -> None:
         """The target is never chosen silently."""
         if self.settings.targeted and self.settings.gateway != "fixture":

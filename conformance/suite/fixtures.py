@@ -12,7 +12,7 @@ import pytest
 
 from conformance.gateway import Capability, Gateway
 from conformance.requirements import Requirement
-from conformance.run import checks, verdict
+from conformance.run import bystander, checks, verdict
 from conformance.run.checks import REQUIREMENT
 from conformance.run.control import Controls
 from conformance.run.run import RUN
@@ -87,16 +87,17 @@ def target(
     request.node.stash[verdict.TARGET] = connection
     yield connection
     controls.notice(connection.upstream)
+    bystander.tell(request.node, run)
     connection.upstream.end()
 
 
 @pytest.fixture
-def sessions(target: Target, judged: Requirement) -> Iterator[Sessions]:
+def sessions(request: pytest.FixtureRequest, target: Target, judged: Requirement) -> Iterator[Sessions]:
     """Opens sessions with the options that the check is about: `sessions.open(sampling_params={...})`."""
     options = checks.chosen_options(judged, target)
     opened = Sessions(target.driver, target.http, target.recorder, target.upstream.nonce, options)
     yield opened
-    opened.discard()
+    bystander.close(request.node, request.config.stash[RUN], target, opened)
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class Sample:
     ids_per_event: int = 1
     calls: tuple[Mapping[str, Any], ...] = ()
     content: str = ""
+    said: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -322,6 +323,7 @@ class Engine:
         call.logprobs = samples[0].logprobs
         call.finish_reason, call.stop_reason = samples[0].finish_reason, samples[0].matched
         call.weight_version = samples[0].weight_version
+        call.said = samples[0].said
 
     def close(self, call: Call, outcome: str, status: int | None, message: str | None = None) -> None:
         """Close the record of a call. What was closed stays as it is."""
@@ -391,6 +393,7 @@ class Engine:
             ids_per_event=step.ids_per_event,
             calls=step.tool_calls if len(ending.ids) == len(ids) else (),
             content=step.text or "",
+            said=_said(step) if len(ending.ids) == len(ids) else None,
         )
 
     def _limit(self, ask: Ask) -> int:
@@ -410,6 +413,12 @@ def _within(step: Step, call: Call) -> Step:
 def written(step: Step) -> str:
     """The text of a step as the model would write it, tool calls included."""
     return FORMATS[step.tool_format].write(step.text or "", step.tool_calls)
+
+
+def _said(step: Step) -> dict[str, Any] | None:
+    if step.ids is not None:
+        return None
+    return {"text": step.text or "", "tool_calls": [dict(call) for call in step.tool_calls]}
 
 
 def _prompt_ids(step: Step, ask: Ask) -> list[int] | None:

@@ -37,9 +37,10 @@ class Call:
     `logprobs` (None when the answer has none), `finish_reason`, `stop_reason` (what of the request's stops ended it, a
     string or an id) and `weight_version` are what the answer gave back, and
     empty for a call that failed before there was one; with `n` greater than 1 they are the first choice's, and
-    `generations` has all. `body` is the request less its prompt, messages and media; `messages` are the chat request's
-    own, None for a dialect that takes tokens. `images` and `videos` are the media that came with it, None when no such
-    field did.
+    `generations` has all. `said` is what the script had the model say, `{"text", "tool_calls"}`, where it was sampled
+    to its end; None where it was scripted as ids or cut, and of an engine that has no script. `body` is the request
+    less its prompt, messages and media; `messages` are the chat request's own, None for a dialect that takes tokens.
+    `images` and `videos` are the media that came with it, None when no such field did.
     """
 
     index: int
@@ -62,6 +63,7 @@ class Call:
     status: int | None = None
     outcome: str = PENDING
     message: str | None = None
+    said: dict[str, Any] | None = None
 
     @property
     def generation(self) -> list[int]:

@@ -109,13 +109,16 @@ class Session(OverResponses, OverInvocations):
     ) -> None:
         self._driver, self._http, self._recorder = driver, http, recorder
         super().__init__(nonce)
-        self._settings = dict(settings)
+        self.settings = dict(settings)
+        self.ended_as: Trajectories | None = None
+        """What it exported when it was finalized."""
+        self.was_aborted = False
 
     @cached_property
     def handle(self) -> Handle:
         """The open session. Opened by the first use."""
         try:
-            return self._driver.create(**self._settings)
+            return self._driver.create(**self.settings)
         except Refused as refusal:
             raise ControlRefused("creating a session", "a session", refusal) from refusal
         except ValueError as error:
@@ -271,10 +274,13 @@ class Session(OverResponses, OverInvocations):
 
     def finalize(self) -> Trajectories:
         """Close the session and take its trajectories."""
-        return Trajectories(self._drive("finalizing the session", self._driver.finalize))
+        exported = Trajectories(self._drive("finalizing the session", self._driver.finalize))
+        self.ended_as = exported if self.ended_as is None else self.ended_as
+        return exported
 
     def abort(self) -> None:
         self._drive("aborting the session", self._driver.abort)
+        self.was_aborted = True
 
     def complete(self, reward_info: dict[str, Any] | None = None) -> None:
         self._drive("completing the session", lambda handle: self._driver.complete(handle, reward_info))
@@ -297,9 +303,25 @@ class Session(OverResponses, OverInvocations):
         counts = [state.get(name, 0) for name in ("rollback_count", "rollback_dropped_trainable_tokens_total")]
         return Superseded(*(count if type(count) is int else 0 for count in counts))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened at all."""
+        return "handle" in self.__dict__
+
+    @property
+    def urls(self) -> list[str]:
+        """Below which its requests go."""
+        known = self.handle
+        invocations = [known.invocations_url] if known.invocations_url else []
+        return [known.base_url, self.anthropic_url, *invocations]
+
+    @property
+    def key(self) -> str:
+        return self.handle.api_key
+
     def discard(self) -> None:
         """Get rid of the session after the check. Never a verdict: what goes wrong here is nobody's failure."""
-        if "handle" in self.__dict__:
+        if self.is_open:
             with suppress(Exception):
                 self._driver.abort(self.handle)
 
@@ -368,6 +390,11 @@ class Sessions:
             reward_info_url=elsewhere(known.reward_info_url),
         )
         return session
+
+    @property
+    def opened(self) -> list[Session]:
+        """Those that were opened."""
+        return [session for session in self._open if session.is_open]
 
     def discard(self) -> None:
         for session in self._open:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 
 from conformance.fixtures import FILES, fixture_path
 from conformance.requirements import Requirement
+from conformance.run.bystander import SEEN
 from conformance.upstream.client import Upstream
 from conformance.upstream.engine import MAX_MODEL_LEN
 from conformance.vocabulary.outcome import Outcome
@@ -32,6 +34,8 @@ class Verdicts:
     texts: dict[str, list[str]] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
     """Requirements that failed when their check was called, and not while it was set up."""
+    seen: dict[str, list[str]] = field(default_factory=dict)
+    """The text of what was found wrong with a requirement while something else was checked."""
     exit_code: int = 0
 
     @property
@@ -58,6 +62,9 @@ class Verdicts:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
+        if report.when == "teardown" and SEEN in properties:
+            for finding in json.loads(str(properties[SEEN]))["findings"]:
+                self.seen.setdefault(finding["requirement"], []).append(finding["text"])
         if report.failed and "requirement" in properties:
             self.texts.setdefault(str(properties["requirement"]), []).append(str(report.longrepr))
             if report.when == "call":
@@ -90,8 +97,15 @@ def serving(upstream: Upstream, sabotage: Sabotage | None = None, **config: Any)
         yield url
 
 
-def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str, plugins: Sequence[object] = ()) -> Verdicts:
-    """Run the shipped suite against `url` and return what it said."""
+def run_suite(
+    url: str,
+    upstream: Upstream,
+    folder: Path,
+    *arguments: str,
+    plugins: Sequence[object] = (),
+    ambient: bool = False,
+) -> Verdicts:
+    """Run the shipped suite against `url` and return what it said. Each check by itself, unless `ambient` is true."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     verdicts = Verdicts()
     port = upstream.url.rpartition(":")[2]
@@ -99,6 +113,7 @@ def run_suite(url: str, upstream: Upstream, folder: Path, *arguments: str, plugi
         [
             *("-c", str(folder / "pytest.ini"), "--rootdir", str(folder), "-p", "no:cacheprovider", "-q", "-s"),
             *("--gateway-url", url, "--gateway-upstream-port", port, "--gateway-timeout-scale", "1"),
+            *("--gateway-ambient", "on" if ambient else "off"),
             *("--gateway-snapshots", str(KIT_SHAPES), *arguments),
         ],
         plugins=[verdicts, *plugins],

@@ -1,0 +1,71 @@
+"""What the sessions of a check left, held against all that was sampled in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from conformance.ambient.rules import EXPORT, Judged
+from conformance.ambient.turn import Turn
+from conformance.gateway import Trajectory
+from conformance.oracles import Violation, token_truth
+from conformance.oracles.evidence import Evidence
+from conformance.oracles.logprobs import false_logprobs
+from conformance.oracles.tokens import listed, pack
+from conformance.tokenizer import Tokenizer
+from conformance.upstream.ledger import ANSWERED, Call
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a session exported when it was closed, and how many generations it reports as given up."""
+
+    trajectories: Sequence[Trajectory]
+    given_up: int
+
+
+def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], tokenizer: Tokenizer) -> Iterator[Judged]:
+    """The whole of token truth, over all sessions at once: what one has of another is in no context of its own."""
+    owned = {id(call): turn for turn in turns for call in turn.calls}
+    if any(id(call) not in owned or len(call.generations) > 1 or call.messages is not None for call in calls):
+        return
+    trajectories = [trajectory for session in left for trajectory in session.trajectories]
+    given_up = sum(session.given_up for session in left)
+    decode = tokenizer.decode
+    yield Judged("masks", EXPORT, None, [v for v in token_truth.alignment(trajectories) if "mask" in v.where])
+    yield Judged("verbatim", EXPORT, None, token_truth.verbatim(trajectories, calls, decode))
+    yield Judged("contexts", EXPORT, None, token_truth.context_truth(trajectories, calls, decode))
+    evidence = Evidence(trajectories, calls)
+    yield Judged("logprobs", EXPORT, None, list(false_logprobs(trajectories, evidence)))
+    whole = all(turn.is_answered for turn in turns if any(call.generation for call in turn.calls))
+    if whole:
+        wrong = _conserved(trajectories, calls, given_up, tokenizer)
+    else:
+        wrong = [*token_truth.conservation(trajectories, calls, None, decode)]
+        wrong += _missing(evidence, calls, owned, given_up, tokenizer)
+    yield Judged("conservation", EXPORT, None, wrong)
+
+
+def _conserved(
+    trajectories: Sequence[Trajectory], calls: Sequence[Call], given_up: int, tokenizer: Tokenizer
+) -> list[Violation]:
+    """Where a call was made again and answered alike, it may stand for both."""
+    known = {(tuple(call.context), tuple(call.generation)) for call in calls if call.generation}
+    alike = sum(bool(call.generation) for call in calls) - len(known)
+    wrong = [
+        token_truth.conservation(trajectories, calls, given_up + more, tokenizer.decode) for more in range(alike + 1)
+    ]
+    return min(wrong, key=len)
+
+
+def _missing(
+    evidence: Evidence, calls: Sequence[Call], owned: dict[int, Turn], given_up: int, tokenizer: Tokenizer
+) -> list[Violation]:
+    """Generations of turns that were answered, and are trainable nowhere. What a client hung up on may be there."""
+    trained = {call.number for _, segments in evidence.segments for segment in segments for call in segment.calls}
+    missing = [
+        Violation(f"call {number} ({listed(pack(call.generation), tokenizer.decode)})", "mask 1 once", "none")
+        for number, call in enumerate(calls)
+        if call.generation and call.outcome == ANSWERED and number not in trained and owned[id(call)].is_answered
+    ]
+    return missing if len(missing) > given_up else []

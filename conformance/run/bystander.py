@@ -1,0 +1,138 @@
+"""The judge who stands by: what the exchanges of a check show beside what the check is about.
+
+Called when a check has ended. Findings travel in `user_properties`, as outcomes do: through xdist, to the collector.
+The check that ran is not failed by them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from conformance import ambient
+from conformance.ambient import Finding, Left
+from conformance.client.failure import ConformanceFailure
+from conformance.gateway import NotObservable
+from conformance.run import verdict
+from conformance.run.checks import REQUIREMENT
+from conformance.run.run import Run
+from conformance.run.template import excuse_of_the_template
+from conformance.upstream.client import UpstreamError
+from conformance.upstream.ledger import PENDING
+from conformance.vocabulary.outcome import Outcome, failure_text
+from conformance.vocabulary.session import Session, Sessions
+from conformance.vocabulary.target import Target
+
+SEEN = "seen"
+"""The property of a report under which a check's findings stand: see `tell`."""
+SESSIONS: pytest.StashKey[Sequence[ambient.Settings]] = pytest.StashKey()
+DEPLOYED = ("hooks", "delivery", "background-tasks")
+"""Profiles in which a deployment stands around invocations, and changes what is asked and answered."""
+LEFT: pytest.StashKey[list[Left] | None] = pytest.StashKey()
+
+
+def close(item: pytest.Item, run: Run, target: Target, sessions: Sessions) -> None:
+    """End the sessions of a check, by taking what they export where that is judged."""
+    if not _is_judged(item, run, target):
+        sessions.discard()
+        return
+    opened = sessions.opened
+    item.stash[SESSIONS] = opened
+    try:
+        settled = all(call.outcome != PENDING for call in target.upstream.calls)
+        item.stash[LEFT] = _left(opened) if settled else None
+    except (ConformanceFailure, UpstreamError, NotObservable, ValueError):
+        item.stash[LEFT] = None
+    finally:
+        for session in opened:
+            if session.ended_as is None:
+                session.discard()
+
+
+def _left(opened: list[Session]) -> list[Left] | None:
+    """What each session exports, or exported; None where one took it to its grave."""
+    if any(session.was_aborted for session in opened):
+        return None
+    left = []
+    for session in opened:
+        given_up = 0
+        if session.ended_as is None:
+            given_up = session.superseded().generations
+            session.finalize()
+        assert session.ended_as is not None
+        left.append(Left(session.ended_as, given_up))
+    return left
+
+
+def tell(item: pytest.Item, run: Run) -> None:
+    """Judge what was exchanged in a check that passed, and put it into the properties of its report: on how many
+    exchanges each requirement was judged, and each finding with its text."""
+    target = item.stash.get(verdict.TARGET, None)
+    if target is None or not _is_judged(item, run, target):
+        return
+    exchanges, calls = target.recorder.exchanges, target.upstream.calls
+    excluded = _excluded(item, target)
+    counts: Counter[str] = Counter()
+    findings: list[Finding] = []
+    with suppress(ConformanceFailure):
+        for judged in ambient.judge(
+            exchanges, calls, item.stash.get(SESSIONS, []), item.stash.get(LEFT, None), target.upstream.tokenizer
+        ):
+            name = ambient.REQUIREMENTS.get((judged.rule, judged.wire))
+            if name is None or judged.rule.startswith(excluded) or not _applies(name, run, target):
+                continue
+            counts[name] += 1
+            if judged.violations:
+                findings.append(Finding(name, tuple(judged.violations), judged.exchange))
+    if counts:
+        told = {"judged": counts, "findings": [_as_json(finding, item, run, target) for finding in findings]}
+        item.user_properties.append((SEEN, json.dumps(told, ensure_ascii=False)))
+
+
+def _excluded(item: pytest.Item, target: Target) -> tuple[str, ...]:
+    """What the rules begin with that do not hold in this check: those that its deployment or the template breaks."""
+    excluded: tuple[str, ...] = ()
+    if item.stash[REQUIREMENT].profile in DEPLOYED:
+        excluded += ("text", "context", "sampling")
+    if target.declares("invocations_frames", "json"):
+        excluded += ("text", "stream", "frames")
+    if excuse_of_the_template(target.recorder.exchanges, target.upstream.tokenizer) is not None:
+        excluded += ("context",)
+    return excluded
+
+
+def _is_judged(item: pytest.Item, run: Run, target: Target) -> bool:
+    passed = item.stash.get(verdict.OUTCOME, None) in (Outcome.PASSED, None) and verdict.OUTCOME in item.stash
+    over_real_engine = run.catalogue.needs_engine(item.stash[REQUIREMENT])
+    return run.settings.ambient and passed and target.unseen is None and not over_real_engine
+
+
+def _applies(name: str, run: Run, target: Target) -> bool:
+    requirement = run.catalogue.get(name)
+    declared = target.declaration
+    absent = run.catalogue.not_applicable(requirement, declared.capabilities, declared.options)
+    return absent is None and all(target.observes(need) is None for need in requirement.needs)
+
+
+def _as_json(finding: Finding, item: pytest.Item, run: Run, target: Target) -> dict[str, Any]:
+    requirement = run.catalogue.get(finding.requirement)
+    exchanges = [finding.exchange] if finding.exchange is not None else target.recorder.exchanges
+    calls = target.upstream.calls
+    if finding.exchange is not None:
+        begun, ended = finding.exchange.started, finding.exchange.finished or float("inf")
+        calls = [call for call in calls if begun <= call.arrived <= ended]
+    text = failure_text(
+        requirement, ConformanceFailure(finding.violations), exchanges, calls, run.rerun(item.stash[REQUIREMENT].id)
+    )
+    while_checking = item.stash[REQUIREMENT].id
+    return {
+        "requirement": finding.requirement,
+        "while": while_checking,
+        "violations": [{"where": v.where, "expected": v.expected, "actual": v.actual} for v in finding.violations],
+        "text": f"seen while {while_checking} was checked\n\n{text}",
+    }
