@@ -139,7 +139,8 @@ def _body(turn: Turn) -> list[Violation]:
         return [] if turn.reply.is_stream else invocations.envelope(turn.reply.json())
     document = turn.reply.completion
     if turn.wire == CHAT:
-        wrong = chat.completion(document, choices=_choices(turn))
+        # An answer that says nothing may have null for its content.
+        wrong = [v for v in chat.completion(document, choices=_choices(turn)) if v.hint != chat.EMPTY_HINT]
     else:
         wrong = anthropic.message(document) if turn.wire == MESSAGES else responses.response(document)
     if (turn.request or {}).get("model", "kit"):
@@ -212,7 +213,8 @@ def _of_ending(turn: Turn, call: Call) -> Iterator[Judged]:
     elif called and turn.wire != RESPONSES:
         rule, wanted = "finish.calls", {CHAT: "tool_calls", MESSAGES: "tool_use"}[turn.wire]
     elif isinstance(call.stop_reason, str) and turn.wire == MESSAGES:
-        own = call.stop_reason in ((turn.request or {}).get("stop_sequences") or [])
+        asked = (turn.request or {}).get("stop_sequences")
+        own = isinstance(asked, list) and call.stop_reason in asked
         if not own:
             return
         rule, wanted = "finish", "stop_sequence"

@@ -41,7 +41,8 @@ def _of_count(turn: Turn) -> Iterator[Judged]:
     request = turn.request
     if request is None or not turn.alone or not turn.is_answered or request.get("n") not in (None, 1):
         return
-    if any(_is_hosted(tool, turn.wire) for tool in request.get("tools") or []) or turn.wire == INVOCATIONS:
+    tools = request.get("tools") or []
+    if turn.wire == INVOCATIONS or not isinstance(tools, list) or any(_is_hosted(tool, turn.wire) for tool in tools):
         return
     answered = [call for call in turn.calls if call.outcome == ANSWERED]
     wrong = [Violation("calls of the upstream for one turn", "1", str(len(answered)))] if len(answered) > 1 else []
@@ -77,7 +78,7 @@ def _of_sampling(turn: Turn, request: Mapping[str, Any], call: Call) -> Iterator
     ]
     yield Judged("sampling.unasked", CHAT, turn.exchange, unasked)
     stops = request.get("stop_sequences" if turn.wire == MESSAGES else "stop")
-    if stops is not None and "stop" not in defaults and turn.wire in (CHAT, MESSAGES):
+    if isinstance(stops, (str, list)) and "stop" not in defaults and turn.wire in (CHAT, MESSAGES):
         wanted = [stops] if isinstance(stops, str) else list(stops)
         got = received.get("stop") or []
         same = {got} == set(wanted) if isinstance(got, str) else set(map(str, got)) == set(map(str, wanted))

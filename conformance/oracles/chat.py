@@ -26,6 +26,9 @@ MILLISECONDS = 100_000_000_000
 """A `created` beyond this (the year 5138 in seconds) counts milliseconds."""
 
 
+EMPTY_HINT = 'an empty answer has the content ""'
+
+
 def completion(body: object, strict: bool = False, choices: int = 1) -> list[Violation]:
     """Judge a `chat.completion`. `choices` is how many the request asked for (`n`).
 
@@ -78,7 +81,7 @@ def _choice(path: Path, choice: dict[Any, Any]) -> Iterator[Finding]:
             yield Finding((*path, "message", "tool_calls"), expected, actual)
         other_fields = ("refusal", "reasoning_content", "reasoning", "function_call", "audio")
         if "content" in message and message["content"] is None and not any(message.get(key) for key in other_fields):
-            hint = 'an empty answer has the content ""'
+            hint = EMPTY_HINT
             yield Finding((*path, "message", "content"), "a string, as the message has no tool calls", "null", hint)
 
 
