@@ -116,6 +116,10 @@ class OverResponses:
             self._begun.add(conversation)
         return conversation
 
+    def begin_again(self, conversation: str) -> None:
+        """Nothing was said in this conversation yet, as what was asked failed: its next input carries the nonce."""
+        self._begun.discard(conversation)
+
     def items(self, conversation: str) -> list[dict[str, Any]]:
         """The items of a conversation, the oldest first. Anything but a list of objects is a failure."""
         reply = self.send(path=f"/conversations/{conversation}/items?order=asc&limit=100", method="GET")

@@ -1,0 +1,535 @@
+"""Walks a journey, and judges by what holds wherever a turn stands.
+
+Each turn of it is scripted, sent as a client of its wire sends it, and answered; its answer is echoed. What a turn's
+place needs before it is brought about: a call whose result it gives, an answer that was cut, another conversation. At
+the end each answer is held against what was sampled for it, each call of the engine against its request, and what is
+exported against both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from conformance.client.failure import ConformanceFailure, describe
+from conformance.client.http import NoAnswer, Reply
+from conformance.client.invocations import InvocationReply
+from conformance.gateway import Capability
+from conformance.oracles import Violation
+from conformance.upstream.ledger import Call
+from conformance.vocabulary.asked import holds
+from conformance.vocabulary.calls import TEMPTING
+from conformance.vocabulary.expect import expect
+from conformance.vocabulary.session import Session, Sessions, function, typed
+from conformance.vocabulary.situations import CALLED, FAILED, TOLD, Journey, Situation
+from conformance.vocabulary.talk import CHAT, MESSAGES, WIRES, Content, Entry, Question, Results, Talk, Wire
+from conformance.vocabulary.target import Target
+
+ODD = {**TEMPTING, "place": "東京 🗼", "share": 0.5, "list": [1, "2", True, {"größe": "groß"}]}
+"""Arguments that are easily changed on their way."""
+COUNTS = {"two calls": 2, "three calls": 3, "five calls": 5}
+END = "END"
+ROOM = 16384
+"""Tokens that each answer of a journey has room for."""
+CUT = 64
+"""Tokens of an answer that a request's limit cuts, at most."""
+SHAPING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
+FREE_TO_REFUSE = frozenset({"top_k", "seed", "labels", "unknown"})
+"""Fields of which another requirement says what becomes of them: a turn that is refused for one is asked without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one request asks, and what the model makes of it. `sampling` are the values that the engine must receive,
+    `limit` the bound of the answer, if the request has one; `marks` are values that no other request has. `told` are
+    texts that the model must be given, in order; `tools` what it must be told of tools, in any. `says` is the script.
+    """
+
+    label: str
+    over: Wire
+    situation: Situation
+    new: Entry
+    tools: Sequence[Mapping[str, Any]]
+    fields: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+    limit: int | None
+    marks: tuple[Any, ...]
+    told: tuple[str, ...]
+    says: Mapping[str, Any]
+    text: str
+    calls: tuple[Mapping[str, Any], ...]
+
+    @property
+    def ending(self) -> str:
+        """How the answer ends."""
+        if self.calls:
+            return "tool call"
+        return "stop" if self.situation.ending in FAILED else self.situation.ending
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request that was sent for a turn. `fault` is the status with which the engine was told to fail; None where it
+    answers. `refused`: the gateway does not take the field, and the turn is asked without."""
+
+    turn: Turn
+    reply: Reply
+    fault: int | None = None
+    refused: bool = False
+
+
+def walk(journey: Journey, target: Target, sessions: Sessions) -> None:
+    """Walk a journey in a new session, and judge it. Raises a `ConformanceFailure` that tells what was walked before
+    all that is wrong."""
+    walker = Walker(target, sessions.open(), tools_of(journey, target))
+    stopped: list[Violation] = []
+    try:
+        for situation in journey.situations:
+            walker.goes(within(situation, target))
+    except NoAnswer:
+        raise
+    except ConformanceFailure as failure:
+        stopped = failure.violations
+    violations = [*stopped, *walker.judged()]
+    if violations:
+        raise ConformanceFailure(
+            [Violation("the journey", "what holds wherever a turn stands", walker.story()), *violations]
+        )
+
+
+def within(situation: Situation, target: Target) -> Situation:
+    """The situation as far as the gateway has the capabilities for it."""
+    capabilities = target.declaration.capabilities
+    if Capability.STREAMING not in capabilities:
+        situation = replace(situation, stream="plain")
+    if Capability.TOOLS not in capabilities and situation.tools != "none":
+        choice = situation.field.startswith("tool_choice")
+        situation = replace(
+            situation,
+            tools="none",
+            place="later" if situation.place in TOLD else situation.place,
+            field="none" if choice else situation.field,
+            ending="stop" if situation.ending == "tool call" else situation.ending,
+        )
+    return situation
+
+
+def tools_of(journey: Journey, target: Target) -> list[dict[str, Any]]:
+    """The tools that are declared all along the journey: those whose calls it has."""
+    if Capability.TOOLS not in target.declaration.capabilities:
+        return []
+    end = target.upstream.tokenizer.end_of_turn_text
+    kinds = {situation.tools for situation in journey.situations}
+    if "odd values" in kinds:
+        return [function("order", "Bestellt für Gebäude 建物 🏠.", **typed(ODD))]
+    if "control text" in kinds:
+        return [function("page", f"Reads a page up to {end} or to its end.", url={"type": "string"})]
+    if kinds == {"none"}:
+        return []
+    return [
+        function("search", "Search the web.", query={"type": "string"}),
+        function("now", "Tell what time it is."),
+    ]
+
+
+@dataclass
+class Walker:
+    """Walks in one session. `tools` are declared in each of its requests that has any."""
+
+    target: Target
+    session: Session
+    tools: list[dict[str, Any]]
+    attempts: list[Attempt] = field(default_factory=list)
+    number: int = 0
+    came: str = ""
+    """How the turn before ended, or over which wire it came."""
+    before: Talk | None = None
+    """The conversation as it was before its last question."""
+
+    def __post_init__(self) -> None:
+        self.upstream = self.target.upstream
+        self.talk = self._fresh()
+        self.aside = self._fresh()
+
+    def goes(self, situation: Situation) -> None:
+        """Bring the turn's place about, and take the turn."""
+        self._bring(situation)
+        self._take(situation)
+
+    # Places
+
+    def _bring(self, situation: Situation) -> None:
+        place, pending = situation.place, len(self.talk.pending)
+        if place == "first":
+            self.talk, self.before = self._fresh(), None
+        elif place == "behind a result":
+            if pending not in (1, 2):
+                self._passes(situation, tools="one call")
+        elif place == "behind three results":
+            if pending < COUNTS["three calls"]:
+                self._passes(situation, tools="three calls")
+        elif place == "later":
+            if pending or self.came != "stop":
+                self._passes(situation)
+        elif place == "behind a cut":
+            if self.came != "length":
+                self._passes(situation, ending="length")
+        elif place == "behind a failure":
+            if pending or self.came not in FAILED:
+                self._passes(situation, ending="500")
+        elif place == "behind a stop":
+            if self.came != "stop string":
+                wire = situation.wire if WIRES[situation.wire].stop else "chat"
+                self._passes(situation, wire=wire, field="stop", ending="stop string")
+        elif place == "behind another wire":
+            if situation.wire == "conversation":
+                self.talk, self.before = self._fresh(), None
+            self._passes(situation, wire=self._other_wire(situation.wire))
+        elif place == "behind a new answer":
+            self._settles(situation)
+            given_up, question = self.talk.as_it_is(), self.number + 1
+            self._passes(situation)
+            self.talk = given_up
+            self._passes(situation, question=question)
+        elif place == "second branch":
+            self._settles(situation)
+            while (before := self.before) is None:
+                self._passes(situation)
+            self.talk = before.as_it_is()
+        else:
+            self._settles(situation)
+            if not self.talk.entries:
+                self._passes(situation)
+            talk, earlier, self.talk = self.talk, self.before, self.aside
+            self._passes(situation)
+            self.aside, self.talk, self.before = self.talk, talk, earlier
+
+    def _passes(self, situation: Situation, question: int | None = None, **values: str) -> None:
+        """A plain turn on the way to a situation, but for these values. Results that are waited for are given first."""
+        self._settles(situation)
+        plain = {"tools": "declared" if self.tools else "none", "place": "later", "content": "text", "field": "none"}
+        self._take(replace(situation, **{**plain, "ending": "stop", **values}), question)
+
+    def _settles(self, situation: Situation) -> None:
+        """Give the results that are waited for."""
+        if self.talk.pending:
+            plain = {"tools": "declared", "place": "behind a result", "content": "text", "field": "none"}
+            self._take(replace(situation, ending="stop", **plain))
+
+    def _other_wire(self, wire: str) -> str:
+        names = ("chat", "messages", "responses")
+        declared = self.target.declaration.capabilities
+        others = [name for name in names if name != wire and WIRES[name].capability in {None, *declared}]
+        return others[0] if others else wire
+
+    def _fresh(self) -> Talk:
+        return Talk(self.session, self.target, f"talk{self.number}")
+
+    # Turns
+
+    def _take(self, situation: Situation, question: int | None = None) -> None:
+        self.number += 1
+        turn = self._turn(situation, question or self.number)
+        if situation.ending in FAILED:
+            self.upstream.fails(int(situation.ending))
+            failed = self._ask(turn, fault=int(situation.ending))
+            if not has_failed(failed):
+                raise ConformanceFailure(
+                    [Violation(turn.label, "a failure", f"{failed.status} {describe(failed.body)}")]
+                )
+        self.upstream.says(**turn.says)
+        reply = self._ask(turn)
+        if reply.status in (400, 422) and situation.field in FREE_TO_REFUSE:
+            self.attempts[-1] = replace(self.attempts[-1], refused=True)
+            turn = self._turn(replace(situation, field="none"), question or self.number)
+            reply = self._ask(turn)
+        if reply.status != 200:
+            raise ConformanceFailure([Violation(turn.label, "status 200", f"{reply.status} {describe(reply.body)}")])
+        if isinstance(turn.new, Question):
+            self.before = self.talk.as_it_is() if self.talk.entries else None
+        try:
+            self.talk.add(turn.new, reply, turn.over)
+        except ConformanceFailure as failure:
+            raise ConformanceFailure(_under(turn.label, failure.violations)) from failure
+        self.came = situation.ending
+
+    def _ask(self, turn: Turn, fault: int | None = None) -> Reply:
+        reply = self.talk.ask(turn.over, turn.new, turn.tools, turn.fields)
+        self.attempts.append(Attempt(turn, reply, fault))
+        return reply
+
+    def _turn(self, situation: Situation, question: int) -> Turn:
+        number, over = self.number, WIRES[situation.wire]
+        tools = self.tools if situation.tools != "none" else []
+        new = self._new(situation, question)
+        calls = self._calls(situation)
+        limit, says, text = self._says(situation, calls, over)
+        fields, sampling, marks = fields_of(situation, over, number)
+        if limit is not None:
+            fields[str(over.limit)] = limit
+        if over.family == MESSAGES and limit is None:
+            limit = fields["max_tokens"] = ROOM + number
+        if situation.stream == "streamed":
+            fields |= {"stream": True}
+        label = f"turn {number} ({situation})"
+        told = tuple(self.talk.texts(new))
+        return Turn(label, over, situation, new, tools, fields, sampling, limit, marks, told, says, text, calls)
+
+    def _new(self, situation: Situation, question: int) -> Entry:
+        if situation.place not in TOLD:
+            return Question(asked(situation.content, f"Question {question}"))
+        results = []
+        for place, call in enumerate(self.talk.pending):
+            found = "" if situation.content == "empty" else asked(situation.content, f"Result {question}.{place}")
+            if call.name == "page" and isinstance(found, str):
+                found += f" {self.upstream.tokenizer.end_of_turn_text} "
+            results.append((call.call_id, found))
+        return Results(tuple(results))
+
+    def _calls(self, situation: Situation) -> tuple[dict[str, Any], ...]:
+        if situation.tools not in CALLED and situation.tools not in COUNTS:
+            return ()
+        if situation.tools == "no arguments":
+            return ({"name": "now", "arguments": {}},)
+        name = self.tools[0]["function"]["name"]
+        arguments: list[dict[str, Any]] = []
+        for place in range(COUNTS.get(situation.tools, 1)):
+            if name == "order":
+                arguments.append({**ODD, "zip": f"0{self.number}{place}"})
+            else:
+                arguments.append({"query" if name == "search" else "url": f"weather {self.number}.{place}"})
+        return tuple({"name": name, "arguments": each} for each in arguments)
+
+    def _says(
+        self, situation: Situation, calls: tuple[dict[str, Any], ...], over: Wire
+    ) -> tuple[int | None, dict[str, Any], str]:
+        """The limit of the request, if it has one; the script; and the text that is shown."""
+        tokenizer = self.upstream.tokenizer
+        text = answered(situation.content, f"Answer {self.number}")
+        beside = situation.tools == "text and call" and self.upstream.tool_format.beside_text
+        if calls and not beside:
+            text = ""
+        spoken = f"{text} {END} of it." if situation.ending == "stop string" else text
+        says: dict[str, Any] = {"text": spoken}
+        if situation.content == "split ids" and not calls:
+            split = [token_id for character in spoken for token_id in tokenizer.encode(character)]
+            says = {"ids": split}
+        if calls:
+            says["tool_calls"] = calls
+        says["ids_per_event"] = 16 if situation.content == "long" else 1
+        limited = situation.field == "limit"
+        if any(attempt.turn.limit is not None for attempt in self.attempts):
+            says["obeys_limits"] = True
+        if situation.ending != "length":
+            if "ids" in says:
+                says["ids"] = [*says["ids"], tokenizer.end_of_turn]
+            return ROOM + self.number if limited else None, says, text
+        if not limited:
+            return None, {**says, "finish": "length"}, text
+        ids = says.get("ids") or tokenizer.encode(spoken)
+        limit = min(CUT, len(ids) - 1)
+        while limit > 1 and "\ufffd" in tokenizer.decode(ids[:limit]):
+            limit -= 1
+        return limit, {**says, "obeys_limits": True}, tokenizer.decode(ids[:limit])
+
+    # Judgement
+
+    def story(self) -> str:
+        """What was walked, a line for each request."""
+        return "\n".join(
+            f"{attempt.turn.over.name}: {attempt.turn.label} > {attempt.reply.status}"
+            + (f", as the engine failed with {attempt.fault}" if attempt.fault else "")
+            for attempt in self.attempts
+        )
+
+    def judged(self) -> list[Violation]:
+        """All that is wrong with what was walked."""
+        calls = self.upstream.calls
+        violations: list[Violation] = []
+        for place, (attempt, made) in enumerate(calls_of(self.attempts, calls)):
+            expected = 0 if attempt.refused else 1
+            if len(made) != expected:
+                where = f"{attempt.turn.label}: calls of the engine"
+                violations.append(
+                    Violation(where, str(expected), str(len(made)), "the engine is asked behind the turn")
+                )
+            elif made:
+                earlier = [other.turn for other in self.attempts[:place] if other.turn is not attempt.turn]
+                violations += _under(attempt.turn.label, wrong_call(attempt.turn, made[0], earlier))
+                if attempt.fault is None and attempt.reply.status == 200:
+                    violations += _under(attempt.turn.label, wrong_answer(attempt, made[0]))
+        try:
+            superseded = self.session.superseded()
+            expect(self.session.trajectories()).account_for(self.upstream, superseded)
+        except ConformanceFailure as failure:
+            violations += failure.violations
+        return violations
+
+
+def calls_of(attempts: Sequence[Attempt], calls: Sequence[Call]) -> Iterator[tuple[Attempt, list[Call]]]:
+    """The calls that were made for each request: in their order where there is one for each, else by their time."""
+    asking = [attempt for attempt in attempts if not attempt.refused]
+    if len(calls) == len(asking):
+        made = iter(calls)
+        yield from ((attempt, [] if attempt.refused else [next(made)]) for attempt in attempts)
+        return
+    starts = [attempt.reply.exchange.started for attempt in attempts]
+    for place, attempt in enumerate(attempts):
+        end = starts[place + 1] if place + 1 < len(starts) else float("inf")
+        yield attempt, [call for call in calls if starts[place] <= call.arrived < end]
+
+
+def wrong_call(turn: Turn, call: Call, earlier: Sequence[Turn]) -> Iterator[Violation]:
+    """What is wrong with what the engine received for a turn."""
+    received = {name: call.sampling[name] for name in SHAPING if call.sampling.get(name) is not None}
+    stops = call.sampling.get("stop")
+    if stops:
+        received["stop"] = [stops] if isinstance(stops, str) else stops
+    if received != turn.sampling:
+        yield Violation("sampling values at the engine", describe(turn.sampling), describe(received))
+    if turn.limit is not None and call.max_tokens != turn.limit:
+        yield Violation("limit of the generation at the engine", str(turn.limit), str(call.max_tokens))
+    for other in earlier:
+        if turn.limit is None and other.limit is not None and call.max_tokens == other.limit:
+            yield Violation(
+                "limit of the generation at the engine", "not that of another turn", f"that of {other.label}"
+            )
+        for mark in other.marks:
+            if mark not in turn.marks and holds(call.body, mark):
+                yield Violation("the engine's request", f"nothing of {other.label}", describe(mark))
+    position = 0
+    for text in turn.told:
+        stands = call.text.find(text, position)
+        if stands < 0:
+            behind = describe(call.text[position:][:200])
+            yield Violation("what the model is told", describe(text), f"not behind the text before it: {behind}")
+            break
+        position = stands + len(text)
+    if turn.tools and turn.situation.field != "tool_choice none":
+        for tool in turn.tools:
+            for text in (tool["function"]["name"], tool["function"]["description"]):
+                if text not in call.text:
+                    yield Violation("what the model is told of tools", describe(text), "it is not in the context")
+
+
+def wrong_answer(attempt: Attempt, call: Call) -> Iterator[Violation]:
+    """What is wrong with the answer to a turn, as far as it can be read."""
+    for rule in (_wrong_text, _wrong_calls, _wrong_ending, _wrong_usage):
+        try:
+            yield from rule(attempt.turn, attempt.reply, call)
+        except ConformanceFailure as failure:
+            yield from failure.violations
+
+
+def _wrong_text(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
+    actual: Any = reply.text
+    expected: Any = turn.text
+    if turn.calls:  # a template writes white space before a call
+        actual, expected = actual.strip(), expected.strip()
+    elif turn.ending == "stop string":
+        actual, expected = actual.split(), expected.split()
+    if actual != expected:
+        yield Violation("text", describe(expected), describe(actual))
+
+
+def _wrong_calls(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
+    actual = [(made.name, _exact(made.arguments)) for made in turn.over.calls(reply)]
+    expected = [(made["name"], _exact(made["arguments"])) for made in turn.calls]
+    if actual != expected:
+        yield Violation("calls", describe(expected), describe(actual))
+    ids = [made.call_id for made in turn.over.calls(reply)]
+    if len(set(ids)) != len(ids):
+        yield Violation("ids of the calls", "one for each", describe(ids))
+
+
+def _wrong_ending(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
+    if turn.over.endings and reply.finish_reason != turn.over.endings[turn.ending]:
+        yield Violation("how it ended", turn.over.endings[turn.ending], reply.finish_reason)
+
+
+def _wrong_usage(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
+    unasked = turn.over.family == CHAT and reply.is_stream and turn.situation.field != "include_usage"
+    if turn.over.usage is None or unasked:
+        return
+    inputs, output = turn.over.usage
+    usage = reply.usage
+    actual = (sum(usage.get(name) or 0 for name in inputs), usage.get(output))
+    expected = (len(call.context), len(call.generation))
+    if actual != expected:
+        yield Violation("usage", f"{expected[0]} tokens of the context and {expected[1]} sampled", describe(usage))
+
+
+def has_failed(reply: Reply) -> bool:
+    """Whether a client can tell that there is no answer: by the status, or by what ends the stream."""
+    if reply.status != 200:
+        return reply.status == 429 or reply.status >= 500
+    if isinstance(reply, InvocationReply):
+        return reply.is_stream and reply.failure is not None
+    kinds = {chunk.get("type") for chunk in reply.chunks} if reply.is_stream else set()
+    return bool(kinds & {"error", "response.failed"}) or (
+        reply.is_stream and any("error" in one for one in reply.chunks)
+    )
+
+
+def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]:
+    """The fields of a request, the sampling values that the engine must receive for it, and the values of it that no
+    other request has."""
+    name = situation.field
+    values: dict[str, Any] = {"temperature": 0.25 + number / 64, "top_p": 0.5 + number / 128, "top_k": 200 + number}
+    if name in values:
+        return {name: values[name]}, {name: values[name]}, (values[name],)
+    if name in ("stop", "unused stop"):
+        stop = END if name == "stop" else f"UNUSED {number}"
+        return {str(over.stop): [stop]}, {"stop": [stop]}, (stop,) if name == "unused stop" else ()
+    if name == "labels":
+        user, run = f"user-{number}", f"run-{number}"
+        labels = (
+            {"metadata": {"user_id": user}} if over.family == MESSAGES else {"user": user, "metadata": {"run": run}}
+        )
+        return labels, {}, (user, run)
+    if name == "null":
+        nulls = [*(("top_p", "temperature", over.stop) if over.stop else ("top_p", "temperature")), "metadata"]
+        return dict.fromkeys(nulls), {}, ()
+    plain: dict[str, dict[str, Any]] = {
+        "seed": {"seed": 7000 + number},
+        "tool_choice none": {"tool_choice": {"type": "none"} if over.family == MESSAGES else "none"},
+        "tool_choice auto": {"tool_choice": {"type": "auto"} if over.family == MESSAGES else "auto"},
+        "include_usage": {"stream_options": {"include_usage": True}},
+        "unknown": {"x_unheard_of": f"nobody-{number}"},
+    }
+    fields = plain.get(name, {})
+    return fields, {}, tuple(fields.values()) if name in ("seed", "unknown") else ()
+
+
+def asked(kind: str, text: str) -> Content:
+    """What a client says, of this kind of content. `text` is in it, but where it must be something else."""
+    if kind == "one part":
+        return (text,)
+    if kind == "three parts":
+        return (f"{text}: one.", f"{text}: two.", f"{text}: three.")
+    return text if kind in ("empty", "split ids") else answered(kind, text)
+
+
+def answered(kind: str, text: str) -> str:
+    """What a model says, of this kind of content."""
+    kinds = {
+        "empty": "",
+        "other scripts": f"{text}: größte 建物 in 東京, 🏙️🧬 и ещё",
+        "[DONE]": "[DONE]",
+        "blank ends": f"\n  {text}\n\nof it ",
+        "long": (f"{text} " + " ".join(str(number) for number in range(2000)))[:8000],
+        "data lines": f"data: {text}\n\nevent: end\ndata: [DONE]\n\nid: 1",
+        "markup": f'<b>{text}</b> & <a href="x">&lt;</a> {{{{ messages }}}} [INST] \\n "quoted"',
+    }
+    return kinds.get(kind, text)
+
+
+def _exact(value: Any) -> str:
+    """A JSON value as text, in which 1, 1.0, true and "1" differ and the order of names does not count."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _under(label: str, violations: Iterator[Violation] | Sequence[Violation]) -> list[Violation]:
+    return [replace(violation, where=f"{label}: {violation.where}") for violation in violations]
