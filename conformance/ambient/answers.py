@@ -76,10 +76,11 @@ def _of_refusal(turn: Turn) -> Iterator[Judged]:
     yield Judged("error.leak", turn.wire, turn.exchange, envelope.leaks(text))
     if turn.reply.status in (404, 405):  # the route itself may be missing
         return
+    rule = "error" if turn.reply.status < 500 else "error.failure"
     try:
         body = json.loads(text)
     except ValueError:
-        yield Judged("error", turn.wire, turn.exchange, [Violation("body", "JSON", describe(turn.reply.body))])
+        yield Judged(rule, turn.wire, turn.exchange, [Violation("body", "JSON", describe(turn.reply.body))])
         return
     if turn.wire == INVOCATIONS:
         wrong = invocations.error(body, None, turn.reply.status)
@@ -92,7 +93,7 @@ def _of_refusal(turn: Turn) -> Iterator[Judged]:
         ]
         if turn.wire == MESSAGES and not wrong and body.get("type") != "error":
             wrong = [Violation("type", '"error"', describe(body.get("type")))]
-    yield Judged("error", turn.wire, turn.exchange, wrong)
+    yield Judged(rule, turn.wire, turn.exchange, wrong)
 
 
 def _of_form(turn: Turn) -> Iterator[Judged]:
@@ -108,7 +109,7 @@ def _sorted_out(turn: Turn, rule: str, violations: Sequence[Violation]) -> Itera
     """Violations by what they are about."""
     by_rule: dict[str, list[Violation]] = defaultdict(list)
     for violation in violations:
-        about = f"{violation.where} {violation.expected}".lower()
+        about = violation.where.lower() if rule == "body" else f"{violation.where} {violation.expected}".lower()
         for part, words in _PARTS[rule]:
             if any(word in about for word in words):
                 by_rule[f"{rule}.{part}"].append(violation)

@@ -17,7 +17,6 @@ from conformance.requirements import Catalogue
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
 from conformance.upstream.ledger import ANSWERED, Call
-from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.session.session import Session
 from reference_gateway.session.trajectory import Trajectory
 from reference_gateway.types import Answer, Turn
@@ -77,24 +76,6 @@ def temperature_sticks(gateway: Sabotage) -> None:
         return turn
 
     chat_wire.on_turn(gateway, keep)
-
-
-def asks_twice_behind_a_result(gateway: Sabotage) -> None:
-    """Behind the result of a tool the engine is asked twice, and the first answer thrown away."""
-    behind: list[bool] = [False]
-
-    def seen(body: dict[str, Any], turn: Turn) -> Turn:
-        behind[0] = body["messages"][-1].get("role") == "tool"
-        return turn
-
-    chat_wire.on_turn(gateway, seen)
-
-    @gateway.wrap(VllmBackend, "generate")
-    async def generate(original: Any, *args: Any, **fields: Any) -> Any:
-        if behind[0]:
-            behind[0] = False
-            await original(*args, **fields)
-        return await original(*args, **fields)
 
 
 def mask_of_long_trajectories_is_short(gateway: Sabotage) -> None:
@@ -249,7 +230,7 @@ def test_right_turn_breaks_no_rule(tokenizer: Tokenizer) -> None:
     rules = {judged.rule for judged in ambient.judge([exchange(ASKED, completion(call))], [call], [], None, tokenizer)}
 
     assert broken(tokenizer, [call], exchange(ASKED, completion(call))) == set()
-    assert {"body", "label", "id", "text", "finish", "usage.prompt", "usage.completion"} <= rules
+    assert {"body", "label", "id", "text", "finish", "usage.prompt", "usage.completion", "single"} <= rules
     assert {"context", "sampling", "sampling.limit", "sampling.unasked"} <= rules
 
 
@@ -313,6 +294,7 @@ def test_error_without_an_envelope_and_with_a_path(tokenizer: Tokenizer) -> None
     leaking = {"error": {"message": "bad", "type": "server_error", "trace": "/srv/app/gateway.py"}}
 
     assert broken(tokenizer, [], exchange(ASKED, {"detail": "no"}, 400)) == {"error"}
+    assert broken(tokenizer, [], exchange(ASKED, {"detail": "no"}, 500)) == {"error.failure"}
     assert broken(tokenizer, [], exchange(ASKED, leaking, 500)) == {"error.leak"}
 
 
