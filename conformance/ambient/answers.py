@@ -102,7 +102,11 @@ def _of_form(turn: Turn) -> Iterator[Judged]:
     wrong = [] if kind == wanted else [Violation("header content-type", wanted, describe(kind))]
     yield Judged("label.stream" if turn.reply.is_stream else "label", turn.wire, turn.exchange, wrong)
     for name, rule in _FORMS[turn.reply.is_stream]:
-        yield from _sorted_out(turn, name, rule(turn))
+        try:
+            wrong = rule(turn)
+        except ConformanceFailure as failure:  # not even to be read
+            wrong = list(failure.violations)
+        yield from _sorted_out(turn, name, wrong)
 
 
 def _sorted_out(turn: Turn, rule: str, violations: Sequence[Violation]) -> Iterator[Judged]:

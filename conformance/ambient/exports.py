@@ -18,10 +18,10 @@ from conformance.upstream.ledger import ANSWERED, Call
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a session exported when it was closed, and how many generations it reports as given up."""
+    """What a session exported when it was closed, and how many generations it reports as given up; None: unknown."""
 
     trajectories: Sequence[Trajectory]
-    given_up: int
+    given_up: int | None
 
 
 def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], tokenizer: Tokenizer) -> Iterator[Judged]:
@@ -30,7 +30,8 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
     if any(id(call) not in owned or len(call.generations) > 1 or call.messages is not None for call in calls):
         return
     trajectories = [trajectory for session in left for trajectory in session.trajectories]
-    given_up = sum(session.given_up for session in left)
+    counts = [session.given_up for session in left]
+    given_up = None if None in counts else sum(count or 0 for count in counts)
     decode = tokenizer.decode
     yield Judged("masks", EXPORT, None, [v for v in token_truth.alignment(trajectories) if "mask" in v.where])
     yield Judged("verbatim", EXPORT, None, token_truth.verbatim(trajectories, calls, decode))
@@ -38,7 +39,9 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
     evidence = Evidence(trajectories, calls)
     yield Judged("logprobs", EXPORT, None, list(false_logprobs(trajectories, evidence)))
     whole = all(turn.is_answered for turn in turns if any(call.generation for call in turn.calls))
-    if whole:
+    if given_up is None:
+        wrong = token_truth.conservation(trajectories, calls, None, decode)
+    elif whole:
         wrong = _conserved(trajectories, calls, given_up, tokenizer)
     else:
         wrong = [*token_truth.conservation(trajectories, calls, None, decode)]

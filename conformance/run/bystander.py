@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from conformance.run.checks import REQUIREMENT
 from conformance.run.run import Run
 from conformance.run.template import excuse_of_the_template
 from conformance.upstream.client import UpstreamError
-from conformance.upstream.ledger import PENDING
+from conformance.upstream.ledger import PENDING, Call
 from conformance.vocabulary.outcome import Outcome, failure_text
 from conformance.vocabulary.session import Session, Sessions
 from conformance.vocabulary.target import Target
@@ -33,6 +32,8 @@ SEEN = "seen"
 SESSIONS: pytest.StashKey[Sequence[ambient.Settings]] = pytest.StashKey()
 DEPLOYED = ("hooks", "delivery", "background-tasks")
 """Profiles in which a deployment stands around invocations, and changes what is asked and answered."""
+CALLS: pytest.StashKey[list[Call]] = pytest.StashKey()
+"""The ledger of a check when its sessions were closed, if no call was open then."""
 LEFT: pytest.StashKey[list[Left] | None] = pytest.StashKey()
 
 
@@ -44,25 +45,29 @@ def close(item: pytest.Item, run: Run, target: Target, sessions: Sessions) -> No
     opened = sessions.opened
     item.stash[SESSIONS] = opened
     try:
-        settled = all(call.outcome != PENDING for call in target.upstream.calls)
-        item.stash[LEFT] = _left(opened) if settled else None
+        calls = target.upstream.calls
+        if all(call.outcome != PENDING for call in calls):
+            item.stash[CALLS] = calls
+            turns = ambient.turns_of(target.recorder.exchanges, (), ())
+            item.stash[LEFT] = _left(opened, several=len(turns) > 1)
     except (ConformanceFailure, UpstreamError, NotObservable, ValueError):
-        item.stash[LEFT] = None
+        pass  # what can't be had is not judged
     finally:
         for session in opened:
             if session.ended_as is None:
                 session.discard()
 
 
-def _left(opened: list[Session]) -> list[Left] | None:
-    """What each session exports, or exported; None where one took it to its grave."""
+def _left(opened: list[Session], several: bool) -> list[Left] | None:
+    """What each session exports, or exported; None where one took it to its grave. An answer can be given up for
+    another where there were `several` turns."""
     if any(session.was_aborted for session in opened):
         return None
     left = []
     for session in opened:
-        given_up = 0
+        given_up = None if several else 0
         if session.ended_as is None:
-            given_up = session.superseded().generations
+            given_up = session.superseded().generations if several else 0
             session.finalize()
         assert session.ended_as is not None
         left.append(Left(session.ended_as, given_up))
@@ -75,34 +80,32 @@ def tell(item: pytest.Item, run: Run) -> None:
     target = item.stash.get(verdict.TARGET, None)
     if target is None or not _is_judged(item, run, target):
         return
-    exchanges, calls = target.recorder.exchanges, target.upstream.calls
+    exchanges, tokenizer = target.recorder.exchanges, target.upstream.tokenizer
+    calls = item.stash.get(CALLS, None) or target.upstream.calls
     excluded = _excluded(item, target)
     counts: Counter[str] = Counter()
     findings: list[Finding] = []
-    with suppress(ConformanceFailure):
-        for judged in ambient.judge(
-            exchanges, calls, item.stash.get(SESSIONS, []), item.stash.get(LEFT, None), target.upstream.tokenizer
-        ):
-            name = ambient.REQUIREMENTS.get((judged.rule, judged.wire))
-            if name is None or judged.rule.startswith(excluded) or not _applies(name, run, target):
-                continue
-            counts[name] += 1
-            if judged.violations:
-                findings.append(Finding(name, tuple(judged.violations), judged.exchange))
+    for judged in ambient.judge(exchanges, calls, item.stash.get(SESSIONS, []), item.stash.get(LEFT, None), tokenizer):
+        name = ambient.REQUIREMENTS.get((judged.rule, judged.wire))
+        if name is None or judged.rule.startswith(excluded) or not _applies(name, run, target):
+            continue
+        if judged.violations and judged.rule.startswith("context") and excuse_of_the_template(exchanges, tokenizer):
+            continue
+        counts[name] += 1
+        if judged.violations:
+            findings.append(Finding(name, tuple(judged.violations), judged.exchange))
     if counts:
-        told = {"judged": counts, "findings": [_as_json(finding, item, run, target) for finding in findings]}
+        told = {"judged": counts, "findings": [_as_json(finding, calls, item, run) for finding in findings]}
         item.user_properties.append((SEEN, json.dumps(told, ensure_ascii=False)))
 
 
 def _excluded(item: pytest.Item, target: Target) -> tuple[str, ...]:
-    """What the rules begin with that do not hold in this check: those that its deployment or the template breaks."""
+    """What the rules begin with that do not hold in this check."""
     excluded: tuple[str, ...] = ()
     if item.stash[REQUIREMENT].profile in DEPLOYED:
         excluded += ("text", "context", "sampling")
     if target.declares("invocations_frames", "json"):
         excluded += ("text", "stream", "frames")
-    if excuse_of_the_template(target.recorder.exchanges, target.upstream.tokenizer) is not None:
-        excluded += ("context",)
     return excluded
 
 
@@ -119,10 +122,9 @@ def _applies(name: str, run: Run, target: Target) -> bool:
     return absent is None and all(target.observes(need) is None for need in requirement.needs)
 
 
-def _as_json(finding: Finding, item: pytest.Item, run: Run, target: Target) -> dict[str, Any]:
+def _as_json(finding: Finding, calls: Sequence[Call], item: pytest.Item, run: Run) -> dict[str, Any]:
     requirement = run.catalogue.get(finding.requirement)
-    exchanges = [finding.exchange] if finding.exchange is not None else target.recorder.exchanges
-    calls = target.upstream.calls
+    exchanges = [finding.exchange] if finding.exchange is not None else item.stash[verdict.TARGET].recorder.exchanges
     if finding.exchange is not None:
         begun, ended = finding.exchange.started, finding.exchange.finished or float("inf")
         calls = [call for call in calls if begun <= call.arrived <= ended]
