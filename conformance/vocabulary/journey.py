@@ -24,7 +24,19 @@ from conformance.vocabulary.calls import TEMPTING
 from conformance.vocabulary.expect import expect
 from conformance.vocabulary.session import Session, Sessions, function, typed
 from conformance.vocabulary.situations import CALLED, FAILED, TOLD, Journey, Situation
-from conformance.vocabulary.talk import CHAT, MESSAGES, WIRES, Content, Entry, Question, Results, Talk, Wire
+from conformance.vocabulary.talk import (
+    CHAT,
+    MESSAGES,
+    WIRES,
+    Answered,
+    Called,
+    Content,
+    Entry,
+    Question,
+    Results,
+    Talk,
+    Wire,
+)
 from conformance.vocabulary.target import Target
 
 ODD = {**TEMPTING, "place": "東京 🗼", "share": 0.5, "list": [1, "2", True, {"größe": "groß"}]}
@@ -35,6 +47,17 @@ ROOM = 16384
 """Tokens that each answer of a journey has room for."""
 CUT = 64
 """Tokens of an answer that a request's limit cuts, at most."""
+LONG = 8000
+KINDS = {
+    "empty": "",
+    "other scripts": "{text}: größte 建物 in 東京, 🏙️🧬 и ещё",
+    "[DONE]": "[DONE]",
+    "blank ends": "\n  {text}\n\nof it ",
+    "long": "{text} " + " and so on" * 800,
+    "data lines": "data: {text}\n\nevent: end\ndata: [DONE]\n\nid: 1",
+    "markup": '<b>{text}</b> & <a href="x">&lt;</a> {{ messages }} [INST] \\n "quoted"',
+}
+"""Kinds of content that are not plain, as texts."""
 SHAPING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
 FREE_TO_REFUSE = frozenset({"top_k", "seed", "labels", "unknown"})
 """Fields of which another requirement says what becomes of them: a turn that is refused for one is asked without it."""
@@ -92,11 +115,7 @@ def walk(journey: Journey, target: Target, sessions: Sessions) -> None:
         raise
     except ConformanceFailure as failure:
         stopped = failure.violations
-    violations = [*stopped, *walker.judged()]
-    if violations:
-        raise ConformanceFailure(
-            [Violation("the journey", "what holds wherever a turn stands", walker.story()), *violations]
-        )
+    walker.hold(stopped)
 
 
 def within(situation: Situation, target: Target) -> Situation:
@@ -136,7 +155,8 @@ def tools_of(journey: Journey, target: Target) -> list[dict[str, Any]]:
 
 @dataclass
 class Walker:
-    """Walks in one session. `tools` are declared in each of its requests that has any."""
+    """Walks in one session. `tools` are declared in each of its requests that has any; turns are counted from
+    `number`."""
 
     target: Target
     session: Session
@@ -344,25 +364,31 @@ class Walker:
             for attempt in self.attempts
         )
 
-    def judged(self) -> list[Violation]:
-        """All that is wrong with what was walked."""
-        calls = self.upstream.calls
+    def hold(self, stopped: Sequence[Violation] = (), calls: Sequence[Call] | None = None) -> None:
+        """Judge what was walked; `stopped` is what ended it early. `calls` are the engine's that belong to it: all of
+        the check, unless they are given. Raises a `ConformanceFailure` that tells what was walked first."""
+        __tracebackhide__ = True
+        violations = [*stopped, *self._wrong(self.upstream.calls if calls is None else calls)]
+        if violations:
+            walked = Violation("the journey", "what holds wherever a turn stands", self.story())
+            raise ConformanceFailure([walked, *violations])
+
+    def _wrong(self, calls: Sequence[Call]) -> list[Violation]:
         violations: list[Violation] = []
         for place, (attempt, made) in enumerate(calls_of(self.attempts, calls)):
             expected = 0 if attempt.refused else 1
             if len(made) != expected:
                 where = f"{attempt.turn.label}: calls of the engine"
-                violations.append(
-                    Violation(where, str(expected), str(len(made)), "the engine is asked behind the turn")
-                )
+                violations.append(Violation(where, str(expected), str(len(made))))
             elif made:
                 earlier = [other.turn for other in self.attempts[:place] if other.turn is not attempt.turn]
                 violations += _under(attempt.turn.label, wrong_call(attempt.turn, made[0], earlier))
                 if attempt.fault is None and attempt.reply.status == 200:
                     violations += _under(attempt.turn.label, wrong_answer(attempt, made[0]))
+        self.target.recorder.answered()  # what was judged until now took the kit's own time
         try:
             superseded = self.session.superseded()
-            expect(self.session.trajectories()).account_for(self.upstream, superseded)
+            expect(self.session.trajectories()).account_for(calls, superseded)
         except ConformanceFailure as failure:
             violations += failure.violations
         return violations
@@ -509,21 +535,12 @@ def asked(kind: str, text: str) -> Content:
         return (text,)
     if kind == "three parts":
         return (f"{text}: one.", f"{text}: two.", f"{text}: three.")
-    return text if kind in ("empty", "split ids") else answered(kind, text)
+    return text if kind == "empty" else answered(kind, text)
 
 
 def answered(kind: str, text: str) -> str:
     """What a model says, of this kind of content."""
-    kinds = {
-        "empty": "",
-        "other scripts": f"{text}: größte 建物 in 東京, 🏙️🧬 и ещё",
-        "[DONE]": "[DONE]",
-        "blank ends": f"\n  {text}\n\nof it ",
-        "long": (f"{text} " + " ".join(str(number) for number in range(2000)))[:8000],
-        "data lines": f"data: {text}\n\nevent: end\ndata: [DONE]\n\nid: 1",
-        "markup": f'<b>{text}</b> & <a href="x">&lt;</a> {{{{ messages }}}} [INST] \\n "quoted"',
-    }
-    return kinds.get(kind, text)
+    return KINDS.get(kind, "{text}").replace("{text}", text)[:LONG]
 
 
 def _exact(value: Any) -> str:
@@ -533,3 +550,20 @@ def _exact(value: Any) -> str:
 
 def _under(label: str, violations: Iterator[Violation] | Sequence[Violation]) -> list[Violation]:
     return [replace(violation, where=f"{label}: {violation.where}") for violation in violations]
+
+
+# What a client brings along
+
+
+def brings_along(talk: Talk, messages: int) -> None:
+    """The conversation has this many messages, of which the gateway has not heard."""
+    for number in range(0, messages, 2):
+        talk.entries += [Question(f"Old question {number}"), Answered(f"Old answer {number + 1}")]
+
+
+def brings_calls_along(talk: Talk, name: str, count: int, id_length: int) -> None:
+    """The conversation ends with calls of this tool, under ids of this many characters, that wait for their results."""
+    calls = [
+        Called(f"call_{number}".ljust(id_length, "x"), name, {"query": f"old {number}"}) for number in range(count)
+    ]
+    talk.entries += [Question("Old question"), Answered("", tuple(calls))]

@@ -48,11 +48,17 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the model answered, as its wire showed it."""
+    """What the model answered: its text and its calls, with the reply as its wire showed it; None for an answer that
+    the client brings along."""
 
-    reply: Reply
-    over: Wire
-    calls: tuple[Called, ...]
+    text: str
+    calls: tuple[Called, ...] = ()
+    reply: Reply | None = None
+    family: str = ""
+
+    def as_shown(self, family: str) -> Reply | None:
+        """The reply, where it came over a wire that writes its history so."""
+        return self.reply if self.family == family else None
 
 
 Entry = Question | Results | Answered
@@ -86,7 +92,7 @@ class Talk:
 
     def add(self, new: Entry, reply: Reply, over: Wire) -> Answered:
         """The history goes on with what was asked and what was answered."""
-        answered = Answered(reply, over, tuple(over.calls(reply)))
+        answered = Answered(reply.text, tuple(over.calls(reply)), reply, over.family)
         self.entries += [new, answered]
         self.last_response = reply.id if over.family == ITEMS else None
         return answered
@@ -97,7 +103,7 @@ class Talk:
         told: list[str] = []
         for entry in (*self.entries, new):
             if isinstance(entry, Answered):
-                told += [entry.reply.text, *(call.name for call in entry.calls)]
+                told += [entry.text, *(call.name for call in entry.calls)]
             else:
                 for content in [entry.content] if isinstance(entry, Question) else (two for _, two in entry.contents):
                     told += [content] if isinstance(content, str) else content
@@ -136,11 +142,11 @@ def as_chat(entries: Iterable[Entry]) -> list[Message]:
             messages.append(user(_parts(entry.content, "text")))
         elif isinstance(entry, Results):
             messages += [tool(_parts(content, "text"), call_id) for call_id, content in entry.contents]
-        elif entry.over.family == CHAT:
-            messages.append(entry.reply.message)
+        elif reply := entry.as_shown(CHAT):
+            messages.append(reply.message)
         else:
             calls = [tool_call(call.name, json.dumps(call.arguments), call.call_id) for call in entry.calls]
-            messages.append(assistant(entry.reply.text or None, **({"tool_calls": calls} if calls else {})))
+            messages.append(assistant(entry.text or None, **({"tool_calls": calls} if calls else {})))
     return messages
 
 
@@ -168,10 +174,10 @@ def as_messages(entries: Iterable[Entry]) -> list[Message]:
             messages.append(
                 user([anthropic.tool_result(_parts(content, "text"), call_id) for call_id, content in entry.contents])
             )
-        elif entry.over.family == MESSAGES:
-            messages.append(entry.reply.message)
+        elif reply := entry.as_shown(MESSAGES):
+            messages.append(reply.message)
         else:
-            text = [anthropic.text(entry.reply.text)] if entry.reply.text else []
+            text = [anthropic.text(entry.text)] if entry.text else []
             uses = [anthropic.tool_use(call.name, call.arguments, call.call_id) for call in entry.calls]
             messages.append(assistant([*text, *uses]))
     return messages
@@ -196,10 +202,10 @@ def as_items(entries: Iterable[Entry]) -> list[responses.Item]:
             items.append(responses.item("user", _parts(entry.content, "input_text")))
         elif isinstance(entry, Results):
             items += [responses.output(_parts(content, "input_text"), call_id) for call_id, content in entry.contents]
-        elif entry.over.family == ITEMS:
-            items += at(entry.reply.completion, "output", kind=list)
+        elif reply := entry.as_shown(ITEMS):
+            items += at(reply.completion, "output", kind=list)
         else:
-            items += [responses.item("assistant", entry.reply.text)] if entry.reply.text else []
+            items += [responses.item("assistant", entry.text)] if entry.text else []
             items += [responses.call(call.name, json.dumps(call.arguments), call.call_id) for call in entry.calls]
     return items
 
