@@ -12,7 +12,7 @@ import pytest
 from conformance import suite
 from conformance.gateway import NotObservable
 from conformance.report.collector import Collector
-from conformance.run import checks, verdict
+from conformance.run import bystander, checks, verdict
 from conformance.run.checks import REQUIREMENT
 from conformance.run.run import RUN, Run
 
@@ -96,6 +96,7 @@ def pytest_runtest_makereport(
     report = yield
     if REQUIREMENT in item.stash:
         verdict.judge(item, call, report, item.config.stash[RUN])
+        bystander.attach(item, report)
     return report
 
 

@@ -14,7 +14,7 @@ from conformance.recorded.score import as_text
 from conformance.report.document import document
 from conformance.report.result import CheckResult
 from conformance.requirements import FROZEN_SET
-from conformance.run.bystander import SEEN
+from conformance.run import bystander
 from conformance.run.run import claimed_profiles
 from conformance.run.verdict import is_rerun, outcome_of
 from conformance.upstream.engine import UNCLAIMED
@@ -45,8 +45,9 @@ class Collector:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
-        if report.when == "teardown" and SEEN in properties:
-            self._hear(report.nodeid, json.loads(str(properties[SEEN])))
+        seen = bystander.seen_with(report)
+        if seen is not None:
+            self._hear(report.nodeid, seen)
         outcome = outcome_of(report)
         if "requirement" not in properties or outcome is None:
             return

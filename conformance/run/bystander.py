@@ -1,7 +1,7 @@
 """The judge who stands by: what the exchanges of a check show beside what the check is about.
 
-Called when a check has ended. Findings travel in `user_properties`, as outcomes do: through xdist, to the collector.
-The check that ran is not failed by them.
+Called when a check has ended. Findings travel with the report of its teardown, through xdist, to the collector; files
+of JUnit have the ids. The check that ran is not failed by them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from conformance.vocabulary.outcome import Outcome, failure_text
 from conformance.vocabulary.session import Session, Sessions
 from conformance.vocabulary.target import Target
 
-SEEN = "seen"
-"""The property of a report under which a check's findings stand: see `tell`."""
+SEEN: pytest.StashKey[str] = pytest.StashKey()
+"""What `tell` has to tell, as JSON."""
 SESSIONS: pytest.StashKey[Sequence[ambient.Settings]] = pytest.StashKey()
 DEPLOYED = ("hooks", "delivery", "background-tasks")
 """Profiles in which a deployment stands around invocations, and changes what is asked and answered."""
@@ -75,8 +75,8 @@ def _left(opened: list[Session], several: bool) -> list[Left] | None:
 
 
 def tell(item: pytest.Item, run: Run) -> None:
-    """Judge what was exchanged in a check that passed, and put it into the properties of its report: on how many
-    exchanges each requirement was judged, and each finding with its text."""
+    """Judge what was exchanged in a check that passed: on how many exchanges each requirement was judged, and each
+    finding with its text."""
     target = item.stash.get(verdict.TARGET, None)
     if target is None or not _is_judged(item, run, target):
         return
@@ -96,7 +96,22 @@ def tell(item: pytest.Item, run: Run) -> None:
             findings.append(Finding(name, tuple(judged.violations), judged.exchange))
     if counts:
         told = {"judged": counts, "findings": [_as_json(finding, calls, item, run) for finding in findings]}
-        item.user_properties.append((SEEN, json.dumps(told, ensure_ascii=False)))
+        item.stash[SEEN] = json.dumps(told, ensure_ascii=False)
+        names = sorted({finding.requirement for finding in findings})
+        if names:
+            item.user_properties.append(("seen", " ".join(names)))
+
+
+def attach(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Let the report of a check's teardown carry what was seen in it."""
+    if report.when == "teardown" and SEEN in item.stash:
+        vars(report)["gateway_seen"] = item.stash[SEEN]
+
+
+def seen_with(report: pytest.TestReport) -> dict[str, Any] | None:
+    """What a report carries: `{"judged": {requirement: exchanges}, "findings": [...]}`."""
+    carried = vars(report).get("gateway_seen")
+    return None if carried is None else dict(json.loads(carried))
 
 
 def _excluded(item: pytest.Item, target: Target) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from fastapi import FastAPI
 
 from conformance.fixtures import FILES, fixture_path
 from conformance.requirements import Requirement
-from conformance.run.bystander import SEEN
+from conformance.run import bystander
 from conformance.upstream.client import Upstream
 from conformance.upstream.engine import MAX_MODEL_LEN
 from conformance.vocabulary.outcome import Outcome
@@ -62,9 +61,8 @@ class Verdicts:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
-        if report.when == "teardown" and SEEN in properties:
-            for finding in json.loads(str(properties[SEEN]))["findings"]:
-                self.seen.setdefault(finding["requirement"], []).append(finding["text"])
+        for finding in (bystander.seen_with(report) or {"findings": []})["findings"]:
+            self.seen.setdefault(finding["requirement"], []).append(finding["text"])
         if report.failed and "requirement" in properties:
             self.texts.setdefault(str(properties["requirement"]), []).append(str(report.longrepr))
             if report.when == "call":
