@@ -68,6 +68,7 @@ COMPLETION = orjson.dumps(
         "usage": {"prompt_tokens": 1000, "completion_tokens": ANSWER_TOKENS, "total_tokens": 1000 + ANSWER_TOKENS},
     }
 )
+MODELS = orjson.dumps({"object": "list", "data": [{"id": "none", "object": "model", "max_model_len": 32_768}]})
 CHAT = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "none"}
 CHAT_ANSWER = {
     **CHAT,
@@ -85,6 +86,9 @@ def stored(body: bytes | None) -> Any:
         request_body = await read(receive)
         if scope["path"] == "/sessions":
             await answer(send, orjson.dumps({"session_id": "s", "base_url": "/v1"}))
+            return
+        if scope["path"] == "/v1/models":
+            await answer(send, MODELS)
             return
         orjson.loads(request_body)
         await answer(send, orjson.dumps(CHAT_ANSWER) if body is None else body)

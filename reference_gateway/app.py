@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from reference_gateway import __version__, isolation
 from reference_gateway.backends.base import Checked
+from reference_gateway.backends.http_engine import Limits
 from reference_gateway.backends.scripted import ScriptedBackend
 from reference_gateway.channel.host import Host
 from reference_gateway.channel.options import resolve_channel_options
@@ -101,7 +103,7 @@ def create_app(
         deployment = load_deployment(config.deployment, config) if config.deployment else Deployment()
     codec = codec or build_codec(config)
     backend = backend or build_backend(config, codec)
-    checked = Checked(backend)
+    checked = Checked(backend, getattr(codec, "vocabulary_size", None))
     if media is None and config.media == "references":
         media = References()
     if media is not None and isinstance(codec, TemplateCodec) and not codec.takes_media():
@@ -113,6 +115,12 @@ def create_app(
         raise ValueError(
             f"structured_outputs needs a backend that holds answers to a format, such as vllm: {backend.name} does not"
         )
+    tags = "structural_tag" in getattr(backend, "grammar_kinds", ("json", "structural_tag"))
+    if constrains and not tags and getattr(codec, "thinks", False):
+        raise ValueError(
+            "structured_outputs needs reasoning_parser none with this backend: "
+            f"{backend.name} can't leave thoughts free in front of a format"
+        )
     sessions = Sessions(codec, checked, media=media, options=config.options)
     access, metrics = Access(config.api_key), Metrics()
     policy = Policy(
@@ -120,7 +128,7 @@ def create_app(
         template_kwargs=config.request_template_kwargs,
         media=media is not None,
         formats=constrains,
-        forced_calls=constrains and getattr(codec, "forces_calls", False),
+        forced_calls=constrains and tags and getattr(codec, "forces_calls", False),
     )
     server_tools = tuple(server_tools)
     tools = build_tools(config, server_tools)
@@ -211,19 +219,22 @@ def build_codec(config: Config) -> TemplateCodec:
 
 def build_backend(config: Config, codec: Codec) -> Backend:
     """The backend that `config` describes."""
-    url, key, timeout = config.backend_url or "", config.backend_api_key, config.backend_timeout
+    url, key = config.backend_url or "", config.backend_api_key
+    limits = Limits(config.backend_timeout, config.backend_idle_timeout, config.backend_max_answer)
+    if config.max_model_len is not None:
+        limits = replace(limits, assumed_tokens=config.max_model_len)
     if config.backend == "vllm":
         from reference_gateway.backends.vllm import VllmBackend
 
-        return VllmBackend(url, model=config.model, api_key=key, timeout_s=timeout, max_model_len=config.max_model_len)
+        return VllmBackend(url, model=config.model, api_key=key, limits=limits, max_model_len=config.max_model_len)
     if config.backend == "sglang":
         from reference_gateway.backends.sglang import SglangBackend
 
-        return SglangBackend(url, api_key=key, timeout_s=timeout)
+        return SglangBackend(url, api_key=key, limits=limits)
     if config.backend == "llama_cpp":
         from reference_gateway.backends.llama_cpp import LlamaCppBackend
 
-        return LlamaCppBackend(url, api_key=key, timeout_s=timeout)
+        return LlamaCppBackend(url, api_key=key, limits=limits)
     end = codec.vocabulary.token_id("<|im_end|>") if isinstance(codec, TemplateCodec) else None
     if not isinstance(codec, TemplateCodec) or end is None:
         raise ValueError("tokenizer must be a ChatML one (with <|im_end|>) when backend is scripted")

@@ -107,7 +107,22 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--backend", choices=BACKENDS, default=default.backend)
     model.add_argument("--backend-url", metavar="URL", help="root of the engine's server")
     model.add_argument("--backend-api-key", metavar="KEY", help="also from REFERENCE_GATEWAY_BACKEND_API_KEY")
-    model.add_argument("--backend-timeout", type=float, metavar="S", help="for one generation; unset: no limit")
+    model.add_argument(
+        "--backend-timeout", type=float, default=default.backend_timeout, metavar="S", help="for one generation"
+    )
+    model.add_argument(
+        "--backend-idle-timeout",
+        type=float,
+        default=default.backend_idle_timeout,
+        metavar="S",
+        help="from one event of the engine's stream to the next, and from the head of a plain answer to its end",
+    )
+    model.add_argument(
+        "--backend-max-answer",
+        type=int,
+        metavar="BYTES",
+        help="of one generation; unset: 1 MiB, and 2048 for each token of the context and of the turn's limit",
+    )
     model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
     model.add_argument(
         "--max-model-len", type=int, metavar="N", help="tokens that the model takes; unset: what GET /v1/models says"
@@ -137,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=STRUCTURED_OUTPUTS,
         default=default.structured_outputs,
         help="formats of the answer and forced calls: refused, or the engine's to see to (vllm or sglang, started "
-        "without a reasoning parser of its own)",
+        "without a reasoning parser of its own; llama_cpp holds to formats only)",
     )
     model.add_argument("--template-kwargs", type=_json_object, metavar="JSON", help="reach every render")
     model.add_argument(

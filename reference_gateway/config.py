@@ -9,8 +9,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from reference_gateway.backends.engine_url import engine_root
 from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
@@ -39,7 +39,9 @@ class Config:
     the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a request add its
     own. `file_search` is the directory that responses may search. `invocations_path` is below a session's `/v1`, empty
     for `/v1` itself; `deployment` names the factory of what is around invocations. `public_url` replaces the host that
-    clients used in the URLs that sessions are given.
+    clients used in the URLs that sessions are given. `backend_timeout` bounds one generation, `backend_idle_timeout`
+    the time in which its answer, once begun, does not go on, `backend_max_answer` its size in bytes (None: what the
+    tokens of the turn may need).
     """
 
     host: str = "127.0.0.1"
@@ -55,7 +57,9 @@ class Config:
     request_template_kwargs: bool = False
     backend: str = "scripted"
     backend_url: str | None = None
-    backend_timeout: float | None = None
+    backend_timeout: float = 3600.0
+    backend_idle_timeout: float = 300.0
+    backend_max_answer: int | None = None
     backend_api_key: str | None = field(default=None, repr=False)
     model: str | None = None
     max_model_len: int | None = None
@@ -75,7 +79,7 @@ class Config:
 
     def __post_init__(self) -> None:
         _positive(self, "prompt_length", "response_length", "max_model_len")
-        _positive(self, "max_body", "shutdown_timeout", "backend_timeout")
+        _positive(self, "max_body", "shutdown_timeout", "backend_timeout", "backend_idle_timeout", "backend_max_answer")
         if not 0 <= self.port <= 65535:
             raise ValueError("port must be between 0 and 65535")
         if self.control_tokens_in_text not in CONTROL_TOKENS_IN_TEXT:
@@ -89,7 +93,7 @@ class Config:
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
         if self.backend != "scripted":
-            _require_url("backend_url", self.backend_url)
+            engine_root(self.backend_url, "backend_url")
             if self.tokenizer is None:
                 raise ValueError(
                     f"tokenizer must name the directory of the model's tokenizer when backend is {self.backend}"
@@ -103,7 +107,7 @@ class Config:
             )
         resolve_channel_options(self.channel_options)
         if self.public_url is not None:
-            _require_url("public_url", self.public_url)
+            engine_root(self.public_url, "public_url")
         if self.api_key is not None and not self.api_key.strip():
             raise ValueError("api_key must not be empty")
         if self.api_key is None and not is_loopback(self.host):
@@ -132,9 +136,3 @@ def _positive(config: Config, *names: str) -> None:
         value = getattr(config, name)
         if value is not None and (isinstance(value, bool) or value <= 0):
             raise ValueError(f"{name} must be greater than 0")
-
-
-def _require_url(name: str, value: str | None) -> None:
-    parts = urlsplit(value or "")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{name} must be an http or https URL, such as http://127.0.0.1:8000")

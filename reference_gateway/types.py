@@ -63,10 +63,20 @@ class Grammar:
 
 
 @dataclass(frozen=True, slots=True)
+class LogprobsOf:
+    """What log-probabilities are of: `raw`, the model's own distribution, or `scaled`, that divided by a
+    `temperature`."""
+
+    kind: str
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """What the backend sampled for one context. `logprobs` is None or one float per id. `stop_reason` is the engine's
     own word for why it ended, and `matched` the stop string or the id of the stop token that ended it, where the engine
-    says. `versions` is the (lowest, highest) weight version that took part, if the engine reported one."""
+    says. `versions` is the (lowest, highest) weight version that took part, if the engine reported one. `logprobs_of`
+    is put there by `backends.base.Checked`."""
 
     ids: list[int]
     logprobs: list[float] | None = None
@@ -74,6 +84,7 @@ class Generation:
     versions: tuple[int, int] | None = None
     routed_experts: Any = None
     matched: str | int | None = None
+    logprobs_of: LogprobsOf | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +211,10 @@ class Progress(Protocol):
 class Backend(Protocol):
     """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients. One that can tell of ids as they are
     sampled takes a `progress` as well (`Streaming`); one with no field for media says so: `takes_media = False`.
-    One that can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`."""
+    One that can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`; one that takes JSON
+    Schemas only says `grammar_kinds = ("json",)` beside it. One that knows says
+    what its log-probabilities are of, `logprobs_kind`: `raw`, the model's own distribution, or `scaled`, divided by the
+    temperature that was asked for."""
 
     name: str
 
@@ -245,14 +259,21 @@ class BackendRefused(ValueError):
 
 
 class BackendFailed(RuntimeError):
-    """The engine failed: it is answered with 500 and `BackendFailed: text`."""
+    """The engine failed: it is answered with `status`, which is 502 unless it is 504, and `BackendFailed: text`.
+    `detail` is what the log has to say of it, and no client may read."""
+
+    def __init__(self, message: str, status: int = 502, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
 
 
 class BackendUnavailable(BackendFailed):
     """The engine gave no answer now and may give one when it is asked again: it is answered with `status` and this
     text. `retry_after` is the value of that header, as the engine gave it."""
 
-    def __init__(self, message: str, status: int = 503, retry_after: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(
+        self, message: str, status: int = 503, retry_after: str | None = None, *, detail: str | None = None
+    ) -> None:
+        super().__init__(message, status, detail=detail)
         self.retry_after = retry_after

@@ -42,7 +42,8 @@ class Unreadable(ValueError):
 @dataclass(frozen=True, slots=True)
 class Read:
     """A trajectory as it was read: an `Exported` of the oracles. `line` counts from 1. `superseded` is how many
-    generations it says were given up for others."""
+    generations it says were given up for others. `logprobs_at` are the temperatures of the distributions that its
+    log-probabilities are of, 1.0 for the model's own; None where it does not say."""
 
     line: int
     prompt_ids: list[Any]
@@ -50,6 +51,7 @@ class Read:
     response_mask: list[Any]
     response_logprobs: list[Any] | None = None
     superseded: int = 0
+    logprobs_at: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,21 @@ def _trajectory(where: str, line: int, document: Mapping[str, Any]) -> Read:
         logprobs = None if logprobs is None else _behind(logprobs, len(whole), cut)
     extra = document.get("extra_fields")
     given_up = extra.get("rollback_count", 0) if isinstance(extra, Mapping) else 0
-    return Read(line, prompt, response, mask, logprobs, given_up if type(given_up) is int else 0)
+    superseded = given_up if type(given_up) is int else 0
+    return Read(line, prompt, response, mask, logprobs, superseded, logprobs_at(extra))
+
+
+def logprobs_at(extra: Any) -> tuple[float, ...] | None:
+    """What `extra_fields` say of log-probabilities: `logprobs` is `raw` or `scaled`, and `logprobs_temperature` beside
+    the latter a number, or a list of them."""
+    if not isinstance(extra, Mapping):
+        return None
+    if extra.get("logprobs") == "raw":
+        return (1.0,)
+    told = extra.get("logprobs_temperature")
+    temperatures = told if isinstance(told, list) else [told]
+    known = bool(temperatures) and all(type(temperature) in (int, float) for temperature in temperatures)
+    return tuple(map(float, temperatures)) if extra.get("logprobs") == "scaled" and known else None
 
 
 def _bits(mask: list[Any] | None) -> list[Any] | None:

@@ -86,6 +86,32 @@ def test_id_outside_of_the_vocabulary(session, upstream):
         expect_failed_turn(reply, session)
 
 
+@pytest.mark.requirement(id="COMMIT-031")
+@pytest.mark.parametrize("odd", [True, 1.5, -1, "5"], ids=["true", "fraction", "negative", "text"])
+def test_what_is_no_id_fails_the_turn(session, upstream, odd):
+    """An upstream answer in whose token ids stands what is no id (true, a fraction, text, a negative number) fails the
+    turn with a 5xx status and leaves no trajectory."""
+    upstream.says("Hello", odd_id=odd)
+
+    reply = session.chat("Hi")
+
+    expect_failed_turn(reply, session)
+
+
+@pytest.mark.requirement(id="COMMIT-032")
+@pytest.mark.parametrize("status", [302, 303])
+def test_redirect_is_not_followed(session, upstream, status):
+    """A redirect of the upstream is not followed: the turn fails with a 5xx status and leaves no trajectory."""
+    upstream.fails(status, body=b"", headers={"location": upstream.picture("elsewhere.png")})
+
+    reply = session.chat("Hi")
+
+    together(
+        lambda: expect_failed_turn(reply, session),
+        lambda: expect(upstream.fetched).equals([], "URLs that were requested"),
+    )
+
+
 @pytest.mark.requirement(id="COMMIT-030")
 @pytest.mark.parametrize("answered", [0, 1], ids=["first turn", "later turn"])
 def test_aborted_generation_leaves_nothing_behind(sessions, upstream, streamed, answered):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conformance.client.http import at
-from conformance.vocabulary.expect import FAILED, expect
+from conformance.vocabulary.expect import FAILED, expect, together
 from conformance.vocabulary.outcome import NotTested
 from conformance.vocabulary.refusals import CHAT, expect_refusals_to_be_closed
 from conformance.vocabulary.session import ABSENT
@@ -227,6 +227,24 @@ def test_failure_of_the_upstream_is_a_5xx(session, upstream, status):
     reply = session.chat("Hi")
 
     expect(reply).status(*FAILED).has_error_envelope()
+
+
+@pytest.mark.requirement(id="HTTP-049")
+@pytest.mark.parametrize("status", [500, 502])
+def test_failure_of_the_upstream_shows_nothing_of_its_inside(session, upstream, status):
+    """The answer to a turn whose upstream fails with a 5xx status says nothing of what is inside of the upstream: no
+    address, no path, no stack trace."""
+    place = upstream.url.partition("://")[2]
+    inside = [f"worker at {place}", "/opt/engine/worker.py", "CUDA error: device-side assert"]
+    upstream.fails(status, "; ".join(inside))
+
+    reply = session.chat("Hi")
+
+    shown = [text for text in (place, *inside[1:]) if text in reply.body.decode("utf-8", "replace")]
+    together(
+        lambda: expect(shown).equals([], "what is shown of the inside of the upstream"),
+        lambda: expect(reply).leaks_nothing(),
+    )
 
 
 @pytest.mark.requirement(id="HTTP-016")

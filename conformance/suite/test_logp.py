@@ -165,6 +165,26 @@ def test_exported_logprobs_are_true_or_null(sessions, upstream, target, logprobs
     expect(conversation.trajectories()).have_reported_logprobs_or_none(upstream)
 
 
+@pytest.mark.requirement(id="LOGP-018")
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 0.5], ids=["nan", "infinite", "above-0"])
+def test_what_is_no_logprob_is_not_exported(sessions, upstream, target, odd):
+    """A logprob of the upstream that is no logarithm of a probability (NaN, infinite, above 0) is not exported: the
+    turn fails with a 5xx status, or its trajectory has null."""
+    conversation = talk(sessions, target)
+    ids = upstream.tokenizer.encode("Hello")
+    upstream.says(ids=ids, logprobs=[odd, *[-0.25] * (len(ids) - 1)])
+
+    reply = conversation.ask("Hi")
+
+    exported = [trajectory.response_logprobs for trajectory in conversation.trajectories()]
+    if reply.status == 200:
+        expect(exported).equals([None], "response_logprobs of each trajectory")
+    else:
+        together(
+            lambda: expect(reply).status(*FAILED), lambda: expect(exported).equals([], "response_logprobs of each")
+        )
+
+
 def asked(number):
     return [{"role": "user", "content": f"Question {number}"}]
 

@@ -68,7 +68,7 @@ class Chat:
                     "logprobs": _logprobs(ask, sample, tokenizer, 0, len(sample.ids)),
                     "finish_reason": finish,
                     "stop_reason": sample.matched,
-                    "token_ids": sample.ids if sample.token_ids else None,
+                    "token_ids": sample.told_ids if sample.token_ids else None,
                 }
             )
         return {
@@ -94,7 +94,7 @@ class Chat:
                 choice = _choice(index, delta)
                 choice["logprobs"] = _logprobs(ask, sample, tokenizer, event.first, event.until)
                 if sample.token_ids:
-                    choice["token_ids"] = sample.ids[event.first : event.until]
+                    choice["token_ids"] = sample.told_ids[event.first : event.until]
                 if event.last:
                     choice["finish_reason"], choice["stop_reason"] = finish, sample.matched
                 yield {**head, **dialect.versions(sample, event.until), "choices": [choice]}

@@ -53,7 +53,7 @@ class Completions:
                     "logprobs": _logprobs(ask, sample, tokenizer, 0, len(sample.ids)),
                     "finish_reason": sample.finish_reason,
                     "stop_reason": sample.matched,
-                    "token_ids": sample.ids if sample.token_ids else None,
+                    "token_ids": sample.told_ids if sample.token_ids else None,
                     "prompt_logprobs": None,
                     "prompt_token_ids": sample.prompt_ids if sample.token_ids else None,
                 }
@@ -74,7 +74,7 @@ class Completions:
                     "stop_reason": sample.matched if event.last else None,
                 }
                 if sample.token_ids:
-                    choice["token_ids"] = sample.ids[event.first : event.until]
+                    choice["token_ids"] = sample.told_ids[event.first : event.until]
                     choice["prompt_token_ids"] = sample.prompt_ids if event.first == 0 else None
                 yield {**_head(ask, serial), **dialect.versions(sample, event.until), "choices": [choice]}
         if ask.include_usage:

@@ -75,7 +75,8 @@ class Sample:
     """One choice: what was sampled, and what of it the answer shows. `speaking` of the `ids` have text. `matched` is
     what of the request's stops ended it. `logprobs` is None where the answer has none, and may be shorter than `ids`
     when a step says so. `prompt_ids` is None where the engine does not say what its prompt was. `calls` are those that
-    the step makes, behind the text `content`; none where the generation ended within it."""
+    the step makes, behind the text `content`; none where the generation ended within it. `odd_id` is told in the place
+    of the last of `ids`."""
 
     ids: list[int]
     text: str
@@ -90,6 +91,12 @@ class Sample:
     calls: tuple[Mapping[str, Any], ...] = ()
     content: str = ""
     said: dict[str, Any] | None = None
+    odd_id: Any = None
+
+    @property
+    def told_ids(self) -> list[Any]:
+        """The ids as the answer has them."""
+        return self.ids if self.odd_id is None or not self.ids else [*self.ids[:-1], self.odd_id]
 
 
 @dataclass(slots=True)
@@ -394,6 +401,7 @@ class Engine:
             calls=step.tool_calls if len(ending.ids) == len(ids) else (),
             content=step.text or "",
             said=_said(step) if len(ending.ids) == len(ids) else None,
+            odd_id=step.odd_id,
         )
 
     def _limit(self, ask: Ask) -> int:

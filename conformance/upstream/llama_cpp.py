@@ -46,7 +46,7 @@ class Completion:
         (sample,) = samples
         told = _probabilities(sample, range(len(sample.ids)), tokenizer)
         more = {} if told is None else {"completion_probabilities": told}
-        return _end(ask, sample, sample.text, sample.ids if sample.token_ids else []) | more
+        return _end(ask, sample, sample.text, sample.told_ids if sample.token_ids else []) | more
 
     def stream(
         self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer
@@ -57,7 +57,7 @@ class Completion:
             places = [place for place in range(event.first, event.until) if whole[place]]
             if not places:
                 continue
-            head = {"index": 0, "content": event.text, "tokens": [sample.ids[place] for place in places]}
+            head = {"index": 0, "content": event.text, "tokens": [sample.told_ids[place] for place in places]}
             counts = {"tokens_predicted": event.until, "tokens_evaluated": len(ask.context)}
             told = _probabilities(sample, places, tokenizer)
             more = {} if told is None else {"completion_probabilities": told}

@@ -43,7 +43,8 @@ class Step:
     (one too few, as from an engine that gives none for the token it stopped at), or the values. `token_ids`: `asked`,
     `volunteer` or `missing`. `prompt_ids`: what the answer claims that the prompt was, instead of the truth, or
     `missing`, from an engine that does not say. `weight_version`: a number or text, or a pair (first, last) of one
-    that changes within the answer.
+    that changes within the answer. `odd_id` stands in the answer in the place of the last token id: true, a fraction,
+    text, a number that no token has.
 
     `ids_per_event`: how many token ids come with an event of a stream. `headers` stand in the answer beside its own.
 
@@ -74,6 +75,7 @@ class Step:
     weight_version: int | str | tuple[int, int] | None = None
     when: str | None = None
     obeys_limits: bool = False
+    odd_id: bool | float | str | None = None
     ids_per_event: int = 1
     headers: Mapping[str, str] | None = None
     hold: bool = False
@@ -114,6 +116,12 @@ class Step:
         pair = isinstance(self.weight_version, tuple) and len(self.weight_version) == 2
         plain = self.weight_version is None or isinstance(self.weight_version, (int, str))
         _check(plain or pair, "weight_version", "a number, text or a pair", self.weight_version)
+        _check(
+            self.odd_id is None or isinstance(self.odd_id, bool | int | float | str),
+            "odd_id",
+            "true, false, a number or text",
+            self.odd_id,
+        )
         _check(self.when is None or isinstance(self.when, str), "when", "a string or null", self.when)
         for name in ("obeys_limits", "hold", "reset", "truncated"):
             _check(isinstance(getattr(self, name), bool), name, "true or false", getattr(self, name))

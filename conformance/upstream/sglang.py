@@ -96,7 +96,7 @@ def _answer(
         meta["output_token_logprobs_length"] = len(values)
     answer: dict[str, Any] = {"text": text, "meta_info": meta}
     if sample.token_ids:
-        answer["output_ids"] = sample.ids[:until]
+        answer["output_ids"] = sample.told_ids[:until]
     if ask.body.get("return_prompt_token_ids") is True and sample.prompt_ids is not None:
         answer["prompt_token_ids"] = sample.prompt_ids
     return answer

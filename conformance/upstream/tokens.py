@@ -51,7 +51,7 @@ class Tokens:
                 "index": index,
                 "logprobs": _logprobs(sample, 0, len(sample.ids)),
                 "finish_reason": sample.finish_reason,
-                "token_ids": sample.ids if sample.token_ids else None,
+                "token_ids": sample.told_ids if sample.token_ids else None,
                 "routed_experts": None,
             }
             for index, sample in enumerate(samples)
@@ -78,7 +78,7 @@ class Tokens:
                     "index": index,
                     "logprobs": _logprobs(sample, event.first, event.until),
                     "finish_reason": sample.finish_reason if event.last else None,
-                    "token_ids": sample.ids[event.first : event.until] if sample.token_ids else None,
+                    "token_ids": sample.told_ids[event.first : event.until] if sample.token_ids else None,
                     "routed_experts": None,
                 }
                 version = dialect.versions(sample, event.until)

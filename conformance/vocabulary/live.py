@@ -16,7 +16,7 @@ from conformance.client.http import Reply
 from conformance.gateway import Capability
 from conformance.oracles import Violation
 from conformance.recorded import score as rescoring
-from conformance.recorded.file import Read, Recorded
+from conformance.recorded.file import Read, Recorded, logprobs_at
 from conformance.recorded.recorder import UNREAD
 from conformance.recorded.score import Scores
 from conformance.recorded.scoring import Unscorable
@@ -193,7 +193,14 @@ def rescored(trajectories: Trajectories, calls: Sequence[Call], upstream: Record
     """Each sampled token scored again by the model, in the context that the trajectories say it had."""
     scoring = upstream.scoring or Scoring("")
     read = [
-        Read(number, each.prompt_ids, each.response_ids, each.response_mask, each.response_logprobs)
+        Read(
+            number,
+            each.prompt_ids,
+            each.response_ids,
+            each.response_mask,
+            each.response_logprobs,
+            logprobs_at=logprobs_at(each.extra.get("extra_fields")),
+        )
         for number, each in enumerate(trajectories)
     ]
     known = [
@@ -201,11 +208,14 @@ def rescored(trajectories: Trajectories, calls: Sequence[Call], upstream: Record
         for number, call in enumerate(calls)
     ]
     try:
-        return rescoring.score(
+        scores = rescoring.score(
             read, known, scoring.by, scoring.tolerance, scoring.temperature, upstream.tokenizer.decode
         )
     except Unscorable as error:
         raise NotTested(str(error)) from error
+    if scores.summary is None:
+        raise NotTested("; ".join(scores.left_out))
+    return scores
 
 
 def as_property(scores: Scores) -> str:

@@ -44,7 +44,7 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
         *("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
         *("--structured-outputs", "engine"),
     ),
-    "reference-llamacpp": ("--backend", "llama_cpp"),
+    "reference-llamacpp": ("--backend", "llama_cpp", "--structured-outputs", "engine"),
 }
 """The ways in which the reference gateway is started: over each dialect that takes tokens, and between them with each
 value of what is decided at its start."""

@@ -4,7 +4,9 @@ Knows connections, statuses and the forms in which such servers complain. Never 
 
 Invariants: what the connection does wrong is a `BackendFailed`; a generation is never asked for twice; whoever stops
 waiting hangs up, by which the engine knows that it can stop, too; what may be shown of a failure names neither the
-engine's address nor what is inside of it: that is in the log.
+engine's address nor what is inside of it: that is in the log, without the engine's key. No answer is kept beyond the
+size that `Limits` allow, none is waited for for ever, and none sends the gateway elsewhere: a redirect is a status like
+any other, so keys go to the engine and to nobody else.
 
 | the engine's status | is |
 |---|---|
@@ -15,20 +17,20 @@ engine's address nor what is inside of it: that is in the log.
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 import aiohttp
 import orjson
 
+from reference_gateway.backends.engine_url import engine_root
 from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Progress
-
-log = logging.getLogger(__name__)
 
 CALLER_AT_FAULT = frozenset({400, 413, 422})
 UNAVAILABLE = frozenset({429, 503, 529})
@@ -43,20 +45,66 @@ IDLE_CONNECTION_S = 3.0
 
 _SHORT = aiohttp.ClientTimeout(total=10)
 """For what is not a generation."""
+_SHORT_ANSWER = 2**20
+"""Bytes of what is not a generation."""
+_COMPLAINT = 2**16
+"""Bytes that are read of an answer that refuses."""
+LEAST_KEY = 6
+"""Characters of a key that is one; a shorter one (`x`, `none`) would be found in any text."""
+MESSAGE = 2000
+"""Characters of what an engine says is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one generation may take of the gateway. `total_s` bounds the whole; `idle_s` the time from one event of a
+    stream to the next, and from the head of a plain answer to its end. `answer` is in bytes, those of a plain answer or
+    of a stream; None is what so many tokens may need. `assumed_tokens` is what a request without a limit may sample."""
+
+    total_s: float = 3600.0
+    idle_s: float = 300.0
+    answer: int | None = None
+    assumed_tokens: int = 2**17
+
+    def bytes_of(self, context: int, max_tokens: Any) -> int:
+        """The most that an answer may have that samples `max_tokens` tokens (None: no limit) behind `context`, which it
+        may repeat."""
+        if self.answer is not None:
+            return self.answer
+        sampled = max_tokens if type(max_tokens) is int and max_tokens > 0 else self.assumed_tokens
+        return ANSWER_BYTES + TOKEN_BYTES * (context + sampled)
+
+
+NO_OTHER_LIMITS = Limits()
+
+ANSWER_BYTES = 2**20
+"""Bytes that any answer may have, and for each of its tokens so many more:"""
+TOKEN_BYTES = 2048
 
 
 class HttpEngine:
-    """`path` is that of the route below the server's root `url` (a trailing `/v1` is taken off). `timeout_s` bounds one
-    generation. `api_key` is sent as a bearer token."""
+    """`path` is that of the route below the server's root `url` (a trailing `/v1` is taken off). `api_key` is sent as a
+    bearer token. Raises ValueError for a URL that is none, or that has a password in it."""
 
-    def __init__(self, url: str, path: str, *, api_key: str | None = None, timeout_s: float | None = None) -> None:
-        self._root = url.rstrip("/").removesuffix("/v1")
+    repeats_itself = False
+    """Whether each event of a stream has all that came before it: then `Limits.answer` bounds each, and not their
+    sum."""
+
+    def __init__(self, url: str, path: str, *, api_key: str | None = None, limits: Limits = NO_OTHER_LIMITS) -> None:
+        self._root = engine_root(url)
         self._url = self._root + path
-        self._headers = {"Content-Type": "application/json"}
+        # A coded answer could be a thousand times as long as what came over the wire.
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=10)
+        self._limits = limits
+        self._timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=min(10.0, limits.total_s))
         self._client: aiohttp.ClientSession | None = None
+        place = self._root.partition("://")[2]
+        self.secrets = (api_key,) if api_key and len(api_key) >= LEAST_KEY else ()
+        """What nobody may read: the engine's key, unless it is a word for none."""
+        self.hidden = (*self.secrets, self._root, place, place.partition("/")[0])
+        """What no agent may read: that, and where the engine is."""
 
     async def close(self) -> None:
         """Close the connection pool."""
@@ -68,52 +116,117 @@ class HttpEngine:
         if self._client is None:  # made here because a pool belongs to the running loop
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S)
             self._client = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector,
+                timeout=self._timeout,
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
             )
         return self._client
 
     async def _get(self, path: str) -> tuple[int, bytes] | None:
         """Status and body of what the engine has at `path`; None where it does not answer."""
         try:
-            async with self._pool().get(self._root + path, timeout=_SHORT) as response:
-                return response.status, await response.read()
-        except (TimeoutError, aiohttp.ClientError):
+            async with self._pool().get(self._root + path, timeout=_SHORT, allow_redirects=False) as response:
+                return response.status, await _read(response, _SHORT_ANSWER)
+        except (TimeoutError, aiohttp.ClientError, BackendFailed):
             return None
 
-    async def _post(self, body: bytes, session_id: str) -> bytes:
+    async def _post(self, body: bytes, session_id: str, most: int) -> bytes:
+        """The answer, which has no more than `most` bytes."""
         async with self._request(body, session_id) as response:
-            return await response.read()
+            try:
+                async with asyncio.timeout(self._limits.idle_s) as idle:
+                    return await _read(response, most)
+            except TimeoutError:
+                raise self._stood_still() if idle.expired() else self._too_late() from None
 
     @asynccontextmanager
     async def _request(self, body: bytes, session_id: str) -> AsyncIterator[aiohttp.ClientResponse]:
         """One POST that is answered with 200; any other status is what the table above says, and what the connection
         does wrong a `BackendFailed`."""
         try:
-            async with self._pool().post(self._url, data=body, headers={"X-Session-ID": session_id}) as response:
+            headers = {"X-Session-ID": session_id}
+            async with self._pool().post(self._url, data=body, headers=headers, allow_redirects=False) as response:
                 if response.status != 200:
-                    refuse(response.status, await response.read(), response.headers)
+                    refuse(response.status, await _begun(response, _COMPLAINT), response.headers)
+                if response.headers.get("content-encoding", "identity") not in ("", "identity"):
+                    raise BackendFailed("the engine's answer is in a content coding that it was not asked for")
                 yield response
         except TimeoutError:
-            raise BackendFailed("the engine did not answer in time") from None
+            raise self._too_late() from None
         except aiohttp.ClientError as error:
-            log.warning("no answer from the engine at %s: %s", self._url, error or type(error).__name__)
-            raise BackendFailed(f"no answer from the engine ({type(error).__name__})") from error
+            name = type(error).__name__
+            detail = f"no answer from the engine at {self._url}: {shortened(str(error)) or name}"
+            raise BackendFailed(f"no answer from the engine ({name})", detail=detail) from error
+
+    def _too_late(self) -> BackendFailed:
+        return BackendFailed(f"the engine did not answer within {self._limits.total_s:g} s", 504)
+
+    def _stood_still(self) -> BackendFailed:
+        return BackendFailed(f"the engine's answer did not go on for {self._limits.idle_s:g} s", 504)
 
     async def _follow(
-        self, body: dict[str, Any], session_id: str, take: Callable[[bytes], list[int]], progress: Progress
+        self, body: dict[str, Any], session_id: str, take: Callable[[bytes], list[int]], progress: Progress, most: int
     ) -> None:
-        """Tell `progress` of the ids that `take` finds in the data of each event of a stream. Those that came together
-        are told together: engines send an event for each token, and the way to the client costs more than a token."""
+        """Tell `progress` of the ids that `take` finds in the data of each event of a stream, which has no more than
+        `most` bytes. Those that came together are told together: engines send an event for each token, and the way to
+        the client costs more than a token."""
         async with self._request(orjson.dumps(body), session_id) as response:
-            async for lines in _lines(response.content):
-                ids: list[int] = []
-                try:
-                    for line in lines:
-                        if line.startswith(b"data:"):
-                            ids += take(line[5:].strip())
-                finally:
-                    if ids:
-                        progress.sampled(ids)
+            try:
+                async with asyncio.timeout(None) as idle:
+                    await self._take_events(response, take, progress, most, idle)
+            except TimeoutError:
+                raise self._stood_still() if idle.expired() else self._too_late() from None
+
+    async def _take_events(
+        self,
+        response: aiohttp.ClientResponse,
+        take: Callable[[bytes], list[int]],
+        progress: Progress,
+        most: int,
+        idle: asyncio.Timeout,
+    ) -> None:
+        clock = asyncio.get_running_loop()
+        sampled = 0
+        async for lines in _lines(response.content, most, whole=not self.repeats_itself):
+            ids: list[int] = []
+            try:
+                for line in lines:
+                    if line.startswith(b"data:"):
+                        ids += take(line[5:].strip())
+                        idle.reschedule(clock.time() + self._limits.idle_s)
+            finally:
+                if ids:
+                    progress.sampled(ids)
+            sampled += len(ids)
+            if 2 * sampled > most:  # so many could not stand in one answer
+                raise _too_long(most)
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body, of `most` bytes at most. Raises `BackendFailed` for a longer one."""
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > most:
+            raise _too_long(most)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _begun(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The first bytes of the body, `most` of them at most."""
+    read = b""
+    async for piece in response.content.iter_any():
+        read += piece
+        if len(read) >= most:
+            break
+    return read[:most]
+
+
+def _too_long(most: int) -> BackendFailed:
+    return BackendFailed(f"the engine's answer is longer than {most} bytes")
 
 
 def refuse(status: int, answer: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> NoReturn:
@@ -121,22 +234,30 @@ def refuse(status: int, answer: bytes, headers: Mapping[str, str] = MappingProxy
     message = message_of(answer)
     if status in CALLER_AT_FAULT:
         raise BackendRefused(message, status)
-    log.warning("HTTP %s from the engine: %s", status, message)
+    detail = f"HTTP {status} from the engine: {message}"
     if status in UNAVAILABLE:
         after = headers.get("retry-after", "")
         retry_after = after if _RETRY_AFTER.fullmatch(after) else None
-        raise BackendUnavailable("the engine takes no requests now: ask again later", status, retry_after)
-    raise BackendFailed(f"HTTP {status} from the engine")
+        raise BackendUnavailable(
+            "the engine takes no requests now: ask again later", status, retry_after, detail=detail
+        )
+    raise BackendFailed(f"HTTP {status} from the engine", detail=detail)
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[list[bytes]]:
-    """The lines that each read made whole; they may be of any length."""
+async def _lines(content: aiohttp.StreamReader, most: int, *, whole: bool) -> AsyncIterator[list[bytes]]:
+    """The lines that each read made whole. Raises `BackendFailed` where one of them, or with `whole` all of them, are
+    longer than `most` bytes."""
     unfinished: list[bytes] = []
+    size = 0
     async for chunk in content.iter_any():
-        whole, end, rest = chunk.rpartition(b"\n")
+        size += len(chunk)
+        if size > most:
+            raise _too_long(most)
+        ended, end, rest = chunk.rpartition(b"\n")
         if end:
-            yield b"".join([*unfinished, whole]).split(b"\n")
+            yield b"".join([*unfinished, ended]).split(b"\n")
             unfinished = []
+            size = size if whole else len(rest)
         unfinished.append(rest)
     yield [b"".join(unfinished)]
 
@@ -148,7 +269,7 @@ def versions_of(version: Any) -> tuple[int, int] | None:
     pair = version if isinstance(version, list) and len(version) == 2 else [version, version]
     try:
         first, last = (int(version) for version in pair)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return min(first, last), max(first, last)
 
@@ -190,9 +311,15 @@ def message_of(answer: bytes) -> str:
     try:
         body = orjson.loads(answer)
     except orjson.JSONDecodeError:
-        text = answer[:500].decode("utf-8", "replace").strip()
+        text = shortened(answer[:500].decode("utf-8", "replace").strip())
         return "no message" if not text or text.startswith("<") else text  # a proxy's page is nothing to pass on
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error
-    return error if isinstance(error, str) else orjson.dumps(error)[:500].decode("utf-8", "replace")
+    return shortened(error if isinstance(error, str) else orjson.dumps(error)[:500].decode("utf-8", "replace"))
+
+
+def shortened(text: str) -> str:
+    """What an engine says, without what a terminal would obey, and not all of a text without end."""
+    printable = "".join(character if character.isprintable() else " " for character in text[: MESSAGE + 1])
+    return printable if len(printable) <= MESSAGE else f"{printable[:MESSAGE]}..."

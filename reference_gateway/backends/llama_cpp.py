@@ -14,9 +14,16 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, versions_of
+from reference_gateway.backends.http_engine import (
+    NO_OTHER_LIMITS,
+    HttpEngine,
+    Limits,
+    parsed,
+    parsed_event,
+    versions_of,
+)
 from reference_gateway.context import Context
-from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media, Progress
+from reference_gateway.types import BackendFailed, BackendRefused, Generation, Grammar, Media, Progress
 
 _ENDS = {"eos": "stop", "word": "stop", "limit": "length", "none": "abort"}
 """The engine's `stop_type` -> why the generation ended; `none` is one that did not end."""
@@ -41,7 +48,7 @@ _ORDER = ("penalties", "temperature", "top_k", "top_p", "min_p")
 
 
 class LlamaCppBackend(HttpEngine):
-    """`url` is the server's root. `timeout_s` bounds one generation. `api_key` is sent as a bearer token.
+    """`url` is the server's root. `api_key` is sent as a bearer token.
 
     Log-probabilities are those of the raw model. They are None for a generation that has a token for which the engine
     reports none: one that is no whole character, or in which a stop string was found.
@@ -49,9 +56,12 @@ class LlamaCppBackend(HttpEngine):
 
     name = "llama_cpp"
     takes_media = False
+    takes_grammars = True
+    grammar_kinds = ("json",)
+    logprobs_kind = "raw"
 
-    def __init__(self, url: str, *, api_key: str | None = None, timeout_s: float | None = None) -> None:
-        super().__init__(url, "/completion", api_key=api_key, timeout_s=timeout_s)
+    def __init__(self, url: str, *, api_key: str | None = None, limits: Limits = NO_OTHER_LIMITS) -> None:
+        super().__init__(url, "/completion", api_key=api_key, limits=limits)
         # The server closes kept connections without a word, and a turn that meets a closed one is lost.
         self._headers["Connection"] = "close"
 
@@ -63,17 +73,25 @@ class LlamaCppBackend(HttpEngine):
         session_id: str,
         media: Media,
         progress: Progress | None = None,
+        grammar: Grammar | None = None,
     ) -> Generation:
-        """See `types.Streaming`. `max_tokens` becomes `n_predict`, a wish for `logprobs` `n_probs`."""
+        """See `types.Streaming`. `max_tokens` becomes `n_predict`, a wish for `logprobs` `n_probs`, a grammar of JSON
+        `json_schema`. Text around JSON, as a call has, would need a grammar in the engine's own language for the
+        schema, too, which no route of it gives."""
         if media.images or media.videos:
             raise BackendRefused("this backend takes no media: llama.cpp's completion route takes them with text only")
         context = Context.of(context)
         body = {**_parameters(sampling, len(context)), "prompt": orjson.Fragment(context.json())}
+        if grammar is not None:
+            if grammar.kind not in self.grammar_kinds:
+                raise BackendRefused("llama.cpp's completion route holds an answer to a JSON Schema only")
+            body["json_schema"] = orjson.Fragment(grammar.text)
         whole = Pieces(len(context))
+        most = self._limits.bytes_of(len(context), sampling.get("max_tokens"))
         if progress is not None:
-            await self._follow({**body, "stream": True}, session_id, whole.take, progress)
+            await self._follow({**body, "stream": True}, session_id, whole.take, progress, most)
         else:
-            whole.add(parsed(await self._post(orjson.dumps(body), session_id), None))
+            whole.add(parsed(await self._post(orjson.dumps(body), session_id, most), None))
         return whole.generation()
 
 
@@ -107,8 +125,8 @@ class Pieces:
         if not entries:
             return
         try:
-            self._logprobs = [*(self._logprobs or ()), *(float(entry["logprob"]) for entry in entries)]
-        except (LookupError, TypeError, ValueError):
+            self._logprobs = [*(self._logprobs or ()), *(entry["logprob"] for entry in entries)]
+        except (LookupError, TypeError):
             raise BackendFailed("the engine's completion_probabilities are not a list of logprobs") from None
 
     def _read_end(self, document: Mapping[str, Any]) -> None:

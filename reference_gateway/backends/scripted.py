@@ -26,6 +26,7 @@ class ScriptedBackend:
 
     name = "scripted"
     takes_media = False
+    logprobs_kind = "raw"
 
     def __init__(self, decode: Callable[[Sequence[int]], str], encode: Callable[[str], list[int]], end_id: int) -> None:
         self._decode, self._encode, self._end_id = decode, encode, end_id

@@ -14,20 +14,31 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, refuse, spanned, versions_of
+from reference_gateway.backends.http_engine import (
+    NO_OTHER_LIMITS,
+    HttpEngine,
+    Limits,
+    parsed,
+    parsed_event,
+    refuse,
+    spanned,
+    versions_of,
+)
 from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, Generation, Grammar, Media, Progress
 
 
 class SglangBackend(HttpEngine):
-    """`url` is the server's root. `timeout_s` bounds one generation. `api_key` is sent as a bearer token."""
+    """`url` is the server's root. `api_key` is sent as a bearer token."""
 
     name = "sglang"
     takes_media = True
     takes_grammars = True
+    logprobs_kind = "scaled"
+    repeats_itself = True
 
-    def __init__(self, url: str, *, api_key: str | None = None, timeout_s: float | None = None) -> None:
-        super().__init__(url, "/generate", api_key=api_key, timeout_s=timeout_s)
+    def __init__(self, url: str, *, api_key: str | None = None, limits: Limits = NO_OTHER_LIMITS) -> None:
+        super().__init__(url, "/generate", api_key=api_key, limits=limits)
 
     async def generate(
         self,
@@ -48,16 +59,17 @@ class SglangBackend(HttpEngine):
         expected = None if media.images or media.videos else context
         if expected is not None:
             body["return_prompt_token_ids"] = True
+        most = self._limits.bytes_of(len(context), sampling.get("max_tokens"))
         if progress is not None:
-            return await self._stream({**body, "stream": True}, session_id, expected, progress)
-        return _generation(parsed(await self._post(orjson.dumps(body), session_id), expected), expected)
+            return await self._stream({**body, "stream": True}, session_id, expected, progress, most)
+        return _generation(parsed(await self._post(orjson.dumps(body), session_id, most), expected), expected)
 
     async def _stream(
-        self, body: dict[str, Any], session_id: str, expected: Context | None, progress: Progress
+        self, body: dict[str, Any], session_id: str, expected: Context | None, progress: Progress, most: int
     ) -> Generation:
         """One generation as the engine streams it: whole when an event has said why it ended."""
         whole = Events(expected)
-        await self._follow(body, session_id, whole.take, progress)
+        await self._follow(body, session_id, whole.take, progress, most)
         return whole.generation()
 
 
@@ -162,6 +174,6 @@ def _logprobs(entries: Any) -> list[float] | None:
     if entries is None:
         return None
     try:
-        return [float(entry[0]) for entry in entries]
-    except (TypeError, ValueError, LookupError):
+        return [entry[0] for entry in entries]
+    except (TypeError, LookupError):
         raise BackendFailed("the engine's output_token_logprobs are not a list of pairs") from None

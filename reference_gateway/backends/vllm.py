@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from reference_gateway.backends.http_engine import HttpEngine, parsed, parsed_event, spanned
+from reference_gateway.backends.http_engine import NO_OTHER_LIMITS, HttpEngine, Limits, parsed, parsed_event, spanned
 from reference_gateway.backends.http_engine import versions_of as _versions
 from reference_gateway.backends.model_length import ModelLength
 from reference_gateway.context import Context
@@ -21,13 +21,13 @@ from reference_gateway.types import BackendFailed, BackendRefused, Generation, G
 
 
 class VllmBackend(HttpEngine):
-    """`url` is the server's root (a trailing `/v1` is taken off). `model` is sent when given; `timeout_s` bounds one
-    generation. `api_key` is sent as a bearer token. `max_model_len` is how many tokens the model takes; unless it is
-    given, the engine's list of models says."""
+    """`url` is the server's root (a trailing `/v1` is taken off). `model` is sent when given, `api_key` as a bearer
+    token. `max_model_len` is how many tokens the model takes; unless it is given, the engine's list of models says."""
 
     name = "vllm"
     takes_media = False
     takes_grammars = True
+    logprobs_kind = "raw"
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class VllmBackend(HttpEngine):
         *,
         model: str | None = None,
         api_key: str | None = None,
-        timeout_s: float | None = None,
+        limits: Limits = NO_OTHER_LIMITS,
         max_model_len: int | None = None,
     ) -> None:
-        super().__init__(url, "/v1/completions", api_key=api_key, timeout_s=timeout_s)
+        super().__init__(url, "/v1/completions", api_key=api_key, limits=limits)
         self._length = ModelLength(max_model_len, lambda: self._get("/v1/models"), model)
         self._fixed: dict[str, Any] = {"return_token_ids": True, **({"model": model} if model else {})}
 
@@ -64,7 +64,8 @@ class VllmBackend(HttpEngine):
             body["structured_outputs"] = {grammar.kind: grammar.text}
         if progress is not None:
             return await self._stream({**body, "stream": True}, session_id, context, progress)
-        return _generation(parsed(await self._post(orjson.dumps(body), session_id), context), context)
+        most = self._limits.bytes_of(len(context), limit)
+        return _generation(parsed(await self._post(orjson.dumps(body), session_id, most), context), context)
 
     async def _limit(self, sampling: Mapping[str, Any], context: Context) -> Any:
         """As asked for, or all that fits: without a number, absent or null, this route samples 16 tokens."""
@@ -74,7 +75,8 @@ class VllmBackend(HttpEngine):
     async def _stream(self, body: dict[str, Any], session_id: str, context: Context, progress: Progress) -> Generation:
         """One generation as the engine streams it: whole when a chunk has said why it ended and `[DONE]` has come."""
         whole = Pieces(context)
-        await self._follow(body, session_id, whole.take, progress)
+        most = self._limits.bytes_of(len(context), body["max_tokens"])
+        await self._follow(body, session_id, whole.take, progress, most)
         return whole.generation()
 
 
@@ -151,6 +153,6 @@ def _logprobs(logprobs: Any) -> list[float] | None:
     values = logprobs.get("token_logprobs") if isinstance(logprobs, dict) else None
     if values is None:
         return None
-    if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
+    if not isinstance(values, list):
         raise BackendFailed("the engine's token_logprobs are not a list of numbers")
-    return [float(value) for value in values]
+    return values

@@ -18,12 +18,14 @@ import orjson
 class TokenizerFiles:
     """What a tokenizer directory holds. `templates` maps a name (`default`, `tool_use` ...) to Jinja source;
     `special_tokens` maps a variable of the template (`eos_token` ...) to the token's text. `end_ids` are the ids that
-    its files say a generation ends with."""
+    its files say a generation ends with; `model_vocabulary` how many tokens its configuration gives the model, which
+    may have more than the tokenizer."""
 
     tokenizer: bytes
     templates: Mapping[str, str]
     special_tokens: Mapping[str, str]
     end_ids: frozenset[int] = field(default=frozenset())
+    model_vocabulary: int = 0
 
 
 def read_directory(path: str | Path) -> TokenizerFiles:
@@ -37,7 +39,20 @@ def read_directory(path: str | Path) -> TokenizerFiles:
     config = _json(directory / "tokenizer_config.json")
     named = {**_json(directory / "special_tokens_map.json"), **config}
     special_tokens = {key: text for key, value in named.items() if key.endswith("_token") and (text := _token(value))}
-    return TokenizerFiles(file.read_bytes(), _templates(directory, config), special_tokens, _end_ids(directory, config))
+    return TokenizerFiles(
+        file.read_bytes(),
+        _templates(directory, config),
+        special_tokens,
+        _end_ids(directory, config),
+        _model_vocabulary(directory),
+    )
+
+
+def _model_vocabulary(directory: Path) -> int:
+    model = _json(directory / "config.json")
+    nested = model.get("text_config")
+    sizes = (model.get("vocab_size"), nested.get("vocab_size") if isinstance(nested, dict) else None)
+    return max((size for size in sizes if type(size) is int), default=0)
 
 
 def _end_ids(directory: Path, config: Mapping[str, Any]) -> frozenset[int]:

@@ -80,6 +80,8 @@ class TemplateCodec:
         self._kwargs = deepcopy(dict(template_kwargs or {}))
         self._parse_control = parse_control
         self.vocabulary = Vocabulary(files.tokenizer)
+        self.vocabulary_size = max(self.vocabulary.size, files.model_vocabulary)
+        """How many tokens the model has."""
         self._template = ChatTemplate(files.templates, files.special_tokens)
         ends = _end_tokens(files, self.vocabulary)
         self._turn_ends = self.vocabulary.control_ids | ends.keys()
@@ -95,6 +97,11 @@ class TemplateCodec:
         self._calls = find_calls(self._ask, TOOLS)
         self._thoughts_opened = opens_thoughts(self.seams.generation_prompt)
         self._thoughts_are_control = self._thoughts and self.vocabulary.has_control(OPEN + CLOSE)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model may think before it answers."""
+        return self._thoughts
 
     @property
     def reason(self) -> str | None:

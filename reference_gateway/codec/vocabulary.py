@@ -57,6 +57,11 @@ class Vocabulary:
         self.leaks = [name for name in names if len(name) > 1 and self._ids[name] in _ids(self._guarded, name)]
         """Control tokens that the base vocabulary makes from their characters: no tokenizer can wall them off."""
 
+    @property
+    def size(self) -> int:
+        """Ids are below it; not each is a token's."""
+        return max(self._open.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
     def token_id(self, text: str) -> int | None:
         """The id of the token that is written `text`, or None."""
         token_id: int | None = self._open.token_to_id(text)

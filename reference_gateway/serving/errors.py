@@ -62,6 +62,6 @@ def problem_of(error: Exception) -> Problem:
         case EngineError():
             return Problem(500, error.described)
         case BackendFailed():
-            return Problem(500, f"{type(error).__name__}: {error}")
+            return Problem(error.status, f"{type(error).__name__}: {error}")
     log.error("unhandled exception", exc_info=error)
     return Problem(500, "Internal server error")

@@ -1,6 +1,7 @@
 """Log records on standard error, one line each: `key=value` text or JSON. Sets up logging and nothing else.
 
-Invariant: only what a record was given is written; requests, keys and message texts are never given to one.
+Invariant: only what a record was given is written, on one line and without a control character; requests, keys and
+message texts are never given to one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def configure(level: str, form: str) -> None:
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_fields(self, record), ensure_ascii=False, default=str)
+        return _escaped(json.dumps(_fields(self, record), ensure_ascii=False, default=str))
 
 
 class _Text(logging.Formatter):
@@ -49,6 +50,14 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
 
 def _quoted(value: Any) -> str:
     text = str(value)
-    return (
-        text if text and all(c.isprintable() and c not in ' "=' for c in text) else json.dumps(text, ensure_ascii=False)
-    )
+    if text and all(c.isprintable() and c not in ' "=' for c in text):
+        return text
+    return _escaped(json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """JSON without the characters that JSON allows and a terminal or a reader of lines obeys: U+0085, U+009B, U+2028,
+    marks of direction."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -349,6 +349,7 @@ class Session:
             versions=generation.versions,
             media=added,
             routed_experts=generation.routed_experts,
+            logprobs_of=generation.logprobs_of,
         )
         if self._retries is not None and plan.match.chain is None and self._tree.twin(node) is not None:
             self._touch()

@@ -18,13 +18,14 @@ from typing import Any
 
 from reference_gateway.context import Context, Run
 from reference_gateway.session.tree import Chain, Node
-from reference_gateway.types import Media
+from reference_gateway.types import LogprobsOf, Media
 
 
 @dataclass(slots=True)
 class Trajectory:
     """Fields as in contract UA-TRJ-01. Ids are token ids; `num_turns` counts the user and assistant messages of the
-    history, plus one. `extra_fields` is empty when nothing special happened."""
+    history, plus one. `extra_fields` is empty when nothing special happened: beside logprobs
+    it says what they are of."""
 
     prompt_ids: list[int]
     response_ids: list[int]
@@ -110,12 +111,27 @@ def _multi_modal_data(media: Media) -> dict[str, Any] | None:
     return {kind: copy.deepcopy(items) for kind, items in kinds.items() if items} or None
 
 
+def _logprobs_fields(kinds: list[LogprobsOf | None]) -> dict[str, Any]:
+    """What `response_logprobs` are of, where all generations say the same kind: with several temperatures a list of
+    them."""
+    told = {kind.kind for kind in kinds if kind is not None}
+    if None in kinds or len(told) != 1:
+        return {}
+    fields: dict[str, Any] = {"logprobs": told.pop()}
+    temperatures = sorted({kind.temperature for kind in kinds if kind is not None and kind.temperature is not None})
+    if temperatures:
+        fields["logprobs_temperature"] = temperatures[0] if len(temperatures) == 1 else temperatures
+    return fields
+
+
 def _extra_fields(chain: Chain, own: list[Node], length_mark: str) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     versions = [node.versions for node in own if node.versions is not None]
     if versions:
         extra["min_global_steps"] = min(lowest for lowest, _ in versions)
         extra["max_global_steps"] = max(highest for _, highest in versions)
+    if all(node.logprobs is not None for node in own):
+        extra |= _logprobs_fields([node.logprobs_of for node in own if node.sampled])
     if chain.reason is not None:
         extra[length_mark] = chain.reason
     if chain.rollbacks:

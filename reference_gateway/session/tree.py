@@ -49,14 +49,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from reference_gateway.context import Run
-from reference_gateway.types import Media
+from reference_gateway.types import LogprobsOf, Media
 
 NO_MEDIA = Media()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One committed generation. `logprobs` has one entry per sampled token, or is None.
+    """One committed generation. `logprobs` has one entry per sampled token, or is None; `logprobs_of` says what they
+    are of, where the backend does.
 
     `asked` and `keys` identify the path's messages without and with the sampled assistant message; there are two
     spellings when clients can echo it in two ways. `depth` counts the path's messages, `turns` those of user and
@@ -78,6 +79,7 @@ class Node:
     versions: tuple[int, int] | None
     media: Media
     routed_experts: Any = None
+    logprobs_of: LogprobsOf | None = None
 
     @property
     def end(self) -> int:
@@ -232,6 +234,7 @@ class Tree:
         versions: tuple[int, int] | None = None,
         media: Media = NO_MEDIA,
         routed_experts: Any = None,
+        logprobs_of: LogprobsOf | None = None,
     ) -> Node:
         """The node that commits a turn. `depth` and `turns` count what the turn adds, its assistant included."""
         if logprobs is not None and len(logprobs) != len(sampled):
@@ -256,6 +259,7 @@ class Tree:
             versions=versions,
             media=media,
             routed_experts=routed_experts,
+            logprobs_of=None if logprobs is None else logprobs_of,
         )
 
     def stop(self, match: Match, reason: str) -> Stop | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
 
+import reference_gateway.backends.base as base
+import reference_gateway.backends.http_engine as http_engine
 import reference_gateway.backends.vllm as vllm
 from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.session import Session
@@ -95,9 +98,15 @@ def missing_fields_are_read_with_defaults(gateway: Sabotage) -> None:
             raise
 
 
+def trusting(gateway: Sabotage) -> None:
+    """Any number is an id of the vocabulary."""
+    gateway.wrap(base, "check_ids")(lambda original, ids, largest: original(ids, base.LARGEST_ID))
+
+
 @mutant("COMMIT-014")
 def turn_is_recorded_before_it_is_decoded(gateway: Sabotage) -> None:
     """A generation is recorded first, and then cannot be decoded."""
+    trusting(gateway)
 
     @gateway.wrap(Session, "_commit_turn")
     def commit_turn(original: Any, self: Session, plan: Any, found: Generation, *rest: Any) -> None:
@@ -109,11 +118,57 @@ def turn_is_recorded_before_it_is_decoded(gateway: Sabotage) -> None:
 @mutant("COMMIT-014")
 def unknown_ids_are_left_out(gateway: Sabotage) -> None:
     """Ids that the tokenizer does not know are dropped."""
+    trusting(gateway)
 
     @gateway.wrap(Session, "_commit_turn")
     def commit_turn(original: Any, self: Session, plan: Any, found: Generation, *rest: Any) -> None:
         found.ids[:] = [token for token in found.ids if token < 1_000_000]
         original(self, plan, found, *rest)
+
+
+@mutant("COMMIT-031")
+def true_is_the_id_1(gateway: Sabotage) -> None:
+    """What can be made a number is an id."""
+
+    @gateway.wrap(vllm, "_generation")
+    def generation(original: Any, document: Any, context: Any) -> Generation:
+        sampled = original(document, context)
+        sampled.ids[:] = [int(token) for token in sampled.ids]
+        return sampled
+
+
+@mutant("COMMIT-031")
+def id_below_0_is_left_out(gateway: Sabotage) -> None:
+    """A negative id counts as padding, which batches are filled up with."""
+
+    @gateway.wrap(vllm, "_generation")
+    def generation(original: Any, document: Any, context: Any) -> Generation:
+        sampled = original(document, context)
+        sampled.ids[:] = [token for token in sampled.ids if type(token) is not int or token >= 0]
+        return sampled
+
+
+class _Elsewhere(BackendFailed):
+    """The engine's answer is at another place."""
+
+
+@mutant("COMMIT-032")
+def redirect_is_followed(gateway: Sabotage) -> None:
+    """The HTTP client does what HTTP clients do by default."""
+
+    @gateway.wrap(http_engine, "refuse")
+    def refuse(original: Any, status: int, answer: bytes, headers: Any = MappingProxyType({})) -> None:
+        if status in (302, 303):
+            raise _Elsewhere(headers["location"])
+        original(status, answer, headers)
+
+    @gateway.wrap(VllmBackend, "_post")
+    async def post(original: Any, self: VllmBackend, *args: Any) -> bytes:
+        try:
+            return await original(self, *args)
+        except _Elsewhere as place:
+            async with self._pool().get(str(place)) as response:
+                return await http_engine._read(response, 2**20)
 
 
 @mutant("COMMIT-030")

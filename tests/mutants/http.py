@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reference_gateway.backends import http_engine
+from reference_gateway.types import BackendFailed
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
 
@@ -173,6 +175,18 @@ def failure_shows_a_source_path(gateway: Sabotage) -> None:
 def failed_plain_turn(answer: Answer) -> bool:
     """Is this the answer to a plain turn whose engine answered with a 5xx status?"""
     return answer.is_chat and "HTTP 5" in message_of(answer) and not answer.asked.get("stream")
+
+
+@mutant("HTTP-049")
+def failure_of_the_upstream_is_told_in_its_words(gateway: Sabotage) -> None:
+    """What is meant for the log is the message."""
+
+    @gateway.wrap(http_engine, "refuse")
+    def refuse(original: Any, *args: Any) -> None:
+        try:
+            original(*args)
+        except BackendFailed as error:
+            raise BackendFailed(error.detail or str(error), error.status) from error
 
 
 @mutant("HTTP-015")

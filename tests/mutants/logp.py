@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import reference_gateway.backends.base as base
 import reference_gateway.backends.vllm as vllm
 import reference_gateway.session.trajectory as trajectory
 from reference_gateway.session import Session
@@ -348,3 +349,9 @@ def _noting(gateway: Sabotage, versions: Callable[[Chain, list[Node]], Versions 
             if found is not None:
                 extra[name] = found[place]
         return extra
+
+
+@mutant("LOGP-018")
+def any_number_is_a_logprob(gateway: Sabotage) -> None:
+    """What comes as a number is recorded."""
+    gateway.patch(base, "check_logprobs", lambda logprobs: None)

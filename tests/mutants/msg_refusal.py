@@ -238,7 +238,7 @@ def failure_is_an_event_under_200(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status == 500:
+        if asked_to_stream(answer) and answer.status >= 500:
             answer.status, answer.headers["content-type"] = 200, "text/event-stream"
             answer.body = framed([answer.json])
 

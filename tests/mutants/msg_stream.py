@@ -212,7 +212,7 @@ def broken_message_looks_complete(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status == 500 and b"ClientPayloadError" in answer.body:
+        if asked_to_stream(answer) and answer.status >= 500 and b"ClientPayloadError" in answer.body:
             answer.status, answer.headers["content-type"] = 200, "text/event-stream"
             head = {"id": "msg_0", "type": "message", "role": "assistant", "model": "kit", "content": []}
             usage = {"input_tokens": 9, "output_tokens": 9}
@@ -234,6 +234,6 @@ def error_event_is_followed_by_the_end(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def rewritten(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status == 500 and b"ClientPayloadError" in answer.body:
+        if asked_to_stream(answer) and answer.status >= 500 and b"ClientPayloadError" in answer.body:
             answer.status, answer.headers["content-type"] = 200, "text/event-stream"
             answer.body = framed([answer.json, {"type": "message_stop"}])

@@ -19,7 +19,20 @@ import aiohttp
 from tests.mutants.fate import FATE, Fate
 from tests.mutants.looks import alike
 from tests.mutants.sabotage import App, Message
-from tests.mutants.tape import Answered, Asked, Call, Called, Came, Event, HungUp, Request, Returned, Tape, asked
+from tests.mutants.tape import (
+    Answered,
+    Asked,
+    Call,
+    Called,
+    Came,
+    Content,
+    Event,
+    HungUp,
+    Request,
+    Returned,
+    Tape,
+    asked,
+)
 
 PATIENCE = 1.0
 """Seconds that a tape may take. One that stands still is given up at once, unless the gateway waits for less."""
@@ -134,17 +147,7 @@ class _Response:
 
     def __init__(self, call: Call) -> None:
         self.status, self.headers = call.status, call.headers
-        self._call = call
-
-    async def read(self) -> bytes:
-        if self._call.error is not None:
-            raise self._call.error
-        return self._call.body
-
-    @property
-    async def content(self) -> Any:
-        for line in (await self.read()).splitlines(keepends=True):
-            yield line
+        self.content = Content(call)
 
     async def __aenter__(self) -> _Response:
         return self

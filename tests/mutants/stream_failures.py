@@ -42,7 +42,7 @@ def failure_comes_after_the_status(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if asked_to_stream(answer) and "HTTP 50" in answer.body.decode() and answer.status == 500:
+        if asked_to_stream(answer) and "HTTP 50" in answer.body.decode() and answer.status >= 500:
             answer.status, answer.headers["content-type"] = 200, "text/event-stream"
             answer.body = b"data: " + answer.body + b"\n\n"
 
@@ -53,14 +53,14 @@ def reset_of_the_upstream_is_a_bare_502(gateway: Sabotage) -> None:
 
     @gateway.rewrite
     def change(answer: Answer) -> None:
-        if asked_to_stream(answer) and answer.status == 500 and b"ClientOSError" in answer.body:
+        if asked_to_stream(answer) and answer.status >= 500 and b"ClientOSError" in answer.body:
             answer.status, answer.body = 502, b"<html><h1>502 Bad Gateway</h1></html>"
             answer.headers["content-type"] = "text/html"
 
 
 def broke_off(answer: Answer) -> bool:
     """Is this the answer to a streamed turn whose upstream broke off in the middle of its answer?"""
-    return asked_to_stream(answer) and answer.status == 500 and b"ClientPayloadError" in answer.body
+    return asked_to_stream(answer) and answer.status >= 500 and b"ClientPayloadError" in answer.body
 
 
 def look_complete(answer: Answer) -> None:

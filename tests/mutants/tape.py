@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,6 +187,7 @@ class Recorder:
                 response = await ask(self, method, url, **fields)
                 call.status, call.headers = response.status, response.headers
                 call.body = await response.read()
+                response.content = Content(call)  # what was read is read again
             except BaseException as error:
                 call.error, call.cancelled = error, isinstance(error, asyncio.CancelledError)
                 raise
@@ -199,6 +200,23 @@ class Recorder:
             yield
         finally:
             aiohttp.ClientSession._request = ask  # type: ignore[method-assign]
+
+
+class Content:
+    """The body of an answer of the engine, as the gateway reads it."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def exception(self) -> Exception:
+        """What the HTTP client asks for when it is done with an answer: this one is no stream of its own."""
+        return EOFError("the answer was read")
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        if self._call.error is not None:
+            raise self._call.error
+        for line in self._call.body.splitlines(keepends=True):
+            yield line
 
 
 def _answer(request: Request) -> Answer:

@@ -205,6 +205,67 @@ def test_log_probabilities_of_the_ledger(
     assert "nothing to score: neither the trajectories nor the ledger have log-probabilities" in capsys.readouterr().err
 
 
+KINDS = [
+    ({"logprobs": "raw"}, "compared are the model's own log-probabilities"),
+    ({"logprobs": "scaled", "logprobs_temperature": 1}, "compared are the model's own log-probabilities"),
+    ({"logprobs": "scaled"}, "compared are log-probabilities of which the file does not say what they are of"),
+    ({}, "compared are log-probabilities of which the file does not say what they are of"),
+]
+
+
+@pytest.mark.parametrize(("extra", "said"), KINDS)
+def test_what_is_compared_is_said(
+    extra: Document, said: str, trajectory: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "run.jsonl").write_text(json.dumps({**trajectory, "extra_fields": extra}))
+
+    code, out = run(capsys, file)
+
+    assert (code, said in out) == (0, True), out
+
+
+OTHER = "its log-probabilities are those at temperature"
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (
+            {"logprobs": "scaled", "logprobs_temperature": 0.5},
+            f"{OTHER} 0.5, the scorer's those at 1; --temperature 0.5 compares them",
+        ),
+        ({"logprobs": "scaled", "logprobs_temperature": [0.5, 1.0]}, f"{OTHER} 0.5, 1, the scorer's those at 1"),
+    ],
+)
+def test_what_is_of_another_kind_is_not_compared(
+    extra: Document, said: str, trajectory: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {**trajectory, "extra_fields": extra}
+    (file := tmp_path / "run.jsonl").write_text(json.dumps(other))
+
+    code, out = run(capsys, file)
+
+    assert code == 0
+    assert f"not scored by numpy:{MODEL}:\n    trajectory 0 can't be compared: {said}\n" in out
+    (both := tmp_path / "both.jsonl").write_text(f"{json.dumps(trajectory)}\n{json.dumps(other)}\n")
+    _, told = run(capsys, both, "--format", "json")
+    found = json.loads(told)["score"]
+    assert {row[0] for row in found["each"]} == {0}
+    assert found["left_out"] == [f"trajectory 1 can't be compared: {said}"]
+
+
+def test_the_model_s_own_are_not_those_at_a_temperature(
+    trajectory: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file := tmp_path / "run.jsonl").write_text(json.dumps({**trajectory, "extra_fields": {"logprobs": "raw"}}))
+
+    code, out = run(capsys, file, "--temperature", "0.5", "--format", "json")
+
+    told = "those at temperature 1, the scorer's those at 0.5; --temperature 1 compares them"
+    assert code == 0
+    assert json.loads(out)["score"]["left_out"] == [f"trajectory 0 can't be compared: its log-probabilities are {told}"]
+
+
 def test_json(trajectory: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (file := tmp_path / "run.jsonl").write_text(json.dumps(trajectory))
 

@@ -17,6 +17,8 @@ STEPS = [
     Step("a", rather=({"text": "b"}, {"tool_calls": [{"name": "f", "arguments": {}}]})),
     Step(hold=True, text="", token_ids="missing", prompt_ids=(5,)),
     Step(status=503, message="busy", headers={"retry-after": "7"}),
+    Step("x", odd_id=True),
+    Step("x", odd_id=-1),
     Step("Hello", ids_per_event=4, prompt_ids="missing"),
     Step(body=b"\xff\x00<html>", content_type="text/html", truncated=True),
     Step(reset=True),

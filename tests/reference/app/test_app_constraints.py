@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from reference_gateway.app import create_app
+from conformance.fixtures import fixture_path
+from reference_gateway.app import build_codec, create_app
 from reference_gateway.config import Config
 from reference_gateway.types import BackendRefused
 from tests.reference.app.gateway_doubles import Told, byte_codec, gateway
@@ -152,3 +153,29 @@ def test_a_backend_that_holds_to_nothing_is_refused_at_the_start():
 def test_the_field_is_named_where_its_value_is_wrong():
     with pytest.raises(ValueError, match="structured_outputs must be one of refuse, engine"):
         Config(structured_outputs="yes")
+
+
+class HeldToFormats(Held):
+    name = "formats"
+    grammar_kinds = ("json",)
+
+
+def test_a_backend_that_takes_schemas_only_is_not_asked_for_calls():
+    backend = HeldToFormats(PLACE)
+    with held(backend) as client:
+        session = client.open()
+        told = client.http.get(f"{client.url}/capabilities").json()["capabilities"]
+        forced = client.chat(session, "A", tools=TOOLS, tool_choice="required")
+        beside = client.chat(session, "A", tools=TOOLS, response_format=FORMAT)
+        alone = client.chat(session, "A", response_format=FORMAT)
+    assert {"response-format", "tool-choice-required"} & set(told) == {"response-format"}
+    assert (forced.status_code, beside.status_code, alone.status_code) == (400, 400, 200)
+    assert "tool_choice" in forced.text
+    assert "response_format is not supported beside tools" in beside.text
+    assert backend.told() == [SCHEMA]
+
+
+def test_thoughts_in_front_of_a_format_need_more_than_schemas():
+    codec = build_codec(Config(tokenizer=fixture_path("qwen3"), reasoning_parser="think"))
+    with pytest.raises(ValueError, match="structured_outputs needs reasoning_parser none with this backend: formats"):
+        create_app(Config(structured_outputs="engine"), codec=codec, backend=HeldToFormats())

@@ -166,7 +166,7 @@ def test_failures_and_refusals_of_the_backend(stream):
     if stream:
         assert failed.text == "event: error\ndata: BackendFailed: gone\n\n"
     else:
-        assert (failed.status_code, failed.json()) == (500, {"error": "BackendFailed: gone"})
+        assert (failed.status_code, failed.json()) == (502, {"error": "BackendFailed: gone"})
     assert (refused.status_code, refused.json()) == (400, {"error": "too long"})
     assert backend.calls[2][0] == encoded(("user", "hi"))
 

@@ -222,7 +222,7 @@ def test_what_fails_at_once_is_an_error_and_leaves_nothing() -> None:
     with agent(BackendFailed("boom"), "Fine") as one:
         conversation = one.converse()
         failed = one.ask("Hi", conversation=conversation, stream=True)
-        assert (failed.status_code, failed.headers["content-type"]) == (500, "application/json")
+        assert (failed.status_code, failed.headers["content-type"]) == (502, "application/json")
         assert one.items(conversation)["data"] == []
         assert one.turns() == []
         assert text_of(one.ask("Hi", conversation=conversation)) == "Fine"

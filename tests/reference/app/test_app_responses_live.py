@@ -84,7 +84,7 @@ def test_text_around_a_tool_of_the_gateway(tmp_path: Path) -> None:
 def test_what_fails_before_the_first_text_has_a_status(tmp_path: Path) -> None:
     with session(tmp_path, BackendFailed("boom")) as (http, base):
         failed = http.post(f"{base}/responses", json={"input": "Hi", "stream": True})
-        assert (failed.status_code, failed.headers["content-type"]) == (500, "application/json")
+        assert (failed.status_code, failed.headers["content-type"]) == (502, "application/json")
 
 
 @pytest.mark.parametrize("before", [(), (CALL,)], ids=["first generation", "behind a tool"])

@@ -15,6 +15,8 @@ from reference_gateway.codec.bytes import TEMPLATE, byte_files
 from reference_gateway.codec.template import TemplateCodec
 from reference_gateway.types import BackendFailed, BackendRefused, Generation
 
+NO_ID = "the engine's token ids hold a number that is no token id"
+
 
 @pytest.fixture(scope="module")
 def silent() -> Iterator[tuple[Client, Told]]:
@@ -85,9 +87,14 @@ def test_sampling_reaches_the_backend_by_the_rules():
     [
         (BackendRefused("context too long"), 400, "context too long"),
         (ValueError("context too long"), 400, "context too long"),
-        (BackendFailed("the engine is gone"), 500, "BackendFailed: the engine is gone"),
+        (BackendFailed("the engine is gone"), 502, "BackendFailed: the engine is gone"),
         (RuntimeError("boom"), 500, "RuntimeError: boom"),
-        (Generation([5, -1]), 500, "BackendFailed: the engine's token ids hold something that is no token id"),
+        (
+            Generation([5, -1]),
+            502,
+            "BackendFailed: the engine's token ids hold a number that is no token id of the vocabulary",
+        ),
+        (Generation([5, True]), 502, "BackendFailed: the engine's token ids hold something that is no token id"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

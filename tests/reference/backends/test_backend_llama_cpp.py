@@ -11,7 +11,7 @@ from aiohttp import web
 
 from reference_gateway.backends.base import Checked
 from reference_gateway.backends.llama_cpp import LlamaCppBackend
-from reference_gateway.types import BackendFailed, BackendRefused, Generation, Media
+from reference_gateway.types import BackendFailed, BackendRefused, Generation, Grammar, Media
 
 OWN = {
     "n_predict": -1,
@@ -54,6 +54,7 @@ def ask(
     media: Media | None = None,
     progress: Heard | None = None,
     api_key: str | None = None,
+    grammar: Grammar | None = None,
 ) -> tuple[Any, dict[str, Any], dict[str, str]]:
     """What the backend makes of `answer` (a document, or the events of a stream), and what it had sent."""
     seen: list[tuple[dict[str, Any], dict[str, str]]] = []
@@ -75,7 +76,7 @@ def ask(
         inner = LlamaCppBackend(f"http://127.0.0.1:{runner.addresses[0][1]}", api_key=api_key)
         try:
             return await Checked(inner).generate(
-                [1, 2, 3], sampling or {}, session_id="s-1", media=media or Media(), progress=progress
+                [1, 2, 3], sampling or {}, session_id="s-1", media=media or Media(), progress=progress, grammar=grammar
             )
         except (BackendRefused, BackendFailed) as error:
             return error
@@ -182,3 +183,19 @@ def test_a_context_that_is_too_long_is_refused_in_the_engines_words() -> None:
     found, _, _ = ask({"error": error}, status=400)
     assert isinstance(found, BackendRefused)
     assert str(found) == error["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_is_a_field_of_the_request(stream: bool) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    answer = [event(7, 8), completion((), tokens_predicted=2)] if stream else completion()
+    found, body, _ = ask(answer, grammar=Grammar("json", json.dumps(schema)), progress=Heard() if stream else None)
+    assert found.ids == [7, 8]
+    assert body["json_schema"] == schema
+
+
+def test_text_around_json_is_refused() -> None:
+    found, body, _ = ask(completion(), grammar=Grammar("structural_tag", "{}"))
+    assert isinstance(found, BackendRefused)
+    assert "holds an answer to a JSON Schema only" in str(found)
+    assert body == {}

@@ -107,7 +107,7 @@ def test_a_context_that_is_repeated_is_compared_in_every_spelling(separators, la
     answer = json.dumps({"choices": [choice]}, separators=separators).encode()
 
     class Answering(VllmBackend):
-        async def _post(self, body: bytes, session_id: str) -> bytes:
+        async def _post(self, body: bytes, session_id: str, most: int) -> bytes:
             return answer
 
     asked = Answering("http://127.0.0.1", max_model_len=200_000).generate(LONG, {}, session_id="s", media=Media())

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from reference_gateway.backends.base import Checked, EngineError
+from reference_gateway.backends.http_engine import Limits
 from reference_gateway.backends.model_length import ASSUMED_ROOM
 from reference_gateway.backends.vllm import VllmBackend
 from reference_gateway.types import BackendFailed, BackendRefused, BackendUnavailable, Generation, Grammar, Media
@@ -212,7 +213,7 @@ def test_a_slow_engine_is_given_up():
             return web.Response()
 
         async with engine(handler) as url:
-            backend = VllmBackend(url, timeout_s=0.05)
+            backend = VllmBackend(url, limits=Limits(total_s=0.05))
             try:
                 with pytest.raises(BackendFailed) as failed:
                     await backend.generate([1], {}, session_id="s", media=Media())
@@ -221,7 +222,7 @@ def test_a_slow_engine_is_given_up():
                 await backend.close()
         return str(failed.value)
 
-    assert asyncio.run(exchange()) == "the engine did not answer in time"
+    assert asyncio.run(exchange()) == "the engine did not answer within 0.05 s"
 
 
 def test_media_are_refused():
