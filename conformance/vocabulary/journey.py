@@ -562,8 +562,7 @@ def brings_along(talk: Talk, messages: int) -> None:
 
 
 def brings_calls_along(talk: Talk, name: str, count: int, id_length: int) -> None:
-    """The conversation ends with calls of this tool, under ids of this many characters, that wait for their results."""
-    calls = [
-        Called(f"call_{number}".ljust(id_length, "x"), name, {"query": f"old {number}"}) for number in range(count)
-    ]
+    """The conversation ends with calls of this tool, under ids of this many characters that differ in the last
+    one; they wait for their results."""
+    calls = [Called(f"{number}".rjust(id_length, "c"), name, {"query": f"old {number}"}) for number in range(count)]
     talk.entries += [Question("Old question"), Answered("", tuple(calls))]

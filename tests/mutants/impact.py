@@ -20,7 +20,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
@@ -29,11 +29,12 @@ from typing import Any
 import pytest
 
 import reference_gateway
+from conformance.run.checks import REQUIREMENT
 from reference_gateway.codec import vocabulary
 from reference_gateway.types import Codec
 from tests.mutants.looks import Looked, Looks, alike
 from tests.mutants.playing import Engine, Loop, same
-from tests.mutants.registry import Mutant, area_of, in_force
+from tests.mutants.registry import Mutant, area_of, in_force, may_judge
 from tests.mutants.sabotage import Answer, App, Place, Sabotage
 from tests.mutants.tape import Recorder
 
@@ -57,6 +58,8 @@ class Baseline:
     ran: dict[str, set[CodeType]] = field(default_factory=dict)
     at_start: set[CodeType] = field(default_factory=set)
     codec: Codec | None = None
+    requirements: dict[str, str] = field(default_factory=dict)
+    """What each check is of."""
     unsteady: set[str] = field(default_factory=set)
     """Checks whose tape differs from itself."""
     _running: set[CodeType] | None = None
@@ -87,6 +90,8 @@ class Baseline:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         name = name_of(item)
+        if REQUIREMENT in item.stash:
+            self.requirements[name] = item.stash[REQUIREMENT].id
         self._running = self.ran.setdefault(name, set())
         self.recorder.begin(name)
 
@@ -110,7 +115,7 @@ class Baseline:
         for mutant in mutants:
             with in_force(mutant) as sabotage:
                 if not sabotage.rewrites and sabotage.config == self.config:
-                    reaches.append((mutant, self._reach(sabotage)))
+                    reaches.append((mutant, self._reach(sabotage).among(self._for(mutant))))
         for mutant, reach in sorted(reaches, key=lambda each: (each[1].anew, -len(each[1].played))):
             if not reach.played:
                 continue
@@ -130,11 +135,15 @@ class Baseline:
         reaches: dict[str, _Reach] = {}
         for mutant in mutants:
             with in_force(mutant) as sabotage:
-                reaches[mutant.name] = self._reach(sabotage)
+                reaches[mutant.name] = self._reach(sabotage).among(self._for(mutant))
         found = {name: set(reach.surely) for name, reach in reaches.items()}
         for mutant, differing in self._played(mutants, {name: reach.played for name, reach in reaches.items()}):
             found[mutant.name] |= differing
         return found
+
+    def _for(self, mutant: Mutant) -> set[str]:
+        """The checks that this mutant is judged by, if it reaches them."""
+        return {name for name in self.ran if may_judge(self.requirements.get(name, ""), mutant)}
 
     def _reach(self, sabotage: Sabotage) -> _Reach:
         touched = self._touched(sabotage) | (self._rewritten(sabotage) if sabotage.rewrites else set())
@@ -232,6 +241,10 @@ class _Reach:
     played: Set[str] = frozenset()
     places: Set[Place] = frozenset()
     anew: bool = False
+
+    def among(self, names: Set[str]) -> _Reach:
+        """As far as it is about these checks."""
+        return replace(self, surely=self.surely & names, played=self.played & names)
 
 
 @dataclass(eq=False, slots=True)

@@ -35,7 +35,7 @@ from tests.mutants.direct import Direct, DirectRecorder
 from tests.mutants.forks import begun, forked
 from tests.mutants.harness import Verdicts, build, run_suite
 from tests.mutants.impact import Baseline, below, known_ids, name_of
-from tests.mutants.registry import MUTANTS, Mutant, in_force
+from tests.mutants.registry import MUTANTS, Mutant, in_force, may_judge
 from tests.mutants.sabotage import Sabotage
 
 PATIENCE = 1.5
@@ -207,7 +207,7 @@ class Judging:
             for place, (name, requirement, item) in enumerate(self._checks)
             if name in reached
             or requirement == mutant.kills
-            or (declares and _stands_otherwise(item, run, before, target))
+            or (declares and may_judge(requirement, mutant) and _stands_otherwise(item, run, before, target))
         ]
         with _hearing(session.config, verdicts):
             count = _run([self._checks[place][2] for _, place in sorted(chosen)], session.items, verdicts)

@@ -29,9 +29,15 @@ class Mutant:
 
 MUTANTS: dict[str, Mutant] = {}
 
-SWEEPS = frozenset(f"SPLIT-{number:03}" for number in (39, 42, 48, 49, 50, 51, 53))
-"""Requirements that judge whole conversations by all that token truth is. Whatever breaks it may turn them red, so they
-need not be named in `also`; each still has a mutant of its own."""
+JOURNEYS = "JOURNEY"
+"""The area whose checks hold all rules in all situations: nearly every mutant turns some of them red. They are for the
+mutants of their own area, which break a rule in a situation that no other check has."""
+
+SWEEPS = frozenset(f"SPLIT-{number:03}" for number in (39, 42, 48, 49, 50, 51, 53)) | frozenset(
+    f"JOURNEY-{number:03}" for number in range(1, 10)
+)
+"""Requirements that judge whole conversations by all that token truth is, or by all that holds for a turn. Whatever
+breaks it may turn them red, so they need not be named in `also`; each still has a mutant of its own."""
 
 _MECHANISM = frozenset(
     {
@@ -75,6 +81,11 @@ def in_force(*mutants: Mutant) -> Iterator[Sabotage]:
 
 def area_of(requirement: str) -> str:
     return requirement.partition("-")[0]
+
+
+def may_judge(requirement: str, mutant: Mutant) -> bool:
+    """Whether the checks of a requirement are for this mutant at all."""
+    return area_of(requirement) != JOURNEYS or area_of(mutant.kills) == JOURNEYS
 
 
 def mutant(
