@@ -27,8 +27,8 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "--gateway",
         "NAME",
         "Target of the shipped suite: reference, reference-structured (which leaves formats and forced calls to its "
-        "engine), reference-sglang (over SGLang) or reference-llamacpp (over llama.cpp), each started for the run, or "
-        "fixture (from conftest.py)",
+        "engine), reference-sglang (over SGLang), reference-llamacpp (over llama.cpp) or reference-transformers (with "
+        "the model of --gateway-tokenizer in its own process), each started for the run, or fixture (from conftest.py)",
     ),
     ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),
@@ -61,7 +61,8 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     (
         "--gateway-ledger",
         "FILE",
-        "The ledger of `gateway-conformance record --arrivals`, where that stands before the engine already",
+        "The ledger of `gateway-conformance record --arrivals`, where that stands before the engine already; without "
+        "--gateway-engine the one that a gateway keeps whose engine is in its own process",
     ),
     (
         "--gateway-score",
@@ -69,7 +70,11 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "Score what the real engine samples again: numpy:DIR, transformers:DIR, vllm:URL or gguf:FILE",
     ),
     ("--gateway-tolerance", "NATS", "That a score may differ; default 0.01"),
-    ("--gateway-timeout-scale", "FACTOR", "Factor on the time that an answer may take, 5 seconds by default, 30 over a real engine"),
+    (
+        "--gateway-timeout-scale",
+        "FACTOR",
+        "Factor on the time that an answer may take, 5 seconds by default, 30 over a real engine",
+    ),
     ("--gateway-report", "PATH", "Write the JSON report to this file"),
     ("--gateway-snapshots", "DIR", "Directory with the pinned response shapes of the gateway under test"),
     ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),

@@ -200,7 +200,8 @@ class Progress(Protocol):
 class Backend(Protocol):
     """Tokens -> tokens. Knows nothing of messages, sessions or HTTP clients. One that can tell of ids as they are
     sampled takes a `progress` as well (`Streaming`); one with no field for media says so: `takes_media = False`.
-    One that can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`."""
+    One that can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`. One that has
+    something to start has an async `start()`, which is awaited before the first generation."""
 
     name: str
 

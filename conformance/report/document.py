@@ -35,8 +35,7 @@ def document(run: Run, results: Sequence[CheckResult], started: float) -> dict[s
         if requirement.id in by_requirement
     ]
     outcomes = {entry["id"]: Outcome(entry["outcome"]) for entry in requirements}
-    over_real_engine = run.settings.engine is not None
-    judged = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is over_real_engine]
+    judged = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is run.settings.live]
     profiles = {name: _profile(run, name, outcomes) for name in judged}
     claimed = claimed_profiles(run)
     verdicts = {profiles[name]["verdict"] for name in claimed}
