@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -103,6 +106,18 @@ def test_a_backend_that_loses_an_id_is_found_out(
     monkeypatch.setattr(transformers, "Generation", Losing)
     with over(engine) as url:
         assert failed(judge(url, engine, tmp_path, ["LIVE-012"], TOLERANCE)) == {"LIVE-012"}
+
+
+def test_the_judgement_of_a_gpu_machine_on_a_cpu(tmp_path: Path) -> None:
+    """In 16-bit floats: the tolerance is measured, and the gateway is within it."""
+    script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+    command = [sys.executable, str(script), "--device", "cpu", "--only", "LIVE-012,LIVE-021", "--out", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    document = json.loads((tmp_path / "gpu.json").read_text())
+    own = next(each for each in document["engines"] if each["engine"] == "transformers")
+    assert 1e-4 < own["rescore"]["largest"] < own["tolerance"] < 1
+    assert own["measured"]["tokens"] > 300
 
 
 # The backend ----------------------------------------------------------------------------------------------------------
