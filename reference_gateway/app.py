@@ -166,7 +166,7 @@ def create_app(
 
     # The server has let the turns in flight finish before anything is stopped.
     parts = [
-        Part(shutdown=checked.close),
+        Part(startup=getattr(backend, "start", None), shutdown=checked.close),
         Part(shutdown=sessions.clear),
         *deployment.parts,
     ]
@@ -235,11 +235,37 @@ def build_backend(config: Config, codec: Codec) -> Backend:
         from reference_gateway.backends.llama_cpp import LlamaCppBackend
 
         return LlamaCppBackend(url, api_key=key, limits=limits)
+    if config.backend == "transformers":
+        return _transformers(config, codec)
     end = codec.vocabulary.token_id("<|im_end|>") if isinstance(codec, TemplateCodec) else None
     if not isinstance(codec, TemplateCodec) or end is None:
         raise ValueError("tokenizer must be a ChatML one (with <|im_end|>) when backend is scripted")
     vocabulary = codec.vocabulary
     return ScriptedBackend(lambda ids: vocabulary.decode(ids, keep_control=True), vocabulary.encode, end)
+
+
+def _transformers(config: Config, codec: Codec) -> Backend:
+    if not isinstance(codec, TemplateCodec) or config.model_dir is None:
+        raise ValueError("backend transformers needs a model_dir, and a codec that looks for stop strings")
+    if not config.model_dir.is_dir():
+        raise ValueError(f"model_dir must be a directory: there is none at {config.model_dir}")
+    try:
+        from reference_gateway.backends.transformers import TransformersBackend
+    except ImportError as error:
+        missing = f"{error.name} is missing" if isinstance(error, ModuleNotFoundError) else str(error)
+        raise ValueError(
+            f"backend transformers needs the extra of that name ({missing}): "
+            "pip install 'gateway-conformance[gateway,transformers]'"
+        ) from error
+    return TransformersBackend(
+        config.model_dir,
+        codec.watch,
+        max_model_len=config.max_model_len,
+        device=config.device,
+        dtype=config.dtype,
+        timeout_s=config.backend_timeout,
+        ledger=config.ledger,
+    )
 
 
 def build_tools(config: Config, more: Iterable[ServerTool] = ()) -> tuple[ServerTool, ...]:

@@ -24,6 +24,8 @@ from reference_gateway.codec.reasoning import REASONING
 from reference_gateway.config import (
     BACKENDS,
     CONTROL_TOKENS_IN_TEXT,
+    DEVICES,
+    DTYPES,
     MEDIA,
     STARTUP_FAILURE,
     STREAM,
@@ -123,9 +125,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="of one generation; unset: 1 MiB, and 2048 for each token of the context and of the turn's limit",
     )
+    model.add_argument(
+        "--model-dir", type=Path, metavar="DIR", help="the model of the backend transformers, and its tokenizer"
+    )
+    model.add_argument("--device", choices=DEVICES, default=default.device, help="of the backend transformers")
+    model.add_argument("--dtype", choices=DTYPES, default=default.dtype, help="of the backend transformers")
+    model.add_argument(
+        "--ledger", type=Path, metavar="FILE", help="each call of the backend transformers, for pytest --gateway-ledger"
+    )
     model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
     model.add_argument(
-        "--max-model-len", type=int, metavar="N", help="tokens that the model takes; unset: what GET /v1/models says"
+        "--max-model-len",
+        type=int,
+        metavar="N",
+        help="tokens that the model takes; unset: what GET /v1/models or the model's config says",
     )
     model.add_argument("--tokenizer", type=Path, metavar="DIR", help="unset: a built-in byte tokenizer")
     model.add_argument("--tool-parser", choices=(*PARSERS, "none"), default=default.tool_parser)

@@ -14,7 +14,10 @@ from reference_gateway.backends.engine_url import engine_root
 from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
-BACKENDS = ("vllm", "sglang", "llama_cpp", "scripted")
+BACKENDS = ("vllm", "sglang", "llama_cpp", "transformers", "scripted")
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("auto", "float32", "bfloat16")
+"""Where, and in which floats, a model in this process computes."""
 CONTROL_TOKENS_IN_TEXT = ("plain", "parsed")
 """What control strings in a message's text become: ordinary tokens, or control tokens as in engines given text."""
 STREAM = ("synthesised", "incremental")
@@ -35,7 +38,9 @@ _INVOCATIONS_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+){0,8}")
 class Config:
     """`tokenizer` None is the built-in byte tokenizer. Lengths are in tokens, `max_body` in bytes, times in seconds.
 
-    `max_model_len` is how many tokens the model takes; without it, the engine is asked where it matters. `options` are
+    `max_model_len` is how many tokens the model takes; without it, the engine is asked where it matters. `model_dir`,
+    `device`, `dtype` and `ledger`, a file of the calls that the engine received, are for the backend `transformers`,
+    whose model is in this process; its tokenizer is in `model_dir`, too, unless `tokenizer` is given. `options` are
     the defaults for sessions. `template_kwargs` reach every render; `request_template_kwargs` lets a request add its
     own. `file_search` is the directory that responses may search. `invocations_path` is below a session's `/v1`, empty
     for `/v1` itself; `deployment` names the factory of what is around invocations. `public_url` replaces the host that
@@ -61,6 +66,10 @@ class Config:
     backend_idle_timeout: float = 300.0
     backend_max_answer: int | None = None
     backend_api_key: str | None = field(default=None, repr=False)
+    model_dir: Path | None = None
+    device: str = DEVICES[0]
+    dtype: str = DTYPES[0]
+    ledger: Path | None = None
     model: str | None = None
     max_model_len: int | None = None
     prompt_length: int | None = None
@@ -92,7 +101,8 @@ class Config:
             raise ValueError(f"structured_outputs must be one of {', '.join(STRUCTURED_OUTPUTS)}")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
-        if self.backend != "scripted":
+        self._require_model()
+        if self.backend not in ("scripted", "transformers"):
             engine_root(self.backend_url, "backend_url")
             if self.tokenizer is None:
                 raise ValueError(
@@ -115,6 +125,24 @@ class Config:
         object.__setattr__(self, "template_kwargs", deepcopy(dict(self.template_kwargs)))
         object.__setattr__(self, "options", dict(self.options))
         object.__setattr__(self, "channel_options", dict(self.channel_options))
+
+    def _require_model(self) -> None:
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}")
+        if self.backend == "transformers":
+            if self.model_dir is None:
+                raise ValueError("model_dir must name the directory of the model when backend is transformers")
+            if self.tokenizer is None:
+                object.__setattr__(self, "tokenizer", self.model_dir)
+        elif self.model_dir is not None:
+            raise ValueError("model_dir goes with backend transformers: any other engine has its model itself")
+        elif self.ledger is not None:
+            raise ValueError(
+                "ledger goes with backend transformers: any other engine has a recorder before it "
+                "(gateway-conformance record)"
+            )
 
 
 def is_loopback(host: str) -> bool:

@@ -214,7 +214,8 @@ class Backend(Protocol):
     One that can hold a generation to a grammar says `takes_grammars = True`, and takes a `grammar`; one that takes JSON
     Schemas only says `grammar_kinds = ("json",)` beside it. One that knows says
     what its log-probabilities are of, `logprobs_kind`: `raw`, the model's own distribution, or `scaled`, divided by the
-    temperature that was asked for."""
+    temperature that was asked for. One that has something to start has an async `start()`, which is awaited before the
+    first generation."""
 
     name: str
 

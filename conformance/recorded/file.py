@@ -91,6 +91,8 @@ def read_ledger(file: Path) -> list[Recorded]:
     for line, document in _lines(file):
         if document.get("outcome") == PENDING:  # it arrived, and comes again when it is closed
             continue
+        if isinstance(document.get("engine"), Mapping):  # says what the engine is
+            continue
         where = f"{file}:{line}"
         context, generations = _list(where, document, CONTEXT), document.get("generations")
         if context is None:

@@ -165,9 +165,10 @@ class Collector:
                 f"  {self.run.unclaimed} calls of the upstream had no check's nonce in their context and were answered "
                 f'"{UNCLAIMED.text}": from a gateway that tries whether its engine lives, or that loses first messages'
             )
-        if self.run.settings.engine:
+        if self.run.settings.live:
             engine = " ".join(self.report.get("engine", {}).values())
-            write(f"  over a real engine at {self.run.settings.engine}: {engine or 'unknown'}")
+            place = f"at {self.run.settings.engine}" if self.run.settings.engine else "in the gateway's own process"
+            write(f"  over a real engine {place}: {engine or 'unknown'}")
         for result in self.results.values():
             if result.rescore is not None:
                 for line in as_text(result.rescore).splitlines():

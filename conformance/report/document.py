@@ -39,8 +39,7 @@ def document(
         if requirement.id in by_requirement
     ]
     outcomes = {entry["id"]: Outcome(entry["outcome"]) for entry in requirements}
-    over_real_engine = run.settings.engine is not None
-    asked = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is over_real_engine]
+    asked = [profile.name for profile in run.catalogue.profiles.values() if profile.engine is run.settings.live]
     profiles = {name: _profile(run, name, outcomes) for name in asked}
     claimed = claimed_profiles(run)
     verdicts = {profiles[name]["verdict"] for name in claimed}

@@ -19,7 +19,9 @@ from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
 TIMEOUT, LIVE_TIMEOUT = 5.0, 30.0
 """Seconds that an answer may take, and one over a real engine, whose model takes its time and serves others, too."""
-NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", "fixture")
+IN_PROCESS = "reference-transformers"
+"""The reference whose engine is in its own process: there a recorder has no place, and it keeps the ledger itself."""
+NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", IN_PROCESS, "fixture")
 """What `--gateway` takes."""
 
 
@@ -49,6 +51,16 @@ class Settings:
     @property
     def targeted(self) -> bool:
         return self.gateway is not None or self.url is not None
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the gateway has its engine in its own process, and keeps the ledger itself."""
+        return self.engine is None and (self.ledger is not None or self.gateway == IN_PROCESS)
+
+    @property
+    def live(self) -> bool:
+        """Whether a real engine is behind the gateway, and not the scripted one."""
+        return self.engine is not None or self.in_process
 
     @property
     def port(self) -> int:
@@ -83,9 +95,18 @@ class Settings:
             raise pytest.UsageError(f"--gateway-engine takes a URL such as http://127.0.0.1:8000, not {engine!r}")
         if engine is not None and "@" in urlsplit(engine).netloc:
             raise pytest.UsageError("--gateway-engine must hold no credentials: give GATEWAY_ENGINE_API_KEY")
-        for flag in ("--gateway-ledger", "--gateway-score", "--gateway-tolerance"):
-            if engine is None and value(flag.removeprefix("--").replace("-", "_")):
-                raise pytest.UsageError(f"{flag} goes with --gateway-engine URL")
+        ledger = _path(value("gateway_ledger"))
+        if gateway == IN_PROCESS and (engine or ledger or not tokenizer):
+            raise pytest.UsageError(
+                f"--gateway {IN_PROCESS} takes the directory of its model as --gateway-tokenizer, and has its engine "
+                "in its own process: give no --gateway-engine and no --gateway-ledger"
+            )
+        if ledger is not None and engine is None and gateway not in (None, "fixture"):
+            raise pytest.UsageError("--gateway-ledger goes with --gateway-engine URL, or with a gateway that keeps it")
+        for flag in ("--gateway-score", "--gateway-tolerance"):
+            named = value(flag.removeprefix("--").replace("-", "_"))
+            if named and engine is None and ledger is None and gateway != IN_PROCESS:
+                raise pytest.UsageError(f"{flag} goes with --gateway-engine URL or --gateway-ledger FILE")
         return cls(
             gateway=gateway,
             url=url.rstrip("/") if url else None,
@@ -97,10 +118,10 @@ class Settings:
             tokenizer=Path(tokenizer).resolve() if tokenizer else None,
             upstream_port=_number("--gateway-upstream-port", value("gateway_upstream_port"), int, 0, 65535),
             engine=engine.rstrip("/") if engine else None,
-            ledger=_path(value("gateway_ledger")),
+            ledger=ledger,
             scoring=_scoring(value("gateway_score"), value("gateway_tolerance")),
             tool_format=FORMATS[tool_format],
-            timeout=(LIVE_TIMEOUT if engine else TIMEOUT)
+            timeout=(LIVE_TIMEOUT if engine or ledger or gateway == IN_PROCESS else TIMEOUT)
             * (_number("--gateway-timeout-scale", value("gateway_timeout_scale"), float, 0.01, 1000.0) or 1.0),
             report=_path(value("gateway_report")),
             snapshots=_path(value("gateway_snapshots")),

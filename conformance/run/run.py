@@ -17,7 +17,7 @@ from conformance.gateway import Capability, Declaration, Driver, Gateway
 from conformance.requirements import FROZEN_SET, Catalogue, Requirement
 from conformance.run import checks
 from conformance.run.checks import REQUIREMENT, KnownDefect
-from conformance.run.options import Settings
+from conformance.run.options import IN_PROCESS, Settings
 from conformance.upstream.client import Upstream, UpstreamError
 from conformance.vocabulary.engine import RecordedEngine
 from conformance.vocabulary.pinned import KIT_SHAPES
@@ -27,6 +27,7 @@ from conformance.vocabulary.target import (
     Target,
     connect,
     preflight,
+    read_own_ledger,
     record_engine,
     require_recorded,
     start_upstream,
@@ -124,9 +125,9 @@ class Run:
                 raise pytest.UsageError(
                     f"--gateway-profile: no profile {name!r}; known: {', '.join(self.catalogue.profiles)}"
                 )
-            if self.catalogue.profiles[name].engine and self.settings.engine is None:
+            if self.catalogue.profiles[name].engine and not self.settings.live:
                 raise pytest.UsageError(f"--gateway-profile {name} needs a real engine: give --gateway-engine URL")
-            if self.settings.engine is not None and not self.catalogue.profiles[name].engine:
+            if self.settings.live and not self.catalogue.profiles[name].engine:
                 raise pytest.UsageError(
                     f"--gateway-profile {name} is judged with a scripted engine: run it without --gateway-engine"
                 )
@@ -136,7 +137,9 @@ class Run:
         """The upstream of this run, started by whoever needs it first."""
         if self.upstream is None:
             settings = self.settings
-            if settings.engine is not None:
+            if settings.in_process:
+                self.upstream = read_own_ledger(settings.tokenizer, settings.ledger, settings.scoring)
+            elif settings.engine is not None:
                 self.upstream = record_engine(
                     settings.engine, settings.tokenizer, settings.port, settings.ledger, settings.scoring
                 )
@@ -235,7 +238,9 @@ class Run:
     def _adopt(self, shared: Mapping[str, Any]) -> None:
         self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
         tokenizer = self.settings.tokenizer or fixture_path("chatml")
-        if "ledger" in shared:
+        if self.settings.in_process:
+            self.upstream = RecordedEngine.in_process(tokenizer, Path(shared["ledger"]), self.settings.scoring)
+        elif "ledger" in shared:
             engine, scoring = self.settings.engine or shared["upstream"], self.settings.scoring
             self.upstream = RecordedEngine.read(shared["upstream"], engine, tokenizer, Path(shared["ledger"]), scoring)
         else:
@@ -258,8 +263,7 @@ class Run:
             items[:] = [item for item in items if item not in set(dropped)]
 
     def _selected(self, requirement: Requirement) -> bool:
-        over_real_engine = self.settings.engine is not None
-        return self.catalogue.needs_engine(requirement) is over_real_engine and checks.selected(
+        return self.catalogue.needs_engine(requirement) is self.settings.live and checks.selected(
             requirement, self.settings, self.only
         )
 
@@ -310,13 +314,13 @@ class Run:
     def header(self) -> list[str]:
         if self.is_worker or not self.settings.targeted:
             return []
-        judged = ", ".join(self.settings.profiles or ("live",) * bool(self.settings.engine))
+        judged = ", ".join(self.settings.profiles or ("live",) * self.settings.live)
         judged = judged or "all that the gateway declares"
         lines = [f"gateway: {self.target_name}"]
         if self.declaration is not None:
             lines.append(f"profiles: {judged}; requirement set {FROZEN_SET}")
         if isinstance(self.upstream, RecordedEngine):
-            lines.append(f"engine: {self.upstream.engine}, recorded at {self.upstream.url}")
+            lines.append(f"engine: {self.upstream.engine or 'in the process of the gateway'}, {self.upstream.recorded}")
         return lines
 
     @property
@@ -335,6 +339,10 @@ class Run:
         driver = f"--gateway-driver {self.settings.driver}" if self.settings.driver else ""
         port = f"--gateway-upstream-port {self.settings.upstream_port}" if self.settings.upstream_port else ""
         engine = f"--gateway-engine {self.settings.engine}" if self.settings.engine else ""
+        if self.settings.gateway == IN_PROCESS:
+            engine = f"--gateway-tokenizer {self.settings.tokenizer}"
+        elif self.settings.in_process:
+            engine = f"--gateway-ledger {self.settings.ledger}"
         return " ".join(filter(None, ["pytest", target, driver, port, engine, f"--gateway-only {requirement_id}"]))
 
     @property
@@ -364,6 +372,5 @@ def claimed_profiles(run: Run) -> list[str]:
     return [
         profile.name
         for profile in run.catalogue.profiles.values()
-        if (profile.capability is None or profile.capability in declared)
-        and profile.engine is (run.settings.engine is not None)
+        if (profile.capability is None or profile.capability in declared) and profile.engine is run.settings.live
     ]

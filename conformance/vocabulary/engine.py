@@ -1,5 +1,6 @@
 """A real engine as a check sees it: nothing that its model says is scripted, and all that it was asked and answered is
-in the ledger of a recorder that stands between the gateway and it.
+in the ledger of a recorder that stands between the gateway and it, or, where it is in the gateway's own process and
+nothing can stand there, in one that the gateway keeps.
 
 Has the accessors of the scripted upstream, so that sessions, traces and expectations work with either. What a script
 would make the model say is said by nobody.
@@ -34,21 +35,23 @@ _GLANCE = 0.01
 
 
 class RecordedEngine(Upstream):
-    """`url` is the recorder's, which the gateway has for its engine's; `engine` the engine's own. `scoring` says by
-    what sampled tokens are scored again, None where by nothing. Made by `record` or `read`."""
+    """`url` is the recorder's, which the gateway has for its engine's; `engine` the engine's own, None where that is in
+    the gateway's process, and has none. `scoring` says by what sampled tokens are scored again, None where by nothing.
+    Made by `record`, `read` or `in_process`."""
 
     def __init__(
         self,
         url: str,
-        engine: str,
+        engine: str | None,
         tokenizer: Tokenizer,
         ledger: Path,
         scoring: Scoring | None = None,
         process: subprocess.Popen[str] | None = None,
+        owned: bool = False,
     ) -> None:
         super().__init__(url, tokenizer)
         self.engine, self.ledger, self.scoring = engine, ledger, scoring
-        self._recorder = process
+        self._recorder, self._owned = process, owned
         self._start = 0
         self._known: dict[int, Call] = {}
 
@@ -70,7 +73,7 @@ class RecordedEngine(Upstream):
         if not line.startswith("listening on "):
             reason = process.communicate()[1].strip().splitlines()[-1:] or ["it ended without a word"]
             raise UpstreamError(f"the recorder before {engine} did not start: {reason[0]}")
-        return cls(line.removeprefix("listening on ").strip(), engine, tokenizer, ledger, scoring, process)
+        return cls(line.removeprefix("listening on ").strip(), engine, tokenizer, ledger, scoring, process, True)
 
     @classmethod
     def read(
@@ -81,12 +84,46 @@ class RecordedEngine(Upstream):
             raise UpstreamError(f"there is no ledger {ledger}: gateway-conformance record --arrivals --ledger makes it")
         return cls(url, engine, Tokenizer.load(tokenizer_dir), ledger, scoring)
 
+    @classmethod
+    def in_process(
+        cls, tokenizer_dir: Path, ledger: Path | None = None, scoring: Scoring | None = None
+    ) -> RecordedEngine:
+        """An engine in the gateway's own process, by the ledger that the gateway keeps: the calls as
+        `record --arrivals` writes them, and lines `{"engine": {...}}` that say what the engine is. Without a ledger a
+        new one, for a gateway that is about to be started with it. Raises `TokenizerError` or `UpstreamError`."""
+        tokenizer, owned = Tokenizer.load(tokenizer_dir), ledger is None
+        if ledger is None:
+            ledger = Path(tempfile.mkdtemp(prefix="gateway-conformance-")) / "calls.jsonl"
+            ledger.touch()
+        elif not ledger.is_file():
+            raise UpstreamError(
+                f"there is no ledger {ledger}: the gateway keeps it, or gateway-conformance record does"
+            )
+        return cls("", None, tokenizer, ledger, scoring, None, owned)
+
+    @property
+    def recorded(self) -> str:
+        """Where its calls are seen."""
+        return f"recorded at {self.url}" if self.url else f"its calls written to {self.ledger} by the gateway"
+
+    @property
+    def watcher(self) -> str:
+        """Who sees its calls."""
+        return f"the recorder at {self.url}" if self.url else f"the ledger {self.ledger}"
+
+    @property
+    def remedy(self) -> str:
+        """How the gateway's calls come to be seen."""
+        return f"Start the gateway with {self.url} as its engine" if self.url else "Start the gateway with that ledger"
+
     def close(self) -> None:
         super().close()
         if self._recorder is not None:
             process, self._recorder = self._recorder, None
             process.terminate()
             process.communicate()
+        if self._owned:
+            self._owned = False
             self.ledger.unlink(missing_ok=True)
             self.ledger.parent.rmdir()
 
@@ -153,6 +190,8 @@ class RecordedEngine(Upstream):
         with self._reading:
             for line in data[:whole].splitlines():
                 document = json.loads(line)
+                if "engine" in document:  # says what it is
+                    continue
                 self._known[document["index"]] = self._call(document)
             self._start += whole
             return [call for _, call in sorted(self._known.items()) if self._is_ours(call)]
@@ -175,6 +214,8 @@ class RecordedEngine(Upstream):
 
     def told(self, path: str) -> Mapping[str, Any]:
         """What the engine answers to GET on this path; empty where that is nothing of use."""
+        if self.engine is None:
+            return {}
         root = self.engine.rstrip("/").removesuffix("/v1")
         key = os.environ.get("GATEWAY_ENGINE_API_KEY")
         try:
@@ -187,6 +228,9 @@ class RecordedEngine(Upstream):
     @property
     def about(self) -> dict[str, str]:
         """`name`, `version` and `model` of the engine, as far as it tells them; of the model's path the last part."""
+        if self.engine is None:
+            own = self._own()
+            return {name: str(own.get(name, "unknown")) for name in ("name", "version", "model")}
         card = self._card()
         known = (
             ("vLLM", self.told("/version").get("version")),
@@ -195,6 +239,12 @@ class RecordedEngine(Upstream):
         )
         name, version = next(((name, version) for name, version in known if version), ("unknown", "unknown"))
         return {"name": name, "version": str(version), "model": str(card.get("id", "unknown")).rpartition("/")[2]}
+
+    def _own(self) -> Mapping[str, Any]:
+        """What the ledger of an engine in the gateway's process says it is: the last line that does."""
+        with self.ledger.open("rb") as file:
+            told = [json.loads(line)["engine"] for line in file if line.startswith(b'{"engine":')]
+        return told[-1] if told and isinstance(told[-1], dict) else {}
 
     def _card(self) -> Mapping[str, Any]:
         """The first of the engine's models, as its list has it."""
@@ -205,7 +255,7 @@ class RecordedEngine(Upstream):
     def max_model_len(self) -> int | None:
         """How many tokens a context and what is sampled behind it may be, as the engine tells; None where it does
         not."""
-        card = self._card()
+        card = self._own() if self.engine is None else self._card()
         settings = self.told("/props").get("default_generation_settings") or {}
         meta = card.get("meta") or {}
         several = (card.get("max_model_len"), settings.get("n_ctx"), meta.get("n_ctx"))

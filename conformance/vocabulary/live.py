@@ -105,11 +105,13 @@ def recorded(upstream: RecordedEngine, seconds: float = 30.0) -> list[Call]:
         raise ConformanceFailure(
             [
                 Violation(
-                    "the recorder",
+                    upstream.watcher if upstream.engine is None else "the recorder",
                     "the gateway's call of its engine",
                     "none that has the first message of this check in it",
-                    f"is {upstream.url} the engine's address that the gateway was given, and --gateway-tokenizer its "
-                    "tokenizer?",
+                    "is that the ledger that the gateway keeps, and --gateway-tokenizer its tokenizer?"
+                    if upstream.engine is None
+                    else f"is {upstream.url} the engine's address that the gateway was given, and --gateway-tokenizer "
+                    "its tokenizer?",
                 )
             ]
         )

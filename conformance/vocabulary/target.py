@@ -45,6 +45,7 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
         *("--structured-outputs", "engine"),
     ),
     "reference-llamacpp": ("--backend", "llama_cpp", "--structured-outputs", "engine"),
+    "reference-transformers": ("--backend", "transformers"),
 }
 """The ways in which the reference gateway is started: over each dialect that takes tokens, and between them with each
 value of what is decided at its start."""
@@ -123,6 +124,14 @@ def record_engine(
     except (UpstreamError, TokenizerError) as error:
         running = "" if ledger else "; a recorder that runs already is read with --gateway-ledger FILE"
         raise pytest.UsageError(f"the real engine: {error}{running}") from error
+
+
+def read_own_ledger(tokenizer: Path | None, ledger: Path | None, scoring: Scoring | None) -> RecordedEngine:
+    """A real engine in the gateway's own process, by the ledger that the gateway keeps."""
+    try:
+        return RecordedEngine.in_process(tokenizer or fixture_path("chatml"), ledger, scoring)
+    except (UpstreamError, TokenizerError) as error:
+        raise pytest.UsageError(f"the real engine: {error}") from error
 
 
 def connect(
@@ -206,6 +215,7 @@ def require_recorded(target: Target, announce: Callable[[str], None]) -> None:
     """Raise `pytest.UsageError` where the recorder before the engine sees nothing of what the gateway is asked. The
     first answer has time as in `preflight`."""
     url, upstream, recorder = target.gateway.url, target.upstream, target.recorder
+    assert isinstance(upstream, RecordedEngine)
     upstream.begin()
     with _patient(recorder, announce):
         recorder.begin()
@@ -220,8 +230,8 @@ def require_recorded(target: Target, announce: Callable[[str], None]) -> None:
     upstream.end()
     if not seen:
         raise pytest.UsageError(
-            f"{url} was asked something ({answer}), and the recorder at {upstream.url} saw no call with that question. "
-            f"Start the gateway with {upstream.url} as its engine, and give its tokenizer with --gateway-tokenizer"
+            f"{url} was asked something ({answer}), and {upstream.watcher} saw no call with that question. "
+            f"{upstream.remedy}, and give its tokenizer with --gateway-tokenizer"
         )
 
 
@@ -261,6 +271,13 @@ def _declared(gateway: Gateway, driver: Driver, recorder: Recorder) -> Declarati
     )
 
 
+def _engine_of(upstream: Upstream, model: Path) -> tuple[str, ...]:
+    """Beside an engine in the gateway's process there is no server that the demo could post to."""
+    if isinstance(upstream, RecordedEngine) and upstream.engine is None:
+        return "--model-dir", str(model), "--ledger", str(upstream.ledger)
+    return "--backend-url", upstream.url, "--deployment", "reference_gateway.examples.demo:deployment"
+
+
 @dataclass(slots=True)
 class ReferenceGateway:
     """The reference gateway in a process of its own, reached like any other."""
@@ -274,9 +291,8 @@ class ReferenceGateway:
         # -P: the gateway that is installed beside the kit, not a folder of that name in the current directory.
         command = [
             *(sys.executable, "-P", "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
-            *("--tokenizer", str(tokenizer), *REFERENCES[name], "--backend-url", upstream.url),
+            *("--tokenizer", str(tokenizer), *REFERENCES[name], *_engine_of(upstream, tokenizer)),
             *("--tool-parser", upstream.tool_format.name, "--file-search", str(FILES)),
-            *("--deployment", "reference_gateway.examples.demo:deployment"),
             *(("--reasoning-parser", "think") if upstream.tokenizer.drops_thoughts else ()),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command

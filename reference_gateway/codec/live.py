@@ -63,6 +63,11 @@ class LiveText:
         self._begun = ""
         self._ended = False
 
+    @property
+    def stop(self) -> str | None:
+        """The stop string that the text has come to."""
+        return None if self._before_stops is None else self._before_stops.stop
+
     def feed(self, ids: Sequence[int]) -> str:
         """What may be shown now that these ids were sampled too; "" when that is nothing."""
         if self._ended:

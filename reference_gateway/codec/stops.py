@@ -26,20 +26,25 @@ class HeldBack:
     def __init__(self, stops: Sequence[str]) -> None:
         self._begun = [_Begun(stop) for stop in stops]
         self._held = ""
-        self.reached = False
+        self.stop: str | None = None
+        """The stop string that the text has come to."""
+
+    @property
+    def reached(self) -> bool:
         """Whether the text has come to a stop string."""
+        return self.stop is not None
 
     def feed(self, piece: str) -> str:
         """What is known to stand before every stop string, now that `piece` came too."""
-        if self.reached:
+        if self.stop is not None:
             return ""
         self._held += piece
         for number, character in enumerate(piece, 1):
-            whole = [begun for begun in self._begun if begun.feed(character)]
+            whole = [begun.stop for begun in self._begun if begun.feed(character)]
             if whole:
-                self.reached = True
+                self.stop = max(whole, key=len)
                 end = len(self._held) - len(piece) + number
-                return self._held[: end - max(len(begun.stop) for begun in whole)]
+                return self._held[: end - len(self.stop)]
         kept = max(begun.length for begun in self._begun)
         text = self._held[: len(self._held) - kept]
         self._held = self._held[len(text) :]

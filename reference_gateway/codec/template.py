@@ -15,7 +15,7 @@ they were sampled, whether or not the client echoes them, and also where the tem
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -229,6 +229,17 @@ class TemplateCodec:
             start = max(len(before) - len(matched) + 1, 0)
         place, _ = first_stop(text, (matched,), start) or (len(text), matched)
         return Stopped(matched, place)
+
+    def watch(self, stops: Sequence[str]) -> Callable[[Sequence[int]], str | None]:
+        """Looks for stop strings while ids are sampled: is told the ids as they come, and says which one their text has
+        reached, which is the one that `find_stop` finds in the whole."""
+        text = self.vocabulary.live((), stops)
+
+        def reached(ids: Sequence[int]) -> str | None:
+            text.feed(ids)
+            return text.stop
+
+        return reached
 
     def live(self, tools: Sequence[Tool] | None, stops: Sequence[str] = ()) -> LiveText | None:
         """Makes the text of one generation while it is sampled, as far as it is sure to stand before `stops`; None

@@ -151,3 +151,31 @@ def test_what_the_engine_tells_of_itself(
     told = {"/v1/models": {"data": [{"id": "/models/tiny.gguf"}]}, path: document}
     monkeypatch.setattr(RecordedEngine, "told", lambda self, asked: told.get(asked, {}))
     assert engine.about == {"name": about[0], "version": about[1], "model": "tiny.gguf"}
+
+
+def test_an_engine_in_the_gateways_process_is_what_the_ledger_says(tmp_path: Path) -> None:
+    ledger = tmp_path / "calls.jsonl"
+    with pytest.raises(
+        UpstreamError, match=r"there is no ledger .*: the gateway keeps it, or gateway-conformance record"
+    ):
+        RecordedEngine.in_process(CHATML, ledger)
+    ledger.touch()
+    engine = RecordedEngine.in_process(CHATML, ledger)
+    assert (engine.about, engine.max_model_len) == (dict.fromkeys(("name", "version", "model"), "unknown"), None)
+    for version in ("1", "2"):
+        about = {"name": "own", "version": version, "model": "m", "max_model_len": 64}
+        write(engine, json.dumps({"engine": about}, separators=(",", ":")) + "\n")
+    engine.begin()
+    write(engine, '{"engine":{}}\n', line(engine, 0))
+    assert outcomes(engine) == ["answered"]
+    assert engine.about["version"] == "unknown"
+    assert engine.recorded == f"its calls written to {ledger} by the gateway"
+    engine.close()
+    assert ledger.exists()
+
+
+def test_a_ledger_of_its_own_is_gone_with_it() -> None:
+    engine = RecordedEngine.in_process(CHATML)
+    assert engine.ledger.read_text() == ""
+    engine.close()
+    assert not engine.ledger.parent.exists()

@@ -23,23 +23,30 @@ SUITE = sorted(map(str, Path(suite.__file__).parent.glob("test_live_*.py")))
 
 @contextmanager
 def over(engine: RecordedEngine, sabotage: Sabotage | None = None, **config: Any) -> Iterator[str]:
-    """The reference gateway over the engine, sabotaged if asked."""
-    settings = {"backend": "llama_cpp", "max_model_len": None, **config}
+    """The reference gateway over the engine, sabotaged if asked. One that has no URL is in the gateway's process."""
+    settings: dict[str, Any] = {"backend": "llama_cpp", "max_model_len": None, **config}
+    if engine.engine is None:
+        model = {"model_dir": tiny_model_path(), "tokenizer": tiny_model_path(), "ledger": engine.ledger}
+        settings |= {"backend": "transformers", "backend_url": None, "deployment": None, **model}
     with served(cast(Any, build(engine, sabotage, None, **settings)[1])) as url:
         yield url
 
 
-def judge(url: str, engine: RecordedEngine, folder: Path, ids: Sequence[str] = ()) -> Verdicts:
+def judge(
+    url: str, engine: RecordedEngine, folder: Path, ids: Sequence[str] = (), tolerance: float = TOLERANCE
+) -> Verdicts:
     """Run the checks of area LIVE, or those of these requirements."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     verdicts = Verdicts()
     only = ("--gateway-only", ",".join(ids)) if ids else ()
+    recorder = ("--gateway-upstream-port", engine.url.rpartition(":")[2]) if engine.engine else ()
+    recorder += ("--gateway-engine", engine.engine) if engine.engine else ()
     verdicts.exit_code = pytest.main(
         [
             *("-c", str(folder / "pytest.ini"), "--rootdir", str(folder), "-p", "no:cacheprovider", "-q", "-s"),
-            *("--gateway-url", url, "--gateway-upstream-port", engine.url.rpartition(":")[2]),
-            *("--gateway-engine", engine.engine, "--gateway-ledger", str(engine.ledger), "--gateway-profile", "live"),
-            *("--gateway-score", f"numpy:{tiny_model_path()}", "--gateway-tolerance", str(TOLERANCE)),
+            *("--gateway-url", url, *recorder, "--gateway-ledger", str(engine.ledger), "--gateway-profile", "live"),
+            *("--gateway-tokenizer", str(tiny_model_path())),
+            *("--gateway-score", f"numpy:{tiny_model_path()}", "--gateway-tolerance", str(tolerance)),
             *only,
             *SUITE,
         ],

@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 
+from conformance.fixtures import tiny_model_path
 from reference_gateway import cli
 from reference_gateway.config import Config, is_loopback, url_host
 
@@ -60,6 +61,10 @@ def test_a_taken_port_is_one_sentence():
         (["--backend", "vllm", "--backend-url", "http://localhost:1"], "tokenizer must name the directory"),
         (["--backend", "sglang"], "backend_url must be an http or https URL"),
         (["--backend", "sglang", "--backend-url", "http://localhost:1"], "tokenizer must name the directory"),
+        (["--backend", "transformers"], "model_dir must name the directory of the model when backend is transformers"),
+        (["--backend", "transformers", "--model-dir", "/nowhere"], "tokenizer /nowhere is not a directory"),
+        (["--model-dir", "/nowhere"], "model_dir goes with backend transformers"),
+        (["--ledger", "calls.jsonl"], "ledger goes with backend transformers: any other engine has a recorder before"),
         (["--tokenizer", "/nowhere"], "tokenizer /nowhere is not a directory"),
         (["--port", "70000"], "port must be between 0 and 65535"),
         (["--prompt-length", "0"], "prompt_length must be greater than 0"),
@@ -85,6 +90,23 @@ def test_a_wrong_flag_is_a_usage_error(capsys, arguments):
         cli.main(["serve", *arguments])
     assert ended.value.code == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_transformers_that_are_not_installed_are_one_sentence_that_names_the_extra(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "reference_gateway.backends.transformers", raising=False)
+    said = refusal(capsys, "--backend", "transformers", "--model-dir", str(tiny_model_path()))
+    assert "backend transformers needs the extra of that name (torch is missing)" in said
+    assert "pip install 'gateway-conformance[gateway,transformers]'" in said
+    no_model = ("--backend", "transformers", "--model-dir", "/nowhere", "--tokenizer", str(tiny_model_path()))
+    assert "model_dir must be a directory: there is none at /nowhere" in refusal(capsys, *no_model)
+
+
+def test_the_tokenizer_of_a_model_in_this_process_is_in_its_directory():
+    assert Config(backend="transformers", model_dir=tiny_model_path()).tokenizer == tiny_model_path()
+    for field, value in (("device", "tpu"), ("dtype", "int8")):
+        with pytest.raises(ValueError, match=f"{field} must be one of auto, "):
+            Config(backend="transformers", model_dir=tiny_model_path(), **{field: value})
 
 
 def tokenizer_at(path, config: str = "{}", template: str | None = "x"):

@@ -18,6 +18,7 @@ CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
 CODEC = TemplateCodec(byte_files(), tool_parser="hermes")
 THINKING = TemplateCodec(byte_files(), tool_parser="hermes", reasoning_parser="think")
 
+
 FEW = st.text(alphabet="ab<", max_size=12)
 STOPS = st.lists(st.text(alphabet="ab<", min_size=1, max_size=4), min_size=1, max_size=3)
 
@@ -128,3 +129,16 @@ def test_a_stream_holds_back_what_may_be_a_stop_string(text, seen, tools, size):
     ids = ids_of(text)
     shown = "".join(live.feed(ids[place : place + size]) for place in range(0, len(ids), size))
     assert shown == seen
+
+
+@given(FEW, STOPS)
+def test_watched_ids_reach_the_stop_string_that_is_found_in_the_whole(text: str, stops: list[str]) -> None:
+    ids, watch = ids_of(text, end=True), CODEC.watch(stops)
+    places = [(place, stop) for place, token in enumerate(ids) if (stop := watch([token])) is not None]
+    reached = first_stop(text, stops)
+    if reached is None:
+        assert places == []
+        return
+    place, stop = places[0]
+    assert (reached[1], CODEC.find_stop(ids[: place + 1], stops, stop)) == (stop, Stopped(stop, reached[0]))
+    assert CODEC.find_stop(ids[:place], stops, None) is None
