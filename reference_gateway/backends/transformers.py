@@ -65,6 +65,7 @@ class TransformersBackend:
     """
 
     name = "transformers"
+    logprobs_kind = "scaled"
     takes_media = False
 
     def __init__(
