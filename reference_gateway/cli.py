@@ -28,6 +28,7 @@ from reference_gateway.config import (
     STARTUP_FAILURE,
     STREAM,
     STRUCTURED_OUTPUTS,
+    VLLM_ROUTES,
     Config,
 )
 from reference_gateway.serving import logs
@@ -108,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--backend-url", metavar="URL", help="root of the engine's server")
     model.add_argument("--backend-api-key", metavar="KEY", help="also from REFERENCE_GATEWAY_BACKEND_API_KEY")
     model.add_argument("--backend-timeout", type=float, metavar="S", help="for one generation; unset: no limit")
+    model.add_argument(
+        "--vllm-route",
+        choices=VLLM_ROUTES,
+        default=default.vllm_route,
+        help="where vllm is asked: /v1/completions, or /inference/v1/generate (vllm serve --enable-scale-out)",
+    )
     model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
     model.add_argument(
         "--max-model-len", type=int, metavar="N", help="tokens that the model takes; unset: what GET /v1/models says"

@@ -15,6 +15,8 @@ from reference_gateway.channel.options import resolve_channel_options
 from reference_gateway.wire.base import DEFAULT_SAMPLING
 
 BACKENDS = ("vllm", "sglang", "llama_cpp", "scripted")
+VLLM_ROUTES = ("completions", "generate")
+"""Over which of its two routes that take tokens a vLLM is asked."""
 CONTROL_TOKENS_IN_TEXT = ("plain", "parsed")
 """What control strings in a message's text become: ordinary tokens, or control tokens as in engines given text."""
 STREAM = ("synthesised", "incremental")
@@ -57,6 +59,7 @@ class Config:
     backend_url: str | None = None
     backend_timeout: float | None = None
     backend_api_key: str | None = field(default=None, repr=False)
+    vllm_route: str = VLLM_ROUTES[0]
     model: str | None = None
     max_model_len: int | None = None
     prompt_length: int | None = None
@@ -88,6 +91,8 @@ class Config:
             raise ValueError(f"structured_outputs must be one of {', '.join(STRUCTURED_OUTPUTS)}")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
+        if self.vllm_route not in VLLM_ROUTES:
+            raise ValueError(f"vllm_route must be one of {', '.join(VLLM_ROUTES)}")
         if self.backend != "scripted":
             _require_url("backend_url", self.backend_url)
             if self.tokenizer is None:
