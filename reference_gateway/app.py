@@ -216,9 +216,7 @@ def build_backend(config: Config, codec: Codec) -> Backend:
         from reference_gateway.backends.vllm import VllmBackend
 
         length, route = config.max_model_len, config.vllm_route
-        return VllmBackend(
-            url, model=config.model, api_key=key, timeout_s=timeout, max_model_len=length, route=route
-        )
+        return VllmBackend(url, model=config.model, api_key=key, timeout_s=timeout, max_model_len=length, route=route)
     if config.backend == "sglang":
         from reference_gateway.backends.sglang import SglangBackend
 

@@ -46,9 +46,7 @@ class Tokens:
         )
 
     def answer(self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer) -> dict[str, Any]:
-        choices = [
-            _choice(index, sample, 0, len(sample.ids), last=True) for index, sample in enumerate(samples)
-        ]
+        choices = [_choice(index, sample, 0, len(sample.ids), last=True) for index, sample in enumerate(samples)]
         return {
             "request_id": serial,
             "model": ask.model,

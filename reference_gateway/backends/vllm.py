@@ -24,7 +24,6 @@ from reference_gateway.backends.model_length import ModelLength
 from reference_gateway.context import Context
 from reference_gateway.types import BackendFailed, BackendRefused, Generation, Grammar, Media, Progress
 
-
 PATHS: Mapping[str, str] = {"completions": "/v1/completions", "generate": "/inference/v1/generate"}
 """The routes by their names."""
 

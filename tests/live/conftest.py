@@ -24,7 +24,9 @@ def serving(script: str, tox: str, *packages: str) -> Iterator[str]:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: tox -e {tox}")
-    process = subprocess.Popen([sys.executable, str(FIXTURES / script), "--port", "0"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(FIXTURES / script), "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("listening on "), f"{script} did not start"
