@@ -19,7 +19,10 @@ from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
 TIMEOUT, LIVE_TIMEOUT = 5.0, 30.0
 """Seconds that an answer may take, and one over a real engine, whose model takes its time and serves others, too."""
-NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", "fixture")
+NAMES = (
+    *("reference", "reference-structured", "reference-vllm-generate", "reference-sglang", "reference-llamacpp"),
+    "fixture",
+)
 """What `--gateway` takes."""
 
 

@@ -105,11 +105,15 @@ def _weight_versions(sample: Sample) -> list[dict[str, Any]]:
 
 
 def _logprobs(sample: Sample, first: int, until: int) -> dict[str, Any] | None:
-    """Tokens are named by their ids, and ranked."""
+    """Tokens are named by their ids, and ranked. A plain answer has all values of a step that has more of them than
+    ids."""
     if sample.logprobs is None:
         return None
+    ids, values = sample.ids[first:until], sample.logprobs[first:until]
+    if first == 0 and until == len(sample.ids):
+        values = sample.logprobs
     content = []
-    for token, value in zip(sample.ids[first:until], sample.logprobs[first:until], strict=False):
+    for token, value in zip([*ids, *[0] * (len(values) - len(ids))], values, strict=False):
         entry = {"token_id": token, "logprob": value, "rank": 1}
         content.append({**entry, "top_logprobs": [entry]})
     return {"content": content}
