@@ -40,7 +40,7 @@ FEW: dict[str, Wrong] = {
             "answers_are_tokenised_again",
             "logprobs_are_shifted",
             "end_token_is_dropped",
-            "limit_of_a_chat_is_dropped",
+            "limit_of_a_message_is_dropped",
             "refusals_of_the_engine_are_failures",
             "stop_string_stays_in_the_text",
             "hang_ups_are_not_heard",
