@@ -49,13 +49,9 @@ class Vllm:
             body |= {"allowed_token_ids": [ids[last]], "logprobs": 0}
         try:
             choice = self._answer(self._http.post(f"{self._url}/v1/completions", json=body))["choices"][0]
-            scores = {
-                place: choice["prompt_logprobs"][place][str(ids[place])] for place in places if place < len(prompt)
-            }
-            values = {place: float(entry["logprob"]) for place, entry in scores.items()}
-            if forced:
-                values[last] = float(choice["logprobs"]["token_logprobs"][0])
-            return [values[place] for place in places]
+            told, within = choice["prompt_logprobs"], places[:-1] if forced else places
+            values = [float(told[place][str(ids[place])]["logprob"]) for place in within]
+            return [*values, float(choice["logprobs"]["token_logprobs"][0])] if forced else values
         except (LookupError, TypeError, ValueError) as error:
             raise Unscorable(f"vllm: the answer has no prompt_logprobs of the prompt's ids ({error!r})") from None
         except httpx.HTTPError as error:
