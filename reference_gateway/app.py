@@ -226,7 +226,8 @@ def build_backend(config: Config, codec: Codec) -> Backend:
     if config.backend == "vllm":
         from reference_gateway.backends.vllm import VllmBackend
 
-        return VllmBackend(url, model=config.model, api_key=key, limits=limits, max_model_len=config.max_model_len)
+        length, route = config.max_model_len, config.vllm_route
+        return VllmBackend(url, model=config.model, api_key=key, limits=limits, max_model_len=length, route=route)
     if config.backend == "sglang":
         from reference_gateway.backends.sglang import SglangBackend
 

@@ -30,6 +30,7 @@ from reference_gateway.config import (
     STARTUP_FAILURE,
     STREAM,
     STRUCTURED_OUTPUTS,
+    VLLM_ROUTES,
     Config,
 )
 from reference_gateway.serving import logs
@@ -132,6 +133,12 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--dtype", choices=DTYPES, default=default.dtype, help="of the backend transformers")
     model.add_argument(
         "--ledger", type=Path, metavar="FILE", help="each call of the backend transformers, for pytest --gateway-ledger"
+    )
+    model.add_argument(
+        "--vllm-route",
+        choices=VLLM_ROUTES,
+        default=default.vllm_route,
+        help="where vllm is asked: /v1/completions, or /inference/v1/generate (vllm serve --enable-scale-out)",
     )
     model.add_argument("--model", metavar="NAME", help="sent to the engine; unset: the engine's own")
     model.add_argument(

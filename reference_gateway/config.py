@@ -18,6 +18,8 @@ BACKENDS = ("vllm", "sglang", "llama_cpp", "transformers", "scripted")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "bfloat16")
 """Where, and in which floats, a model in this process computes."""
+VLLM_ROUTES = ("completions", "generate")
+"""Over which of its two routes that take tokens a vLLM is asked."""
 CONTROL_TOKENS_IN_TEXT = ("plain", "parsed")
 """What control strings in a message's text become: ordinary tokens, or control tokens as in engines given text."""
 STREAM = ("synthesised", "incremental")
@@ -70,6 +72,7 @@ class Config:
     device: str = DEVICES[0]
     dtype: str = DTYPES[0]
     ledger: Path | None = None
+    vllm_route: str = VLLM_ROUTES[0]
     model: str | None = None
     max_model_len: int | None = None
     prompt_length: int | None = None
@@ -101,6 +104,8 @@ class Config:
             raise ValueError(f"structured_outputs must be one of {', '.join(STRUCTURED_OUTPUTS)}")
         if self.backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}")
+        if self.vllm_route not in VLLM_ROUTES:
+            raise ValueError(f"vllm_route must be one of {', '.join(VLLM_ROUTES)}")
         self._require_model()
         if self.backend not in ("scripted", "transformers"):
             engine_root(self.backend_url, "backend_url")

@@ -21,7 +21,10 @@ TIMEOUT, LIVE_TIMEOUT = 5.0, 30.0
 """Seconds that an answer may take, and one over a real engine, whose model takes its time and serves others, too."""
 IN_PROCESS = "reference-transformers"
 """The reference whose engine is in its own process: there a recorder has no place, and it keeps the ledger itself."""
-NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", IN_PROCESS, "fixture")
+NAMES = (
+    *("reference", "reference-structured", "reference-vllm-generate", "reference-sglang", "reference-llamacpp"),
+    *(IN_PROCESS, "fixture"),
+)
 """What `--gateway` takes."""
 
 

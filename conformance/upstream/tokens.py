@@ -1,7 +1,7 @@
 """vLLM's `/inference/v1/generate`: token ids in, token ids out, and no text at all.
 
-Knows the fields of one request without media. Sampling parameters stand in an object of their own, under the names of
-vLLM's engine; the answer names neither its prompt nor the string at which it stopped.
+Knows the fields of one request without media, as vLLM 0.32 has them. Sampling parameters stand in an object of their
+own, under the names of vLLM's engine; the answer repeats its prompt where `return_token_ids` asks for it.
 """
 
 from __future__ import annotations
@@ -46,24 +46,17 @@ class Tokens:
         )
 
     def answer(self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer) -> dict[str, Any]:
-        choices = [
-            {
-                "index": index,
-                "logprobs": _logprobs(sample, 0, len(sample.ids)),
-                "finish_reason": sample.finish_reason,
-                "token_ids": sample.told_ids if sample.token_ids else None,
-                "routed_experts": None,
-            }
-            for index, sample in enumerate(samples)
-        ]
+        choices = [_choice(index, sample, 0, len(sample.ids), last=True) for index, sample in enumerate(samples)]
         return {
             "request_id": serial,
-            **dialect.versions(samples[0]),
             "model": ask.model,
             "created": dialect.CREATED,
             "choices": choices,
             "usage": dialect.usage(ask, samples),
             "prompt_logprobs": None,
+            "prompt_token_ids": _prompt(ask, samples[0]),
+            "mm_placeholders": None,
+            "metrics": None,
             "kv_transfer_params": None,
             "ec_transfer_params": None,
         }
@@ -71,28 +64,56 @@ class Tokens:
     def stream(
         self, ask: Ask, samples: Sequence[Sample], serial: str, tokenizer: Tokenizer
     ) -> Iterator[dict[str, Any]]:
-        """An event without ids is none: a generation of nothing is a stream of nothing."""
+        """The first event repeats the prompt, the last one of a choice says why it ended."""
+        prompt = _prompt(ask, samples[0])
         for index, sample in enumerate(samples):
-            for event in dialect.events(ask, sample, tokenizer) if sample.ids else ():
-                choice = {
-                    "index": index,
-                    "logprobs": _logprobs(sample, event.first, event.until),
-                    "finish_reason": sample.finish_reason if event.last else None,
-                    "token_ids": sample.told_ids[event.first : event.until] if sample.token_ids else None,
-                    "routed_experts": None,
-                }
-                version = dialect.versions(sample, event.until)
-                yield {"request_id": serial, **version, "choices": [choice], "usage": None}
+            for event in dialect.events(ask, sample, tokenizer):
+                choice = _choice(index, sample, event.first, event.until, last=event.last)
+                repeated = {} if prompt is None else {"prompt_token_ids": prompt}
+                prompt = None
+                yield {"request_id": serial, "choices": [choice], "usage": None, **repeated}
         if ask.include_usage:
             yield {"request_id": serial, "choices": [], "usage": dialect.usage(ask, samples)}
 
 
+def _choice(index: int, sample: Sample, first: int, until: int, *, last: bool) -> dict[str, Any]:
+    return {
+        "index": index,
+        "finish_reason": sample.finish_reason if last else None,
+        "stop_reason": sample.matched if last else None,
+        "token_ids": sample.told_ids[first:until] if sample.token_ids else None,
+        "routed_experts": None,
+        "sampling_mask": None,
+        "weight_versions": _weight_versions(sample) if last else None,
+        "logprobs": _logprobs(sample, first, until),
+    }
+
+
+def _prompt(ask: Ask, sample: Sample) -> list[int] | None:
+    return sample.prompt_ids if ask.body.get("return_token_ids") is True else None
+
+
+def _weight_versions(sample: Sample) -> list[dict[str, Any]]:
+    """Spans of ids, each with its version, which is text; one that changes does so in the middle."""
+    version, end = sample.weight_version, len(sample.ids)
+    if version is None:
+        return [{"version": "default", "start": 0, "end": end}]
+    if isinstance(version, tuple):
+        spans = ((version[0], 0, end // 2), (version[1], end // 2, end))
+        return [{"version": str(name), "start": start, "end": until} for name, start, until in spans]
+    return [{"version": str(version), "start": 0, "end": end}]
+
+
 def _logprobs(sample: Sample, first: int, until: int) -> dict[str, Any] | None:
-    """In the form of chat's, but that tokens are named by their ids and have no bytes."""
+    """Tokens are named by their ids, and ranked. A plain answer has all values of a step that has more of them than
+    ids."""
     if sample.logprobs is None:
         return None
+    ids, values = sample.ids[first:until], sample.logprobs[first:until]
+    if first == 0 and until == len(sample.ids):
+        values = sample.logprobs
     content = []
-    for token, value in zip(sample.ids[first:until], sample.logprobs[first:until], strict=False):
-        entry = {"token": f"token_id:{token}", "logprob": value, "bytes": None}
+    for token, value in zip([*ids, *[0] * (len(values) - len(ids))], values, strict=False):
+        entry = {"token_id": token, "logprob": value, "rank": 1}
         content.append({**entry, "top_logprobs": [entry]})
     return {"content": content}

@@ -40,6 +40,7 @@ NEVER_CALLED = "the gateway never called the kit's upstream"
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "reference": ("--backend", "vllm"),
     "reference-structured": ("--backend", "vllm", "--structured-outputs", "engine"),
+    "reference-vllm-generate": ("--backend", "vllm", "--vllm-route", "generate"),
     "reference-sglang": (
         *("--backend", "sglang", "--media", "references", "--control-tokens-in-text", "parsed"),
         *("--structured-outputs", "engine"),

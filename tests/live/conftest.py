@@ -1,4 +1,5 @@
-"""llama.cpp with the tiny model, a recorder before it, and the suite against gateways over it (`tox -e live`)."""
+"""A real engine with the tiny model, a recorder before it, and the suite against gateways over it: llama.cpp
+(`tox -e live`), vLLM (`tox -e live-vllm`)."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,28 +15,48 @@ import pytest
 from conformance.fixtures import tiny_model_path
 from conformance.vocabulary.engine import RecordedEngine
 
-SERVE = Path(__file__).parents[2] / "fixtures" / "serve_llama_cpp.py"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
-@pytest.fixture(scope="session")
-def llama_cpp() -> Iterator[str]:
-    """The URL of a real llama.cpp."""
-    for package in ("xllamacpp", "gguf"):
+@contextmanager
+def serving(script: str, tox: str, *packages: str) -> Iterator[str]:
+    """The URL of the engine that a script of `fixtures/` starts; without its packages the test is skipped."""
+    for package in packages:
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: tox -e live")
-    process = subprocess.Popen([sys.executable, str(SERVE), "--port", "0"], stdout=subprocess.PIPE, text=True)
+            pytest.skip(f"{package} is not installed: tox -e {tox}")
+    process = subprocess.Popen(
+        [sys.executable, str(FIXTURES / script), "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
-    assert line.startswith("listening on "), "llama.cpp did not start"
-    yield line.removeprefix("listening on ").strip()
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+    assert line.startswith("listening on "), f"{script} did not start"
+    try:
+        yield line.removeprefix("listening on ").strip()
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+@contextmanager
+def recorded(url: str) -> Iterator[RecordedEngine]:
+    """The engine with a recorder before it."""
+    engine = RecordedEngine.record(url, tiny_model_path())
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 @pytest.fixture(scope="session")
-def engine(llama_cpp: str) -> Iterator[RecordedEngine]:
-    """The engine with a recorder before it."""
-    recorded = RecordedEngine.record(llama_cpp, tiny_model_path())
-    yield recorded
-    recorded.close()
+def llama_cpp() -> Iterator[RecordedEngine]:
+    """A real llama.cpp."""
+    with serving("serve_llama_cpp.py", "live", "xllamacpp", "gguf") as url, recorded(url) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def vllm() -> Iterator[RecordedEngine]:
+    """A real vLLM."""
+    with serving("serve_vllm.py", "live-vllm", "vllm") as url, recorded(url) as engine:
+        yield engine

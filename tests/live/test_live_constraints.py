@@ -23,8 +23,11 @@ FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHE
 
 
 @pytest.mark.parametrize("stream", ["synthesised", "incremental"])
-def test_an_answer_is_held_to_a_schema(engine: RecordedEngine, stream: str) -> None:
-    with over(engine, stream=stream, structured_outputs="engine") as url, httpx.Client(timeout=60) as http:
+def test_an_answer_is_held_to_a_schema(llama_cpp: RecordedEngine, stream: str) -> None:
+    with (
+        over(llama_cpp, backend="llama_cpp", stream=stream, structured_outputs="engine") as url,
+        httpx.Client(timeout=60) as http,
+    ):
         session = http.post(f"{url}/sessions", json={}).json()
         body = {
             "model": "m",

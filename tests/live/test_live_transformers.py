@@ -90,7 +90,7 @@ def test_wrong_gateway_is_found_out(
     sabotage = Sabotage(monkeypatch)
     wrong.apply(sabotage)
     with over(engine, sabotage) as url:
-        assert failed(judge(url, engine, tmp_path, [wrong.kills], TOLERANCE)) == {wrong.kills}
+        assert failed(judge(url, engine, tmp_path, TOLERANCE, [wrong.kills])) == {wrong.kills}
 
 
 def test_a_backend_that_loses_an_id_is_found_out(
@@ -105,7 +105,7 @@ def test_a_backend_that_loses_an_id_is_found_out(
 
     monkeypatch.setattr(transformers, "Generation", Losing)
     with over(engine) as url:
-        assert failed(judge(url, engine, tmp_path, ["LIVE-012"], TOLERANCE)) == {"LIVE-012"}
+        assert failed(judge(url, engine, tmp_path, TOLERANCE, ["LIVE-012"])) == {"LIVE-012"}
 
 
 def test_the_judgement_of_a_gpu_machine_on_a_cpu(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from reference_gateway.backends.llama_cpp import LlamaCppBackend
+from reference_gateway.backends.base import Checked
 from reference_gateway.channel import target
 from reference_gateway.serving import data_plane
 from reference_gateway.session.budget import Budget
@@ -237,8 +237,8 @@ def turns_wait_for_each_other(gateway: Sabotage) -> None:
     """One lock for the engine."""
     locks: dict[Any, asyncio.Lock] = {}
 
-    @gateway.wrap(LlamaCppBackend, "generate")
-    async def generate(original: Any, self: LlamaCppBackend, *rest: Any, **named: Any) -> Any:
+    @gateway.wrap(Checked, "generate")
+    async def generate(original: Any, self: Checked, *rest: Any, **named: Any) -> Any:
         async with locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             return await original(self, *rest, **named)
 
@@ -248,8 +248,8 @@ def answers_of_sessions_are_mixed_up(gateway: Sabotage) -> None:
     """The engine's answer is kept in a place that all sessions share until it is recorded."""
     latest: list[Generation] = []
 
-    @gateway.wrap(LlamaCppBackend, "generate")
-    async def generate(original: Any, self: LlamaCppBackend, *rest: Any, **named: Any) -> Any:
+    @gateway.wrap(Checked, "generate")
+    async def generate(original: Any, self: Checked, *rest: Any, **named: Any) -> Any:
         latest[:] = [await original(self, *rest, **named)]
         await asyncio.sleep(0.05)
         return latest[0]
@@ -333,8 +333,8 @@ def hang_ups_are_not_heard(gateway: Sabotage) -> None:
 def what_came_so_far_is_recorded(gateway: Sabotage) -> None:
     """When its client goes, the half of an answer is recorded as if it were whole."""
 
-    @gateway.wrap(LlamaCppBackend, "generate")
-    async def generate(original: Any, self: LlamaCppBackend, *rest: Any, **named: Any) -> Any:
+    @gateway.wrap(Checked, "generate")
+    async def generate(original: Any, self: Checked, *rest: Any, **named: Any) -> Any:
         try:
             return await original(self, *rest, **named)
         except asyncio.CancelledError:

@@ -282,8 +282,8 @@ def pair_of_versions_counts_as_its_first(gateway: Sabotage) -> None:
     """Of an engine that changed its weights in the course of a turn, the version at the start is noted."""
 
     @gateway.wrap(vllm, "_versions")
-    def versions(original: Any, found: Any) -> Versions | None:
-        return original(found[0] if isinstance(found, list) else found)
+    def versions(original: Any, found: Any, spans: Any) -> Versions | None:
+        return original(found[0] if isinstance(found, list) else found, spans)
 
 
 @mutant("LOGP-014", also=("LOGP-015", "LOGP-017"), bugs=(14,))

@@ -171,6 +171,8 @@ class _VllmAnswer:
                 known.logprobs = joined(known.logprobs, self._values(entry))
             if (reason := choice.get("finish_reason")) is not None:
                 known.finish_reason, known.stop_reason = reason, choice.get("stop_reason")
+            if spans := choice.get("weight_versions"):
+                self.weight_version = [span["version"] for span in spans] if len(spans) > 1 else spans[0]["version"]
             shown = shown or self._shown(choice)
             self._take_out(choice)
         if not document["choices"]:

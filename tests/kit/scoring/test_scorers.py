@@ -159,6 +159,28 @@ def test_vllm_is_asked_what_it_thinks_of_a_prompt(server: CannedEngine) -> None:
     server.close()
 
 
+def test_vllm_has_no_room_behind_the_longest_prompt(server: CannedEngine) -> None:
+    server.answer = says(vllm({"data": [{"id": "tiny", "max_model_len": 4}]}))
+    model = scorer(f"vllm:{server.url}")
+    told = [None, {"8": {"logprob": -0.5}}, {"9": {"logprob": -0.25}}]
+    server.answer = says(vllm({"choices": [{"prompt_logprobs": told, "logprobs": {"token_logprobs": [-0.75]}}]}))
+
+    assert model.score([7, 8, 9, 10], [1, 3]) == [-0.5, -0.75]
+    asked = json.loads(server.requests[-1].partition(b"\r\n\r\n")[2])
+    assert (asked["prompt"], asked["allowed_token_ids"]) == ([7, 8, 9], [10])
+    model.close()
+    server.close()
+
+
+def test_vllm_is_given_the_key_of_the_engine(server: CannedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer(f"vllm:{server.url}").close()
+    monkeypatch.setenv("GATEWAY_ENGINE_API_KEY", "the-key")
+    scorer(f"vllm:{server.url}").close()
+
+    assert [b"authorization: bearer the-key" in request.lower() for request in server.requests] == [False, True]
+    server.close()
+
+
 def test_a_temperature_is_refused_where_it_cannot_be_had(server: CannedEngine) -> None:
     with pytest.raises(Unscorable, match="vllm: scores at temperature 1 only"):
         scorer(f"vllm:{server.url}", 0.7)

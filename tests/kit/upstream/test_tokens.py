@@ -25,8 +25,8 @@ def test_tokens_go_in_and_come_out(scripted: Upstream, caller: Caller) -> None:
     ids = [*scripted.tokenizer.encode("Hello wörld"), scripted.tokenizer.end_of_turn]
     [choice] = answer["choices"]
     assert (choice["token_ids"], choice["finish_reason"]) == (ids, "stop")
-    named = [(entry["token"], entry["logprob"]) for entry in choice["logprobs"]["content"]]
-    assert named == [(f"token_id:{token}", -(place + 1) / 16) for place, token in enumerate(ids)]
+    named = [(entry["token_id"], entry["logprob"]) for entry in choice["logprobs"]["content"]]
+    assert named == [(token, -(place + 1) / 16) for place, token in enumerate(ids)]
     assert answer["usage"]["completion_tokens"] == len(ids)
     assert "text" not in choice
     call = scripted.calls[0]
@@ -53,13 +53,53 @@ def test_a_stream_is_the_plain_answer_in_pieces(size: int, scripted: Upstream, c
     assert [piece["finish_reason"] for piece in stream] == [None] * (len(stream) - 1) + ["stop"]
 
 
-def test_a_stop_string_ends_it_and_is_not_named(scripted: Upstream, caller: Caller) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_prompt_is_repeated_once_where_it_is_asked_for(stream: bool, scripted: Upstream, caller: Caller) -> None:
+    for _ in range(2):
+        scripted.says("Hello wörld")
+    body = {"token_ids": caller.context(scripted.nonce), "sampling_params": {}, "stream": stream}
+
+    told = []
+    for asked in ({}, {"return_token_ids": True}):
+        answer = caller.post("/inference/v1/generate", {**body, **asked})
+        documents = events(answer) if stream else [answer.json()]
+        told.append([each["prompt_token_ids"] for each in documents if each.get("prompt_token_ids") is not None])
+
+    assert told == [[], [body["token_ids"]]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("version", "spans"),
+    [(None, [("default", 0, 4)]), (7, [("7", 0, 4)]), ((3, 4), [("3", 0, 2), ("4", 2, 4)])],
+)
+def test_weight_versions_are_spans_of_ids(
+    version: Any, spans: list[tuple[str, int, int]], stream: bool, scripted: Upstream, caller: Caller
+) -> None:
+    scripted.says(ids=[300] * 4, weight_version=version)
+
+    answer = generate(caller, scripted.nonce, stream=stream)
+    choices = [each["choices"][0] for each in (events(answer) if stream else [answer.json()])]
+
+    assert [(span["version"], span["start"], span["end"]) for span in choices[-1]["weight_versions"]] == spans
+    assert all(choice["weight_versions"] is None for choice in choices[:-1])
+
+
+def test_a_generation_of_nothing_says_why_it_ended(scripted: Upstream, caller: Caller) -> None:
+    scripted.says(ids=[], finish="abort")
+
+    [event] = events(generate(caller, scripted.nonce, stream=True))
+
+    assert (event["choices"][0]["token_ids"], event["choices"][0]["finish_reason"]) == ([], "abort")
+
+
+def test_a_stop_string_ends_it_and_is_named(scripted: Upstream, caller: Caller) -> None:
     scripted.says("One END two")
 
     [choice] = generate(caller, scripted.nonce, stop=["END"]).json()["choices"]
 
     assert scripted.tokenizer.decode(choice["token_ids"]) == "One END"
-    assert (choice["finish_reason"], "stop_reason" in choice) == ("stop", False)
+    assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", "END")
     assert scripted.calls[0].stop_reason == "END"
 
 

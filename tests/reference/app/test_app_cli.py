@@ -83,7 +83,14 @@ def test_a_configuration_that_cannot_work_is_one_sentence(capsys, arguments, say
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--template-kwargs", "[]"], ["--option", "x"], ["--tool-parser", "x"], ["--backend", "x"], ["--port", "x"]],
+    [
+        ["--template-kwargs", "[]"],
+        ["--option", "x"],
+        ["--tool-parser", "x"],
+        ["--backend", "x"],
+        ["--vllm-route", "x"],
+        ["--port", "x"],
+    ],
 )
 def test_a_wrong_flag_is_a_usage_error(capsys, arguments):
     with pytest.raises(SystemExit) as ended:
