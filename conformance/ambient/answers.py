@@ -187,6 +187,8 @@ def _of_content(turn: Turn, call: Call, tokenizer: Tokenizer) -> Iterator[Judged
         if turn.wire != INVOCATIONS:
             yield from _of_usage(turn, call)
             yield from _of_ending(turn, call)
+        if turn.wire == CHAT and (turn.request or {}).get("logprobs") is True:
+            yield _of_logprobs(turn, call)
         yield from _of_text(turn, call, tokenizer)
     except ConformanceFailure:  # what is no answer was said to be none
         return
@@ -207,6 +209,17 @@ def _of_usage(turn: Turn, call: Call) -> Iterator[Judged]:
     ):
         wrong = [] if actual == expected else [Violation("usage", f"{expected} tokens", describe(actual))]
         yield Judged(rule, turn.wire, turn.exchange, wrong)
+
+
+def _of_logprobs(turn: Turn, call: Call) -> Judged:
+    """They are told as the engine gave them; that of the token which ends the turn may be left out."""
+    told = turn.reply.completion["choices"][0].get("logprobs")
+    entries = told.get("content") if isinstance(told, dict) else None
+    values = [entry.get("logprob") for entry in entries or [] if isinstance(entry, dict)]
+    wanted = call.logprobs or []
+    same = values in (wanted, wanted[:-1]) and (bool(values) or len(wanted) < 2)
+    wrong = [] if same else [Violation("choices[0].logprobs.content", describe(wanted), describe(values))]
+    return Judged("logprobs told", turn.wire, turn.exchange, wrong)
 
 
 def _of_ending(turn: Turn, call: Call) -> Iterator[Judged]:

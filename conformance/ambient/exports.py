@@ -38,6 +38,8 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
     yield Judged("contexts", EXPORT, None, token_truth.context_truth(trajectories, calls, decode))
     evidence = Evidence(trajectories, calls)
     yield Judged("logprobs", EXPORT, None, list(false_logprobs(trajectories, evidence)))
+    if not any(turn.setting("options") or not turn.alone for turn in turns):
+        yield Judged("one trajectory", EXPORT, None, _in_pieces(evidence))
     whole = all(turn.is_answered for turn in turns if any(call.generation for call in turn.calls))
     if given_up is None:
         wrong = token_truth.conservation(trajectories, calls, None, decode)
@@ -47,6 +49,21 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
         wrong = [*token_truth.conservation(trajectories, calls, None, decode)]
         wrong += _missing(evidence, calls, owned, given_up, tokenizer)
     yield Judged("conservation", EXPORT, None, wrong)
+
+
+def _in_pieces(evidence: Evidence) -> list[Violation]:
+    """Calls of which each goes on from another are one trajectory. Where several end nowhere, options decide."""
+    calls = [call for call in evidence.calls if call.generation]
+    ends = [
+        call
+        for call in calls
+        if not any(other is not call and other.context.startswith(call.context + call.generation) for other in calls)
+    ]
+    trained = [track for track in evidence.tracks if track.runs]
+    alike = len({(call.context, call.generation) for call in calls}) < len(calls)
+    if len(ends) != 1 or alike or len(trained) <= 1:
+        return []
+    return [Violation("trajectories", "1: each call goes on from the one before", str(len(trained)))]
 
 
 def _conserved(

@@ -62,12 +62,16 @@ def _of_sampling(turn: Turn, request: Mapping[str, Any], call: Call) -> Iterator
     received = call.fields
     asked = {name: request[name] for name in NUMBERS if _is_number(request.get(name))}
     if turn.wire != INVOCATIONS and asked:
-        wrong = [
-            Violation(f"{name} of the upstream's call", describe(value), describe(received.get(name)))
+        differing = {
+            name: Violation(f"{name} of the upstream's call", describe(value), describe(received.get(name)))
             for name, value in asked.items()
-            if name not in defaults and not _same_number(received.get(name), value)
-        ]
-        yield Judged("sampling", turn.wire, turn.exchange, wrong)
+            if not _same_number(received.get(name), value)
+        }
+        own = [violation for name, violation in differing.items() if name not in defaults]
+        yield Judged("sampling", turn.wire, turn.exchange, own)
+        if defaults.keys() & asked.keys():
+            lost = [violation for name, violation in differing.items() if name in defaults]
+            yield Judged("sampling.precedence", turn.wire, turn.exchange, lost)
     unasked = [
         Violation(f"{name} of the upstream's call", "absent: nobody asked for it", describe(received[name]))
         for name in (*NUMBERS, "stop")
@@ -87,8 +91,9 @@ def _of_sampling(turn: Turn, request: Mapping[str, Any], call: Call) -> Iterator
     limits = [request[name] for name in LIMITS.get(turn.wire, ()) if type(request.get(name)) is int]
     if len(limits) == 1 and limits[0] <= ROOM and not any(turn.setting(name) for name in LENGTHS):
         same = call.max_tokens == limits[0]
-        wrong = [] if same else [Violation("limit of the upstream's call", str(limits[0]), describe(call.max_tokens))]
-        yield Judged("sampling.limit", turn.wire, turn.exchange, wrong)
+        lost = [] if same else [Violation("limit of the upstream's call", str(limits[0]), describe(call.max_tokens))]
+        rule = "sampling.precedence" if "max_tokens" in defaults else "sampling.limit"
+        yield Judged(rule, turn.wire, turn.exchange, lost)
 
 
 def _is_number(value: Any) -> bool:

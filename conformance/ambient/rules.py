@@ -45,12 +45,15 @@ _BY_RULE: Mapping[str, Mapping[str, str]] = {
     "sampling": {CHAT: "CHAT-029", MESSAGES: "MSG-020", RESPONSES: "RESP-025"},
     "sampling.stop": {CHAT: "CHAT-034", MESSAGES: "MSG-021"},
     "sampling.limit": {CHAT: "CHAT-031", MESSAGES: "MSG-019", RESPONSES: "RESP-024"},
+    "sampling.precedence": dict.fromkeys((CHAT, MESSAGES, RESPONSES), "LIFE-021"),
     "sampling.unasked": {CHAT: "CHAT-035"},
+    "logprobs told": {CHAT: "CHAT-152"},
     "single": {CHAT: "JOURNEY-001", MESSAGES: "JOURNEY-002", RESPONSES: "JOURNEY-003"},
     "masks": {EXPORT: "TOKEN-001"},
     "verbatim": {EXPORT: "TOKEN-005"},
     "contexts": {EXPORT: "TOKEN-006"},
     "conservation": {EXPORT: "TOKEN-007"},
+    "one trajectory": {EXPORT: "TOKEN-016"},
     "logprobs": {EXPORT: "LOGP-002"},
 }
 

@@ -507,8 +507,9 @@ def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, 
     if name in values:
         return {name: values[name]}, {name: values[name]}, (values[name],)
     if name in ("stop", "unused stop"):
-        stop = END if name == "stop" else f"UNUSED {number}"
-        return {str(over.stop): [stop]}, {"stop": [stop]}, (stop,) if name == "unused stop" else ()
+        unused = [f"UNUSED {number}", f"NOR THIS {number}"]
+        stops = [*unused, END] if name == "stop" else unused
+        return {str(over.stop): stops}, {"stop": stops}, tuple(unused)
     if name == "labels":
         user, run = f"user-{number}", f"run-{number}"
         labels = (

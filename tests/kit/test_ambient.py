@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from conformance import ambient
 from conformance.ambient import REQUIREMENTS
 from conformance.client.transcript import Exchange
+from conformance.gateway import Trajectory as Exported
 from conformance.requirements import Catalogue
 from conformance.tokenizer import Tokenizer
 from conformance.upstream.client import Upstream
@@ -296,6 +298,52 @@ def test_error_without_an_envelope_and_with_a_path(tokenizer: Tokenizer) -> None
     assert broken(tokenizer, [], exchange(ASKED, {"detail": "no"}, 400)) == {"error"}
     assert broken(tokenizer, [], exchange(ASKED, {"detail": "no"}, 500)) == {"error.failure"}
     assert broken(tokenizer, [], exchange(ASKED, leaking, 500)) == {"error.leak"}
+
+
+def test_logprobs_that_were_asked_for_are_told(tokenizer: Tokenizer) -> None:
+    call = sampled(tokenizer, logprobs=[-0.5, -0.25, -0.125])
+    content = [{"logprob": value} for value in call.logprobs or []]
+    answer = completion(call)
+    told = completion(call)
+    told["choices"] = [{**told["choices"][0], "logprobs": {"content": content}}]
+
+    assert "logprobs told" in broken(tokenizer, [call], exchange({**ASKED, "logprobs": True}, answer))
+    assert "logprobs told" not in broken(tokenizer, [call], exchange({**ASKED, "logprobs": True}, told))
+
+
+def test_value_of_the_request_comes_before_that_of_its_session(tokenizer: Tokenizer) -> None:
+    call = sampled(tokenizer, body={"temperature": 0.75, "max_tokens": 32})
+    session = SimpleNamespace(urls=["http://g/s/1/v1"], key="k", settings={"sampling_params": {"temperature": 0.75}})
+    made = exchange(ASKED, completion(call))
+
+    found = {judged.rule for judged in ambient.judge([made], [call], [session], None, tokenizer) if judged.violations}
+
+    assert found == {"sampling.precedence"}
+
+
+def test_conversation_that_is_exported_in_pieces(tokenizer: Tokenizer) -> None:
+    first = sampled(tokenizer)
+    messages = [*ASKED["messages"], {"role": "assistant", "content": "Hi there"}, {"role": "user", "content": "More"}]
+    later = replace(sampled(tokenizer, messages=messages), arrived=3.5)
+    turns = [exchange(ASKED, completion(first)), exchange({**ASKED, "messages": messages}, completion(later, id="two"))]
+    turns[1].started, turns[1].finished = 3.0, 4.0
+    middle = later.context[len(first.context) :]
+    whole = Exported(
+        first.context,
+        [*middle, *later.generation],
+        [1] * len(first.generation) + [0] * (len(middle) - len(first.generation)) + [1] * len(later.generation),
+    )
+    pieces = [Exported(call.context, list(call.generation), [1] * len(call.generation)) for call in (first, later)]
+
+    def wrong(trajectories: list[Exported]) -> set[str]:
+        left = [ambient.Left(trajectories, 0)]
+        found = ambient.judge(turns, [first, later], [], left, tokenizer)
+        return {judged.rule for judged in found if judged.violations}
+
+    assert wrong([whole]) == set()
+    assert wrong(pieces) == {"one trajectory"}
+    assert wrong([replace(whole, response_mask=[*whole.response_mask[:-1], 0])]) >= {"verbatim", "conservation"}
+    assert wrong([pieces[0]]) == {"conservation"}
 
 
 def test_turns_that_overlap_are_not_held_to_calls(tokenizer: Tokenizer) -> None:
