@@ -205,8 +205,9 @@ def judged(engine: str, model: Path, out: Path, device: str, dtype: str, tool_fo
         serve += ["--device", device, "--dtype", dtype, "--tool-parser", tool_format]
         gateway = nullcontext("") if url else running(serve, out / f"{engine}.log")
         with gateway as place:
-            target = ["--gateway", GATEWAYS[engine], "--gateway-engine", url, "--gateway-tool-format", tool_format]
-            if not url:
+            if url:
+                target = ["--gateway", GATEWAYS[engine], "--gateway-engine", url, "--gateway-tool-format", tool_format]
+            else:
                 target = ["--gateway-url", place, "--gateway-ledger", str(calls)]
             verdict = _run(judge_command(target, model, tolerance, report, only), Path(folder), JUDGES_S * patience)
         (out / f"{engine}.txt").write_text(verdict.stdout + verdict.stderr)
