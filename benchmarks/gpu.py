@@ -49,6 +49,9 @@ TOKENS = 96
 SHARE = 0.4
 """Of the GPU's memory, for the engine: the scorer has the same GPU."""
 STARTS_S, JUDGES_S = 240, 300
+"""Seconds for a start and a measurement, and for a judgement."""
+ON_A_CPU = 10
+"""Times as long, where this is tried without a GPU."""
 
 SERVERS: Mapping[str, tuple[str, ...]] = {
     "vllm": (
@@ -184,14 +187,14 @@ def judged(engine: str, model: Path, out: Path, device: str, dtype: str, tool_fo
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = "" if engine == "transformers" else f"http://127.0.0.1:{port}"
-    started = time.monotonic()
+    started, patience = time.monotonic(), ON_A_CPU if device == "cpu" else 1
     server = (
         running(server_command(engine, model, port, dtype), out / f"{engine}.log", url) if url else nullcontext(url)
     )
     with server, tempfile.TemporaryDirectory() as folder:
         # A process of its own, so that its memory is free again before the gateway takes some.
         measuring = [sys.executable, "-P", __file__, "--measure", engine, "--url", url, "--model", str(model)]
-        told = _run([*measuring, "--device", device, "--dtype", dtype], Path(folder), STARTS_S)
+        told = _run([*measuring, "--device", device, "--dtype", dtype], Path(folder), STARTS_S * patience)
         if told.returncode:
             raise Failed(f"{engine} could not be measured: {(told.stderr.strip() or 'no word').splitlines()[-1]}")
         figures = json.loads(told.stdout.splitlines()[-1])
@@ -202,10 +205,11 @@ def judged(engine: str, model: Path, out: Path, device: str, dtype: str, tool_fo
         serve += ["--device", device, "--dtype", dtype, "--tool-parser", tool_format]
         gateway = nullcontext("") if url else running(serve, out / f"{engine}.log")
         with gateway as place:
-            target = ["--gateway", GATEWAYS[engine], "--gateway-engine", url, "--gateway-tool-format", tool_format]
-            if not url:
+            if url:
+                target = ["--gateway", GATEWAYS[engine], "--gateway-engine", url, "--gateway-tool-format", tool_format]
+            else:
                 target = ["--gateway-url", place, "--gateway-ledger", str(calls)]
-            verdict = _run(judge_command(target, model, tolerance, report, only), Path(folder), JUDGES_S)
+            verdict = _run(judge_command(target, model, tolerance, report, only), Path(folder), JUDGES_S * patience)
         (out / f"{engine}.txt").write_text(verdict.stdout + verdict.stderr)
     document = json.loads(report.read_text()) if report.is_file() else {}
     rescored = [

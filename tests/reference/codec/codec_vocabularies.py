@@ -19,9 +19,10 @@ def from_ranks(
     *,
     first_id: int = 0,
     names: Mapping[str, str],
+    normalizer: str | None = None,
 ) -> TokenizerFiles:
     """A byte-pair encoding given as `bytes -> rank`, as tiktoken has it. An id is a rank plus `first_id`; `special` has
-    the ids of the control tokens."""
+    the ids of the control tokens, `normalizer` is the form of Unicode into which a text is brought first."""
     spell = byte_characters()
     written = {token: "".join(spell[byte] for byte in token) for token in ranks}
     vocabulary = {text: ranks[token] + first_id for token, text in written.items()}
@@ -40,7 +41,7 @@ def from_ranks(
     document: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [{"id": token, "content": text, **flags} for text, token in added],
-        "normalizer": None,
+        "normalizer": normalizer and {"type": normalizer},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]},
         "post_processor": None,
         "decoder": level,

