@@ -256,7 +256,7 @@ def _of_text(turn: Turn, call: Call, tokenizer: Tokenizer) -> Iterator[Judged]:
         return
     if isinstance(call.stop_reason, str):
         text = text.partition(call.stop_reason)[0]
-    if _looks_like_a_call(text) or _continues(request):
+    if _looks_like_a_call(text) or (turn.wire != MESSAGES and _continues(request)):
         return
     wrong = [] if _same_text(reply, text, turn) else [Violation("text", describe(text), describe(reply.text))]
     yield Judged("text", turn.wire, turn.exchange, wrong)

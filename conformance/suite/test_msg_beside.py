@@ -13,9 +13,9 @@ from conformance.vocabulary.session import ABSENT, assistant, function, user
 SEARCH = as_tool(function("search", q={"type": "string"}))
 
 
-def count_tokens(session, **fields):
+def count_tokens(session, *messages, **fields):
     """The answer of the route that counts tokens, which a gateway need not have."""
-    body = session.message_body("How long is this?", max_tokens=ABSENT, **fields)
+    body = session.message_body(*(messages or ["How long is this?"]), max_tokens=ABSENT, **fields)
     reply = session.send_message(body, path="/v1/messages/count_tokens")
     if reply.status == 404:
         raise NotApplicable("the gateway has no route that counts tokens")
@@ -50,6 +50,20 @@ def test_counted_tokens_are_those_of_the_message(session, upstream):
     answer = session.message("How long is this?", **fields)
 
     expect(counted).equals(at(answer.usage, "input_tokens"), "input_tokens that were counted")
+
+
+@pytest.mark.requirement(id="MSG-062")
+def test_counted_tokens_of_a_later_turn_are_those_of_its_message(session, upstream):
+    """The `input_tokens` that are counted for a request are those of its answer."""
+    upstream.says("Hello")
+    upstream.says("Longer")
+    first = session.message("How long is this?")
+    later = ["How long is this?", first.message, "And this?"]
+    counted = at(count_tokens(session, *later).json(), "input_tokens")
+
+    answer = session.message(*later)
+
+    expect(counted).equals(at(answer.usage, "input_tokens"), "input_tokens that were counted for a later turn")
 
 
 @pytest.mark.requirement(id="MSG-063")

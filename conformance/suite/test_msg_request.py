@@ -83,11 +83,12 @@ def test_every_block_of_the_system_reaches_the_context(session, upstream):
     """The text of every block of a `system` list reaches the context, in their order and before the messages."""
     upstream.says("Hello")
 
-    session.message(
-        "Good day", system=[text("You are a clerk."), text("Be brief.", cache_control={"type": "ephemeral"})]
-    )
+    said = ["You are a clerk.", "Be brief.", "Use no jargon.", "Answer in French."]
+    marked = text(said[1], cache_control={"type": "ephemeral"})
 
-    expect_in_order(upstream, "You are a clerk.", "Be brief.", "Good day")
+    session.message("Good day", system=[text(said[0]), marked, *map(text, said[2:])])
+
+    expect_in_order(upstream, *said, "Good day")
 
 
 @pytest.mark.requirement(id="MSG-024")

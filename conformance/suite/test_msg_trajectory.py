@@ -166,6 +166,18 @@ def test_thinking_does_not_split(session, upstream):
     expect_one(session, upstream, turns=2)
 
 
+@pytest.mark.requirement(id="MSG-087")
+def test_thinking_beside_a_call_does_not_split(session, upstream):
+    """An echo with a `thinking` block in front of the answer continues the trajectory."""
+    upstream.says("I will look.", tool_calls=[CALL])
+    upstream.says("It is sunny.")
+    first = session.message("Look it up", tools=[SEARCH])
+    thought = assistant([THOUGHT, *first.content])
+    session.message("Look it up", thought, user(results_of(first.message, "sunny")), tools=[SEARCH])
+
+    expect_one(session, upstream, turns=2)
+
+
 @pytest.mark.requirement(id="MSG-088")
 @pytest.mark.parametrize("place", [0, 1], ids=["before the result", "behind the result"])
 def test_reminder_at_a_tool_result_does_not_split(session, upstream, place):
