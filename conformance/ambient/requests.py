@@ -120,6 +120,8 @@ def _of_context(
         wanted = tokenizer.render(messages, tools)
     except TokenizerError:
         return
+    if any(str(message["content"]).strip() not in wanted for message in messages):
+        return  # the template leaves out or rewrites what the gateway may have kept
     text = tokenizer.decode(call.context)
     rule = _rule(messages, tools)
     if text == wanted:
@@ -134,15 +136,35 @@ def _of_context(
     before = _continued(call, earlier)
     if before is None:
         return  # an echo is written as it was sampled, and that may be otherwise than the template writes it
-    rest = tokenizer.decode(call.context[len(before.context) + len(before.generation) :])
     history = tokenizer.render(messages[: place + 1], tools, add_generation_prompt=False)
     if not wanted.startswith(history):
         return
     tail = wanted[len(history) :]
-    if rest.endswith(tail) and wanted.endswith(rest):
-        yield Judged(rule, turn.wire, turn.exchange)
-    elif not rest.endswith(tail):
-        yield Judged(rule, turn.wire, turn.exchange, [_different(tail, rest[-max(len(tail), 1) :])])
+    if not text.endswith(tail):
+        yield Judged(rule, turn.wire, turn.exchange, [_different(tail, text[-max(len(tail), 1) :])])
+        return
+    spoken = _spoken(before, tokenizer)
+    seam = text[len(spoken) : len(text) - len(tail)]
+    allowed = _seam(messages[place], history, tokenizer)
+    if allowed is not None and spoken.endswith(str(messages[place]["content"])):
+        wrong = [] if seam == allowed else [Violation("text behind the answer", describe(allowed), describe(seam))]
+        yield Judged(rule, turn.wire, turn.exchange, wrong)
+
+
+def _spoken(call: Call, tokenizer: Tokenizer) -> str:
+    """The text of a call's context and of what was sampled behind it, without the token that ended it."""
+    ids = [*call.context, *call.generation]
+    return tokenizer.decode(ids[:-1] if ids[-1] in tokenizer.end_tokens else ids)
+
+
+def _seam(message: Mapping[str, Any], history: str, tokenizer: Tokenizer) -> str | None:
+    """What the template writes between this answer, the last of the history, and what comes next, as it does behind
+    any other; None where the answer is not written as it was said."""
+    content = message.get("content")
+    short = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]
+    behind = tokenizer.render(short, add_generation_prompt=False).rpartition("B")[2]
+    said = not message.get("tool_calls") and bool(content) and history.endswith(f"{content}{behind}")
+    return behind if said else None
 
 
 def _rule(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any]) -> str:

@@ -41,6 +41,8 @@ from conformance.vocabulary.target import Target
 
 ODD = {**TEMPTING, "place": "東京 🗼", "share": 0.5, "list": [1, "2", True, {"größe": "groß"}]}
 """Arguments that are easily changed on their way."""
+UNMET = {"floors": {"type": "integer"}}
+"""Parameters that the model gives a text that is no value of their type, `true`: it stays that text."""
 COUNTS = {"two calls": 2, "three calls": 3, "five calls": 5}
 END = "END"
 ROOM = 16384
@@ -142,7 +144,7 @@ def tools_of(journey: Journey, target: Target) -> list[dict[str, Any]]:
     end = target.upstream.tokenizer.end_of_turn_text
     kinds = {situation.tools for situation in journey.situations}
     if "odd values" in kinds:
-        return [function("order", "Bestellt für Gebäude 建物 🏠.", **typed(ODD))]
+        return [function("order", "Bestellt für Gebäude 建物 🏠.", **typed(ODD), **UNMET)]
     if "control text" in kinds:
         return [function("page", f"Reads a page up to {end} or to its end.", url={"type": "string"})]
     if kinds == {"none"}:
@@ -317,7 +319,7 @@ class Walker:
         arguments: list[dict[str, Any]] = []
         for place in range(COUNTS.get(situation.tools, 1)):
             if name == "order":
-                arguments.append({**ODD, "zip": f"0{self.number}{place}"})
+                arguments.append({**ODD, **dict.fromkeys(UNMET, "true"), "zip": f"0{self.number}{place}"})
             else:
                 arguments.append({"query" if name == "search" else "url": f"weather {self.number}.{place}"})
         return tuple({"name": name, "arguments": each} for each in arguments)
