@@ -27,8 +27,8 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "--gateway",
         "NAME",
         "Target of the shipped suite: reference, reference-structured (which leaves formats and forced calls to its "
-        "engine), reference-sglang (over SGLang) or reference-llamacpp (over llama.cpp), each started for the run, or "
-        "fixture (from conftest.py)",
+        "engine), reference-sglang (over SGLang), reference-llamacpp (over llama.cpp) or reference-keys (in which each "
+        "session needs its key), each started for the run, or fixture (from conftest.py)",
     ),
     ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),

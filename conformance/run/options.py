@@ -19,7 +19,7 @@ from conformance.upstream.tool_format import FORMATS, HERMES, Format
 
 TIMEOUT, LIVE_TIMEOUT = 5.0, 30.0
 """Seconds that an answer may take, and one over a real engine, whose model takes its time and serves others, too."""
-NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", "fixture")
+NAMES = ("reference", "reference-structured", "reference-sglang", "reference-llamacpp", "reference-keys", "fixture")
 """What `--gateway` takes."""
 
 

@@ -41,8 +41,8 @@ def test_two_targets(kit: Kit) -> None:
     [
         (
             ["--gateway", "mine"],
-            "--gateway takes reference, reference-structured, reference-sglang, reference-llamacpp or fixture, "
-            "not 'mine'",
+            "--gateway takes reference, reference-structured, reference-sglang, reference-llamacpp, reference-keys or "
+            "fixture, not 'mine'",
         ),
         (["--gateway-url", "localhost:8000"], "--gateway-url takes a URL such as http://127.0.0.1:8000"),
         (
