@@ -28,8 +28,9 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "NAME",
         "Target of the shipped suite: reference, reference-structured (which leaves formats and forced calls to its "
         "engine), reference-vllm-generate (over vLLM's other route for tokens), reference-sglang (over SGLang), "
-        "reference-llamacpp (over llama.cpp) or reference-transformers (with the model of --gateway-tokenizer in its "
-        "own process), each started for the run, or fixture (from conftest.py)",
+        "reference-llamacpp (over llama.cpp), reference-keys (in which each session needs its key) or "
+        "reference-transformers (with the model of --gateway-tokenizer in its own process), each started for the run, "
+        "or fixture (from conftest.py)",
     ),
     ("--gateway-url", "URL", "Gateway under test, running with the kit's upstream as its backend"),
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),

@@ -60,6 +60,14 @@ class Capability(StrEnum):
         "They cut the `max_tokens` that the upstream receives, as the option `budget` says. A turn for which no room "
         "is left is answered with status 200.",
     )
+    API_KEYS = (
+        "api-keys",
+        "The requests of a session need its key, which its handle has.",
+        ("create",),
+        "Each wire takes the key as a bearer token, that of messages also in `x-api-key`. Without it, and with another "
+        "one, a request is refused with 401 or 403, and no upstream is called for it. All sessions may have one key, "
+        "that of the gateway.",
+    )
     COMPLETE = (
         "complete",
         "A session can be marked complete; it is then read-only until it is finalized.",

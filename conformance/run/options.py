@@ -23,7 +23,7 @@ IN_PROCESS = "reference-transformers"
 """The reference whose engine is in its own process: there a recorder has no place, and it keeps the ledger itself."""
 NAMES = (
     *("reference", "reference-structured", "reference-vllm-generate", "reference-sglang", "reference-llamacpp"),
-    *(IN_PROCESS, "fixture"),
+    *("reference-keys", IN_PROCESS, "fixture"),
 )
 """What `--gateway` takes."""
 

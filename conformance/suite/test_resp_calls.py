@@ -14,6 +14,7 @@ from conformance.vocabulary.calls import (
     WHOLE,
     before_broken,
     behind_broken,
+    expect_unique,
     nothing_lost_nothing_invented,
     value_of,
 )
@@ -50,6 +51,20 @@ def test_a_call_behind_a_malformed_one_is_an_item(session, upstream, streamed, b
     reply = session.respond("Hi", tools=[SEARCH], stream=streamed)
 
     expect(written(reply)).equals([WHOLE], "the calls")
+
+
+@pytest.mark.requirement(id="RESP-123")
+def test_ids_of_items_are_unique_over_many_turns(session, upstream, streamed):
+    """No two `function_call` items of five responses that continue each other, of two calls each, have the same
+    `call_id`."""
+    for _ in range(5):
+        upstream.says(tool_calls=SEVERAL[:2])
+    chain = session.chain(stream=streamed, tools=[SEARCH])
+    chain.ask("Hi")
+    for _ in range(4):
+        chain.answer("Nothing.", "Nothing.")
+
+    expect_unique([at(call, "call_id", kind=str) for reply in chain.replies for call in reply.tool_calls], 10)
 
 
 @pytest.mark.requirement(id="RESP-122")

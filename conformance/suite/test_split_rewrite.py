@@ -95,6 +95,21 @@ def test_context_of_a_first_rewrite_reads_as_rendered(session, upstream, rewritt
     context(upstream, 1).reads_as_rendered(session.messages(*talk.back().messages, *rewritten))
 
 
+@pytest.mark.requirement(id="SPLIT-054")
+@pytest.mark.parametrize("echoed", ["A herring, or a sprat", "A herring and more", "A her", "A"])
+def test_answer_that_begins_with_the_recorded_one_is_another(session, upstream, echoed):
+    """An answer in a history that only begins with the recorded one, or is the beginning of it, reads in the context as
+    the client sent it, and mask 1 covers what was sampled and nothing else."""
+    Conversation(session, upstream).turn("Silver?", "A herring")
+    upstream.says("A cod")
+    messages = ["Silver?", assistant(echoed), "Grey?"]
+    session.chat(*messages)
+
+    context(upstream, 1).reads_as_rendered(session.messages(*messages))
+    given_up = session.superseded().generations
+    expect(session.trajectories()).conserve(upstream, given_up)
+
+
 @pytest.mark.requirement(id="SPLIT-022")
 @pytest.mark.parametrize(
     "fault",

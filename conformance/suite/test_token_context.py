@@ -12,6 +12,12 @@ from conformance.vocabulary.spelling import broken_character, control_token, res
 SEARCH = function("search", "Search the web.", query={"type": "string"}, limit={"type": "integer"})
 ADD = function("add", "Add two numbers.", b={"type": "number"}, a={"type": "number"})
 CALL = {"name": "search", "arguments": {"query": "weather"}}
+DESCRIBED = {
+    "description": lambda text: function("search", text, query={"type": "string"}),
+    "parameter": lambda text: function("search", query={"type": "string", "description": text}),
+    "value": lambda text: function("search", query={"type": "string", "enum": [text, "other"]}),
+}
+"""Tools with a text somewhere in their definition."""
 
 
 @pytest.mark.requirement(id="TOKEN-010")
@@ -127,6 +133,32 @@ def test_control_tokens_in_text_stay_text(session, upstream, role):
 
     plain, odd = (context(upstream, place) for place in (0, 1))
     odd.ends_as_many_turns_as(plain)
+
+
+@pytest.mark.requirement(id="TOKEN-037")
+@pytest.mark.parametrize("place", DESCRIBED)
+def test_control_token_in_a_tool_stays_text(session, upstream, place):
+    """The definition of a tool that spells a control token of the chat template (in its description, in that of a
+    parameter, in the values of one) reaches the context as text, never as that token."""
+    upstream.says("Hello")
+    upstream.says("Hello")
+    session.chat("Hi", tools=[DESCRIBED[place]("a stop sign")])
+    session.chat("Hi", tools=[DESCRIBED[place](f"a {control_token(upstream.tokenizer)} sign")])
+
+    plain, odd = (context(upstream, place) for place in (0, 1))
+    odd.ends_as_many_turns_as(plain)
+
+
+@pytest.mark.requirement(id="TOKEN-038")
+@pytest.mark.parametrize("place", DESCRIBED)
+def test_control_token_in_a_tool_is_read_where_it_is_declared(session, upstream, place):
+    """The definition of a tool that spells a control token of the chat template reaches the context as that token,
+    where the gateway declares so."""
+    tools = [DESCRIBED[place](f"a {control_token(upstream.tokenizer)} sign")]
+    upstream.says("Hello")
+    session.chat("Hi", tools=tools)
+
+    context(upstream, 0).is_rendered(session.messages("Hi"), tools=tools)
 
 
 @pytest.mark.requirement(id="TOKEN-034")

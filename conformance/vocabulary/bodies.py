@@ -130,5 +130,9 @@ _DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
 
 def encoded(wire: Wire, coding: str) -> dict[str, Mapping[str, str]]:
     """The headers of a request with such a body."""
-    headers = {"content-encoding": coding}
+    return with_headers(wire, {"content-encoding": coding})
+
+
+def with_headers(wire: Wire, headers: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """How a request of this wire is sent with these headers."""
     return {"keys": headers} if wire.name.startswith("invocations") else {"headers": headers}

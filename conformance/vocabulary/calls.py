@@ -52,6 +52,13 @@ TEMPTING = {"id": 1234567890123456789, "zip": "01234", "flag": "true"}
 """Arguments that a parser is tempted to change: an integer that no double holds, strings that spell other values."""
 
 
+def expect_unique(ids: Sequence[str], count: int) -> None:
+    """There are that many, none is empty, and no two are the same."""
+    __tracebackhide__ = True
+    expect(ids).satisfies(lambda ids: len(ids) == count, f"{count} of them", "the ids of the calls")
+    expect(ids).satisfies(lambda ids: all(ids) and len(set(ids)) == count, "no two alike", "the ids of the calls")
+
+
 def value_of(arguments: Any) -> Any:
     """The JSON value of arguments; what is no JSON text stays as it is."""
     try:

@@ -34,6 +34,8 @@ from conformance.vocabulary.outcome import NotTested
 
 Message = dict[str, Any]
 T = TypeVar("T")
+UNKEYED = Handle("", "").api_key
+"""The key of a session that was given none."""
 
 
 def system(content: Any) -> Message:
@@ -118,7 +120,9 @@ class Session(OverResponses, OverInvocations):
     def handle(self) -> Handle:
         """The open session. Opened by the first use."""
         try:
-            return self._driver.create(**self.settings)
+            handle = self._driver.create(**self.settings)
+            # One that gives its sessions no keys of their own may have one for all requests.
+            return handle if handle.api_key != UNKEYED else replace(handle, api_key=self._shared_key)
         except Refused as refusal:
             raise ControlRefused("creating a session", "a session", refusal) from refusal
         except ValueError as error:
@@ -205,7 +209,7 @@ class Session(OverResponses, OverInvocations):
             content = json.dumps(body, ensure_ascii=False).encode() if content is None else content
         head.update(headers or {})
         present = {name: value for name, value in head.items() if value is not ABSENT}
-        return send(self._http, httpx.Request(method, url, headers=present, content=content))
+        return send(self._http, httpx.Request(method, url, headers=present, content=content), keyed=False)
 
     def message(self, *messages: str | Message, stream: bool = False, **fields: Any) -> MessageReply:
         """Send an Anthropic message request with these messages (a str is a user message) and return whatever came
@@ -319,6 +323,10 @@ class Session(OverResponses, OverInvocations):
     def key(self) -> str:
         return self.handle.api_key
 
+    @property
+    def _shared_key(self) -> str:
+        return self._driver.api_key or UNKEYED
+
     def discard(self) -> None:
         """Get rid of the session after the check. Never a verdict: what goes wrong here is nobody's failure."""
         if self.is_open:
@@ -335,10 +343,10 @@ class Session(OverResponses, OverInvocations):
             raise ConformanceFailure([Violation(what, "an answer that the driver understands", str(error))]) from error
 
 
-def send(http: httpx.Client, request: httpx.Request) -> Reply:
-    """Send one request and read its answer to the end."""
+def send(http: httpx.Client, request: httpx.Request, *, keyed: bool = True) -> Reply:
+    """Send one request and read its answer to the end. `keyed`: with the gateway's key, if it has no other."""
     for name, value in http.headers.items():
-        if name != "authorization" or "x-api-key" not in request.headers:  # one key for a request
+        if name != "authorization" or keyed:
             request.headers.setdefault(name, value)
     response = http.send(request, stream=True)
     with closing(response):

@@ -6,6 +6,8 @@ Everything that is wrong with the target itself (no such address, not a gateway,
 
 from __future__ import annotations
 
+import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -47,9 +49,12 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
     ),
     "reference-llamacpp": ("--backend", "llama_cpp", "--structured-outputs", "engine"),
     "reference-transformers": ("--backend", "transformers"),
+    "reference-keys": ("--backend", "vllm"),
 }
 """The ways in which the reference gateway is started: over each dialect that takes tokens, and between them with each
 value of what is decided at its start."""
+KEYED = frozenset({"reference-keys"})
+"""Those that are started with a key of their own, made for the run."""
 
 
 @dataclass(slots=True)
@@ -281,14 +286,19 @@ def _engine_of(upstream: Upstream, model: Path) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class ReferenceGateway:
-    """The reference gateway in a process of its own, reached like any other."""
+    """The reference gateway in a process of its own, reached like any other. `api_key` is its admin key, if it was
+    started with one."""
 
     url: str
     process: subprocess.Popen[str] = field(repr=False)
+    api_key: str | None = field(default=None, repr=False)
 
     @classmethod
-    def start(cls, upstream: Upstream, tokenizer: Path, name: str = "reference") -> ReferenceGateway:
-        """`name` is one of `REFERENCES`."""
+    def start(
+        cls, upstream: Upstream, tokenizer: Path, name: str = "reference", api_key: str | None = None
+    ) -> ReferenceGateway:
+        """`name` is one of `REFERENCES`. `api_key` is for one that has keys; unset, it is made up."""
+        key = (api_key or secrets.token_urlsafe()) if name in KEYED else None
         # -P: the gateway that is installed beside the kit, not a folder of that name in the current directory.
         command = [
             *(sys.executable, "-P", "-m", "reference_gateway", "serve", "--port", "0", "--log-level", "error"),
@@ -296,7 +306,9 @@ class ReferenceGateway:
             *("--tool-parser", upstream.tool_format.name, "--file-search", str(FILES)),
             *(("--reasoning-parser", "think") if upstream.tokenizer.drops_thoughts else ()),
         ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
+        # In the environment a key shows in no list of processes.
+        environment = None if key is None else {**os.environ, "REFERENCE_GATEWAY_API_KEY": key}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603 - our own
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith("listening on "):
@@ -305,7 +317,7 @@ class ReferenceGateway:
                 f"the reference gateway did not start (exit code {process.wait()}); "
                 "is it installed? pip install 'gateway-conformance[gateway]'"
             )
-        return cls(line.removeprefix("listening on ").strip(), process)
+        return cls(line.removeprefix("listening on ").strip(), process, key)
 
     def close(self) -> None:
         self.process.terminate()

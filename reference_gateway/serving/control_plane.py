@@ -188,6 +188,7 @@ class ControlPlane:
             "delivery": self.delivery,
         }
         names = [*CAPABILITIES, *(["tools"] if self.config.tool_parser is not None else [])]
+        names += ["api-keys"] if self.config.api_key is not None else []
         names += ["incremental-streaming"] if self.config.stream == "incremental" else []
         names += ["server-tools"] if self.server_tools else []
         names += ["media"] if self.policy.media else []

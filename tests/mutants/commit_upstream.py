@@ -192,3 +192,17 @@ def aborted_generation_is_recorded(gateway: Sabotage) -> None:
                 message = self._codec.decode(half.ids, turn.tools)
                 self._commit_turn(plans[self], half, half.logprobs, message, Media())
             raise
+
+
+@mutant("COMMIT-019")
+def reported_prompt_is_not_looked_at(gateway: Sabotage) -> None:
+    """The engine is asked what its prompt was, and nobody compares it with what was sent."""
+
+    @gateway.wrap(vllm, "_generation")
+    def generation(original: Any, document: Any, context: Any) -> Generation:
+        try:
+            return original(document, context)
+        except BackendFailed as error:
+            if "prompt_token_ids" not in str(error):
+                raise
+            return original({"choices": [{**document["choices"][0], "prompt_token_ids": None}]}, context)

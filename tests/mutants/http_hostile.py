@@ -13,6 +13,7 @@ from starlette.types import Receive, Send
 from reference_gateway.backends import vllm
 from reference_gateway.serving import data_plane
 from reference_gateway.serving.data_plane import DataPlane
+from reference_gateway.serving.server import Server
 from reference_gateway.wire import openai_chat
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, App, Sabotage, Scope
@@ -244,3 +245,13 @@ def head_probe_crashes(gateway: Sabotage) -> None:
     def change(answer: Answer) -> None:
         if answer.method == "HEAD" and answer.path.endswith("/v1"):
             answer.status = 500
+
+
+@mutant("HTTP-050")
+def idle_connections_use_up_the_server(gateway: Sabotage) -> None:
+    """The server counts connections, and answers 503 from the hundredth on."""
+
+    @gateway.wrap(Server, "__init__")
+    def init(original: Any, self: Server, *where: Any, **how: Any) -> None:
+        original(self, *where, **how)
+        self.config.limit_concurrency = 100

@@ -140,7 +140,18 @@ class Judging:
             self._gateway.enter_context(self.baseline.recorder.engine())
             url = self._gateway.enter_context(served(cast(Any, self.baseline.start())))
             without = [argument for plugin in UNUSED for argument in ("-p", f"no:{plugin}")]
-            run_suite(url, self._upstream, folder, *without, "--gateway-timeout-scale", "3", *arguments, plugins=[self])
+            keyed = ("--gateway-api-key", self.settings["api_key"]) if "api_key" in self.settings else ()
+            run_suite(
+                url,
+                self._upstream,
+                folder,
+                *without,
+                "--gateway-timeout-scale",
+                "3",
+                *keyed,
+                *arguments,
+                plugins=[self],
+            )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -195,7 +206,7 @@ class Judging:
         # Nothing is undone and the server is not stopped: this process ends with its finding.
         app = Direct(self.baseline.remade(sabotage)[1])
         server = served(cast(Any, app))
-        run.gateway = Gateway(server.__enter__(), driver="http")
+        run.gateway = Gateway(server.__enter__(), driver="http", api_key=sabotage.config.get("api_key"))
         if not (self._apart or below(sabotage)):
             monkeypatch.setattr(conformance.vocabulary.target, "Recorder", partial(DirectRecorder, app))
         target = connect(run.gateway, run.upstream, run.settings.timeout)

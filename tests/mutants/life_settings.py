@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from reference_gateway.session import Session, SessionClosed, Trajectory
-from reference_gateway.session.session import ENVELOPE
+from reference_gateway.session.session import ENVELOPE, Phase
 from tests.mutants.commit import streaming
 from tests.mutants.registry import mutant
 from tests.mutants.sabotage import Answer, Sabotage
@@ -164,3 +165,25 @@ def reward_of_complete_is_ignored(gateway: Sabotage) -> None:
     @gateway.wrap(Session, "complete")
     def complete(original: Any, self: Session, reward_info: Any = None) -> None:
         original(self)
+
+
+@mutant("LIFE-038")
+def reward_misses_what_was_rewritten(gateway: Sabotage) -> None:
+    """A trajectory that was closed before the reward came, in a session with a rewritten answer, has none."""
+
+    @gateway.wrap(Session, "finalize")
+    def finalize(original: Any, self: Session) -> list[Trajectory]:
+        first, *rest = original(self) or [None]
+        if first is not None and self._tree.rollbacks and rest:
+            first = replace(first, reward_info={})
+        return [first, *rest] if first is not None else []
+
+
+@mutant("LIFE-039")
+def second_completion_takes_the_reward_away(gateway: Sabotage) -> None:
+    """A session that is completed again without a reward has none."""
+
+    @gateway.wrap(Session, "complete")
+    def complete(original: Any, self: Session, reward_info: Any = None) -> None:
+        again = self.phase is Phase.COMPLETED
+        original(self, {} if again and reward_info is None else reward_info)

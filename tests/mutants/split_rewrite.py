@@ -9,8 +9,9 @@ from typing import Any
 from reference_gateway.session.session import Session
 from reference_gateway.session.trajectory import Trajectory
 from reference_gateway.session.tree import Chain, Match, Node, Tree
+from tests.mutants.chat_wire import Body, on_body
 from tests.mutants.registry import mutant
-from tests.mutants.sabotage import Sabotage
+from tests.mutants.sabotage import Answer, Sabotage
 from tests.mutants.token_export import codec_of, exporting, starts
 
 
@@ -371,3 +372,27 @@ def third_answer_is_masked(sabotage: Sabotage) -> None:
         for each in exported:
             for place in starts(each.response_mask)[1:2]:
                 each.response_mask[place:] = [0] * len(each.response_mask[place:])
+
+
+@mutant("SPLIT-054")
+def answer_that_begins_with_a_known_one_is_that_one(gateway: Sabotage) -> None:
+    """What an agent says behind a comma after a recorded answer is taken for the rest of that answer, and dropped."""
+    known: set[str] = set()
+
+    def note(answer: Answer) -> None:
+        if answer.is_plain_completion:
+            content = answer.json["choices"][0]["message"]["content"]
+            known.update([content] if content and len(content) > 6 else [])
+
+    def shorten(body: Body) -> Body:
+        messages = body.get("messages")
+        return {**body, "messages": [*map(shortened, messages)]} if isinstance(messages, list) else body
+
+    def shortened(message: Any) -> Any:
+        content = message.get("content") if isinstance(message, dict) and message.get("role") == "assistant" else None
+        if not isinstance(content, str):
+            return message
+        return next(({**message, "content": each} for each in known if content.startswith(f"{each},")), message)
+
+    gateway.rewrite(note)
+    on_body(gateway, shorten)

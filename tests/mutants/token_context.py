@@ -250,3 +250,27 @@ def control_tokens_are_read_in_what_users_say(sabotage: Sabotage) -> None:
             return ids
         finally:
             codec._parse_control = True
+
+
+@mutant("TOKEN-037")
+def tool_can_end_a_turn(sabotage: Sabotage) -> None:
+    """Control tokens are kept out of what is said, and not out of the definitions of tools."""
+
+    @sabotage.wrap(TemplateCodec, "_guard")
+    def guard(original: Any, codec: TemplateCodec, said: Any) -> Any:
+        return replace(original(codec, replace(said, tools=None)), tools=said.tools)
+
+
+@mutant("TOKEN-038")
+def tools_are_text_where_control_tokens_are_read(sabotage: Sabotage) -> None:
+    """It is declared that control tokens in text are read, and those of tools are kept out."""
+    sabotage.configure(control_tokens_in_text="parsed")
+
+    @sabotage.wrap(TemplateCodec, "_guard")
+    def guard(original: Any, codec: TemplateCodec, said: Any) -> Any:
+        codec._parse_control = False
+        try:
+            guarded = original(codec, replace(said, messages=(), kwargs={}))
+        finally:
+            codec._parse_control = True
+        return replace(guarded, messages=said.messages, kwargs=said.kwargs)

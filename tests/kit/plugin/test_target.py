@@ -42,7 +42,7 @@ def test_two_targets(kit: Kit) -> None:
         (
             ["--gateway", "mine"],
             "--gateway takes reference, reference-structured, reference-vllm-generate, reference-sglang, "
-            "reference-llamacpp, reference-transformers or fixture, not 'mine'",
+            "reference-llamacpp, reference-keys, reference-transformers or fixture, not 'mine'",
         ),
         (["--gateway-url", "localhost:8000"], "--gateway-url takes a URL such as http://127.0.0.1:8000"),
         (
