@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
     yield Judged("contexts", EXPORT, None, token_truth.context_truth(trajectories, calls, decode))
     evidence = Evidence(trajectories, calls)
     yield Judged("logprobs", EXPORT, None, list(false_logprobs(trajectories, evidence)))
-    if not any(turn.setting("options") or not turn.alone for turn in turns):
+    tools = {json.dumps((turn.request or {}).get("tools") or []) for turn in turns}
+    if len(tools) == 1 and not any(turn.setting("options") or not turn.alone for turn in turns):
         yield Judged("one trajectory", EXPORT, None, _in_pieces(evidence))
     whole = all(turn.is_answered for turn in turns if any(call.generation for call in turn.calls))
     if given_up is None:
