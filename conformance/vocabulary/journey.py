@@ -43,7 +43,7 @@ ODD = {**TEMPTING, "place": "東京 🗼", "share": 0.5, "list": [1, "2", True, 
 """Arguments that are easily changed on their way."""
 UNMET = {"floors": {"type": "integer"}}
 """Parameters that the model gives a text that is no value of their type, `true`: it stays that text."""
-COUNTS = {"two calls": 2, "three calls": 3, "five calls": 5}
+COUNTS = {"two calls": 2, "text and call": 2, "three calls": 3, "five calls": 5}
 END = "END"
 ROOM = 16384
 """Tokens that each answer of a journey has room for."""

@@ -59,7 +59,7 @@ DIMENSIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "five calls": "Five calls at once, each with its own result.",
             "no arguments": "A call of a tool without parameters.",
             "odd values": "Definitions beyond ASCII; an integer of 19 digits, `true` as a string, other scripts.",
-            "text and call": "Text in front of a call.",
+            "text and call": "Text in front of two calls.",
             "control text": "A tool's description and its result spell the token that ends a turn.",
         },
         "place": {
