@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.gateway import Capability
 from conformance.vocabulary.conversation import Conversation
 from conformance.vocabulary.expect import REFUSED, calls_made, expect, last_call
 from conformance.vocabulary.lengths import context_length, open_with_room
-from conformance.vocabulary.session import ControlRefused
+from conformance.vocabulary.session import ControlRefused, function, results
+from conformance.vocabulary.target import require_capability
+
+SEARCH = function("search", q={"type": "string"})
 
 
 def expect_max_tokens(upstream, expected):
@@ -91,6 +95,19 @@ def test_later_turn_gets_what_its_context_leaves(sessions, upstream):
         talk.turn("Hi" if number == 0 else f"Question {number}", f"Answer {number}")
 
         expect_max_tokens(upstream, lengths - len(last_call(upstream).context))
+
+
+@pytest.mark.requirement(id="BUDGET-006")
+def test_turn_behind_several_results_gets_what_its_context_leaves(sessions, upstream, target):
+    """A later turn is given what the lengths leave behind the whole of its context."""
+    require_capability(target, Capability.TOOLS)
+    session = sessions.open(prompt_length=600, response_length=200)
+    talk = Conversation(session, upstream, max_tokens=5000, tools=[SEARCH])
+    called = talk.turn("Hi", tool_calls=[{"name": "search", "arguments": {"q": str(number)}} for number in range(3)])
+
+    talk.turn(results(called.message, "One", "Two and more", "Three"), "Fine")
+
+    expect_max_tokens(upstream, 800 - len(last_call(upstream).context))
 
 
 @pytest.mark.requirement(id="BUDGET-007")
