@@ -128,7 +128,7 @@ def slash_is_redirected_away(gateway: Sabotage) -> None:
 
 @mutant("HTTP-046")
 def stream_is_compressed_without_its_end(gateway: Sabotage) -> None:
-    """A middleware compresses streams for clients that accept it, and never flushes the end."""
+    """A middleware compresses streams of chat for clients that accept it, and never flushes the end."""
 
     @gateway.middleware
     def compressing(app: App) -> App:
@@ -141,6 +141,7 @@ def stream_is_compressed_without_its_end(gateway: Sabotage) -> None:
                 if message["type"] == "http.response.start":
                     kind = dict(message["headers"]).get(b"content-type", b"")
                     streams = kind.startswith(b"text/event-stream") and b"gzip" in accepted
+                    streams = streams and scope["path"].endswith("/chat/completions")
                     if streams:
                         message = {**message, "headers": [*message["headers"], (b"content-encoding", b"gzip")]}
                 elif streams and message.get("body"):

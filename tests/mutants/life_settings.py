@@ -173,8 +173,9 @@ def reward_misses_what_was_rewritten(gateway: Sabotage) -> None:
 
     @gateway.wrap(Session, "finalize")
     def finalize(original: Any, self: Session) -> list[Trajectory]:
+        rewritten = self._tree.rollbacks > 0
         first, *rest = original(self) or [None]
-        if first is not None and self._tree.rollbacks and rest:
+        if first is not None and rewritten and rest:
             first = replace(first, reward_info={})
         return [first, *rest] if first is not None else []
 
