@@ -39,8 +39,8 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
     yield Judged("contexts", EXPORT, None, token_truth.context_truth(trajectories, calls, decode))
     evidence = Evidence(trajectories, calls)
     yield Judged("logprobs", EXPORT, None, list(false_logprobs(trajectories, evidence)))
-    tools = {json.dumps((turn.request or {}).get("tools") or []) for turn in turns}
-    if len(tools) == 1 and not any(turn.setting("options") or not turn.alone for turn in turns):
+    asked = {json.dumps([(turn.request or {}).get(name) for name in ("tools", "logprobs")]) for turn in turns}
+    if len(asked) == 1 and not any(turn.setting("options") or not turn.alone for turn in turns):
         yield Judged("one trajectory", EXPORT, None, _in_pieces(evidence))
     whole = all(turn.is_answered for turn in turns if any(call.generation for call in turn.calls))
     if given_up is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import threading
 import time
 import uuid
@@ -91,6 +92,8 @@ class Engine:
             raise Problem(502, f"the engine failed with status {status}, or gave no token ids") from None
         if not isinstance(ids, list) or not all(type(each) is int for each in ids):
             raise Problem(502, "the engine gave no token ids")
+        if choice.get("prompt_token_ids") not in (None, context):
+            raise Problem(502, "the engine sampled for another prompt than it was sent")
         if choice.get("finish_reason") == "abort":
             raise Problem(503, "the engine was interrupted", "0")
         said, stopped = choice.get("logprobs"), choice.get("stop_reason")
@@ -210,7 +213,8 @@ class Session:
     def _logprobs(self, generation: dict[str, Any], plan: Plan) -> list[float] | None:
         """Those that the engine gave, one for each id. Where they were asked for and are wrong, nothing is."""
         given, count = generation["logprobs"], len(generation["ids"])
-        if isinstance(given, list) and len(given) == count and all(isinstance(each, float) for each in given):
+        numbers = isinstance(given, list) and all(isinstance(each, float) and -math.inf < each <= 0 for each in given)
+        if numbers and len(given) == count:
             return given if plan.recorded or self.options["logprobs"] == "opportunistic" else None
         if plan.recorded:
             raise Problem(502, f"the engine gave no {count} logprobs for {count} ids")
