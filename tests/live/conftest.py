@@ -28,9 +28,9 @@ def serving(script: str, tox: str, *packages: str) -> Iterator[str]:
         [sys.executable, str(FIXTURES / script), "--port", "0"], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith("listening on "), f"{script} did not start"
     try:
+        line = process.stdout.readline()
+        assert line.startswith("listening on "), f"{script} did not start"
         yield line.removeprefix("listening on ").strip()
     finally:
         process.terminate()
