@@ -73,8 +73,9 @@ class Failed(Exception):
 
 
 def engines() -> list[str]:
-    """Those that this machine has."""
-    return ["transformers", *(name for name in SERVERS if importlib.util.find_spec(name) is not None)]
+    """Those that this machine has. A folder of that name on the path is no package."""
+    specs = {name: importlib.util.find_spec(name) for name in SERVERS}
+    return ["transformers", *(name for name, spec in specs.items() if spec is not None and spec.origin is not None)]
 
 
 def gpu() -> str:

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,7 +58,8 @@ def test_a_model_that_is_not_there_is_one_line(
 
 
 def test_the_engines_are_those_that_can_be_imported(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: object() if name == "vllm" else None)
+    origins = {"vllm": "/site-packages/vllm/__init__.py", "sglang": None}  # the latter is a folder
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=origins[name]))
     assert gpu.engines() == ["transformers", "vllm"]
 
 
