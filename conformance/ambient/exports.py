@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from conformance.ambient.rules import EXPORT, Judged
-from conformance.ambient.turn import Turn
+from conformance.ambient.turn import CHAT, Turn
+from conformance.client.failure import ConformanceFailure
 from conformance.gateway import Trajectory
 from conformance.oracles import Violation, token_truth
 from conformance.oracles.evidence import Evidence
@@ -39,8 +40,7 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
     yield Judged("contexts", EXPORT, None, token_truth.context_truth(trajectories, calls, decode))
     evidence = Evidence(trajectories, calls)
     yield Judged("logprobs", EXPORT, None, list(false_logprobs(trajectories, evidence)))
-    asked = {json.dumps([(turn.request or {}).get(name) for name in ("tools", "logprobs")]) for turn in turns}
-    if len(asked) == 1 and not any(turn.setting("options") or not turn.alone for turn in turns):
+    if _is_one_conversation(turns):
         yield Judged("one trajectory", EXPORT, None, _in_pieces(evidence))
     whole = all(turn.is_answered for turn in turns if any(call.generation for call in turn.calls))
     if given_up is None:
@@ -51,6 +51,20 @@ def judge(turns: Sequence[Turn], calls: Sequence[Call], left: Sequence[Left], to
         wrong = [*token_truth.conservation(trajectories, calls, None, decode)]
         wrong += _missing(evidence, calls, owned, given_up, tokenizer)
     yield Judged("conservation", EXPORT, None, wrong)
+
+
+def _is_one_conversation(turns: Sequence[Turn]) -> bool:
+    """Chat turns one behind the other, each of which sends what the one before sent and got, as it got it, and asks for
+    the same. Where a client changes anything of that, options decide."""
+    asked = {json.dumps([(turn.request or {}).get(name) for name in ("tools", "logprobs")]) for turn in turns}
+    if len(asked) != 1 or any(turn.wire != CHAT or not turn.is_answered or turn.setting("options") for turn in turns):
+        return False
+    try:
+        histories = [(turn.request or {}).get("messages") or [] for turn in turns]
+        told = [[*history, turn.reply.message] for history, turn in zip(histories, turns, strict=True)]
+    except (ConformanceFailure, TypeError):
+        return False
+    return all(later[: len(earlier)] == earlier for earlier, later in zip(told, histories[1:], strict=False))
 
 
 def _in_pieces(evidence: Evidence) -> list[Violation]:
