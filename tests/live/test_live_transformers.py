@@ -109,11 +109,11 @@ def test_a_backend_that_loses_an_id_is_found_out(
 
 
 def test_the_judgement_of_a_gpu_machine_on_a_cpu(tmp_path: Path) -> None:
-    """In 16-bit floats: the tolerance is measured, and the gateway is within it."""
+    """In 16-bit floats: the tolerance is measured, and the gateway is within it. Two requirements are no verdict."""
     script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
     command = [sys.executable, str(script), "--device", "cpu", "--only", "LIVE-012,LIVE-021", "--out", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (tmp_path / "gpu.json").exists(), ended.stdout + ended.stderr
     document = json.loads((tmp_path / "gpu.json").read_text())
     own = next(each for each in document["engines"] if each["engine"] == "transformers")
     assert 1e-4 < own["rescore"]["largest"] < own["tolerance"] < 1
