@@ -7,6 +7,7 @@ exchanges, the ledger and the export in, violations out. What cannot be told for
     turn        a request for an answer with the calls that were made for it
     answers     what the client got: form, text, calls, ending, usage
     requests    what the engine received for it: context, sampling values, how many calls
+    messages    the conversation of a request, as a chat template takes it
     exports     what the sessions left
     rules       the requirement that a rule stands for, by wire
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from conformance.ambient.messages import messages_of, tools_of
@@ -29,7 +30,8 @@ def judge(turn: Turn, earlier: Sequence[Turn], tokenizer: Tokenizer) -> Iterator
     if call is None or turn.request is None or call.messages is not None:
         return
     yield from _of_sampling(turn, turn.request, call)
-    yield from _of_context(turn, turn.request, call, earlier, tokenizer)
+    with suppress(TokenizerError):  # the template has no place for some of it
+        yield from _of_context(turn, turn.request, call, earlier, tokenizer)
 
 
 # How many -------------------------------------------------------------------------------------------------------------
@@ -116,10 +118,7 @@ def _of_context(
     tools = tools_of(turn.wire, request)
     if tools is None:
         return
-    try:
-        wanted = tokenizer.render(messages, tools)
-    except TokenizerError:
-        return
+    wanted = tokenizer.render(messages, tools)
     if any(str(message["content"]).strip() not in wanted for message in messages):
         return  # the template leaves out or rewrites what the gateway may have kept
     text = tokenizer.decode(call.context)
@@ -159,12 +158,14 @@ def _spoken(call: Call, tokenizer: Tokenizer) -> str:
 
 def _seam(message: Mapping[str, Any], history: str, tokenizer: Tokenizer) -> str | None:
     """What the template writes between this answer, the last of the history, and what comes next, as it does behind
-    any other; None where the answer is not written as it was said."""
+    any other; None where the answer is not written as it was said, or something else in front of the token that ends
+    it, which is not put behind an answer that has ended."""
     content = message.get("content")
     short = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]
     behind = tokenizer.render(short, add_generation_prompt=False).rpartition("B")[2]
     said = not message.get("tool_calls") and bool(content) and history.endswith(f"{content}{behind}")
-    return behind if said else None
+    ends = tuple(map(tokenizer.token, tokenizer.end_tokens))
+    return behind if said and (not behind or behind.startswith(ends)) else None
 
 
 def _rule(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any]) -> str:

@@ -47,7 +47,7 @@ class Chat:
             tools=tools,
             images=chat_request.media(messages, "image_url"),
             videos=chat_request.media(messages, "video_url"),
-            n=dialect.count(body, "n", 1) or 1,
+            n=dialect.choices(body),
             stream=dialect.flag(body, "stream"),
             include_usage=dialect.include_usage(body),
             logprobs=dialect.flag(body, "logprobs"),

@@ -32,7 +32,7 @@ class Completions:
             context=_context(body.get("prompt"), tokenizer),
             body={key: value for key, value in body.items() if key != "prompt"},
             model=dialect.model_of(body),
-            n=dialect.count(body, "n", 1) or 1,
+            n=dialect.choices(body),
             stream=dialect.flag(body, "stream"),
             include_usage=dialect.include_usage(body),
             logprobs=logprobs is not None and logprobs is not False,

@@ -74,6 +74,18 @@ def count(body: Mapping[str, Any], field: str, low: int) -> int | None:
     return value
 
 
+MOST_CHOICES = 1024
+"""Choices of one request. Engines have such a limit, too."""
+
+
+def choices(body: Mapping[str, Any]) -> int:
+    """How many choices are asked for: `n`, by default 1."""
+    wanted = count(body, "n", 1) or 1
+    if wanted > MOST_CHOICES:
+        raise BadRequest(f"n must be {MOST_CHOICES} at most, not {wanted}")
+    return wanted
+
+
 def token_ids(values: Sequence[Any]) -> bool:
     """Whether all of `values` can be token ids."""
     return all(type(value) is int and 0 <= value < 2**31 for value in values)

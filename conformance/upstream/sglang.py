@@ -44,7 +44,7 @@ class Generate:
             model=dialect.MODEL,
             images=images,
             videos=videos,
-            n=dialect.count(params, "n", 1) or 1,
+            n=dialect.choices(params),
             stream=dialect.flag(body, "stream"),
             logprobs=dialect.flag(body, "return_logprob"),
             token_ids=True,

@@ -36,7 +36,7 @@ class Tokens:
             context=context,
             body={key: value for key, value in body.items() if key != "token_ids"},
             model=dialect.model_of(body),
-            n=dialect.count(params, "n", 1) or 1,
+            n=dialect.choices(params),
             stream=dialect.flag(body, "stream"),
             include_usage=dialect.include_usage(body),
             logprobs=dialect.count(params, "logprobs", 0) is not None,

@@ -213,6 +213,7 @@ def test_a_prompt_may_be_text_or_a_list_of_one(scripted: Upstream, caller: Calle
         (b'{"prompt": [1, -2]}', "prompt must be"),
         (b'{"prompt": [[1], [2]]}', "prompt must be one prompt"),
         (b'{"prompt": "a", "n": 0}', "n must be a whole number, 1 or more, not 0"),
+        (b'{"prompt": "a", "n": 1000000}', "n must be 1024 at most, not 1000000"),
         (b'{"prompt": "a", "stream": 1}', "stream must be true or false, not 1"),
         (b'{"prompt": "a", "logprobs": "all"}', "logprobs must be a whole number, 0 or more"),
         (b'{"prompt": "a", "max_tokens": 1.5}', "max_tokens must be"),
