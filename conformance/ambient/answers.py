@@ -27,9 +27,15 @@ def judge(turn: Turn, tokenizer: Tokenizer) -> Iterator[Judged]:
     if turn.reply.status >= 400:
         yield from _of_refusal(turn)
     elif turn.is_answered:
-        yield from _of_form(turn)
+        form = list(_of_form(turn))
+        yield from form
         if turn.call is not None:
-            yield from _of_content(turn, turn.call, tokenizer)
+            try:
+                yield from _of_content(turn, turn.call, tokenizer)
+            except (LookupError, TypeError, AttributeError):
+                # What has not the form of an answer can't be read for what it says.
+                if not any(judged.violations for judged in form):
+                    raise
 
 
 def judge_ids(turns: Sequence[Turn]) -> Iterator[Judged]:
@@ -46,7 +52,7 @@ def judge_ids(turns: Sequence[Turn]) -> Iterator[Judged]:
     issued: dict[tuple[int, str], Turn] = {}
     for turn in turns:
         calls = _read(lambda reply=turn.reply: reply.tool_calls) if turn.is_answered else None
-        if turn.wire == INVOCATIONS or not calls or _is_repeat(turn, turns):
+        if turn.wire == INVOCATIONS or not isinstance(calls, list) or not calls or _is_repeat(turn, turns):
             continue
         ids = [str(call.get("call_id" if turn.wire == RESPONSES else "id")) for call in calls if isinstance(call, dict)]
         twice = [one for place, one in enumerate(ids) if one in ids[:place] or (id(turn.session), one) in issued]

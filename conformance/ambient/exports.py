@@ -62,9 +62,9 @@ def _is_one_conversation(turns: Sequence[Turn]) -> bool:
     try:
         histories = [(turn.request or {}).get("messages") or [] for turn in turns]
         told = [[*history, turn.reply.message] for history, turn in zip(histories, turns, strict=True)]
-    except (ConformanceFailure, TypeError):
+        return all(later[: len(earlier)] == earlier for earlier, later in zip(told, histories[1:], strict=False))
+    except (ConformanceFailure, TypeError, KeyError):  # no messages, or no answer
         return False
-    return all(later[: len(earlier)] == earlier for earlier, later in zip(told, histories[1:], strict=False))
 
 
 def _in_pieces(evidence: Evidence) -> list[Violation]:

@@ -60,7 +60,8 @@ def _is_hosted(tool: Any, wire: str) -> bool:
 
 
 def _of_sampling(turn: Turn, request: Mapping[str, Any], call: Call) -> Iterator[Judged]:
-    defaults = turn.setting("sampling_params") or {}
+    settings = turn.setting("sampling_params")
+    defaults = settings if isinstance(settings, dict) else {}
     received = call.fields
     asked = {name: request[name] for name in NUMBERS if _is_number(request.get(name))}
     if turn.wire != INVOCATIONS and asked:

@@ -346,6 +346,28 @@ def test_conversation_that_is_exported_in_pieces(tokenizer: Tokenizer) -> None:
     assert wrong([pieces[0]]) == {"conservation"}
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"choices": []},
+        {"choices": 7},
+        {"choices": [{"index": 0, "message": {"role": "assistant", "tool_calls": 7}, "finish_reason": "tool_calls"}]},
+        {"choices": [{"index": 0, "message": {"role": "assistant", "tool_calls": ["x"]}, "finish_reason": "stop"}]},
+        {"usage": []},
+    ],
+    ids=str,
+)
+def test_what_is_no_answer_is_a_finding_and_breaks_nothing(tokenizer: Tokenizer, odd: dict[str, Any]) -> None:
+    call = sampled(tokenizer, logprobs=[-0.5, -0.25, -0.125])
+    answer = {**completion(call), **odd}
+    made = exchange({**ASKED, "logprobs": True, "tools": "odd"}, answer)
+    left = [ambient.Left([], 1)]
+
+    found = [judged for judged in ambient.judge([made], [call], [], left, tokenizer) if judged.violations]
+
+    assert any(judged.rule.startswith("body") for judged in found)
+
+
 def test_turns_that_overlap_are_not_held_to_calls(tokenizer: Tokenizer) -> None:
     calls = [sampled(tokenizer), sampled(tokenizer)]
     both = [exchange(ASKED, completion(calls[0], "Hi", id=one)) for one in ("one", "two")]
