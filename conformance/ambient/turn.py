@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
-
-import httpx
+from urllib.parse import urlsplit
 
 from conformance.client.anthropic import MessageReply
 from conformance.client.http import Reply
@@ -37,7 +38,7 @@ class Settings(Protocol):
     def settings(self) -> dict[str, Any]: ...
 
 
-@dataclass(slots=True)
+@dataclass
 class Turn:
     """A POST to one of the wires. `request` is its JSON object; None where it is none. `calls` are those that arrived
     while it was in flight, and surely its own where it was `alone`."""
@@ -58,7 +59,7 @@ class Turn:
         """An answer that came to its end."""
         return self.exchange.error is None and self.exchange.finished is not None and self.exchange.status is not None
 
-    @property
+    @cached_property
     def is_answered(self) -> bool:
         """Served to its end, without an error inside a stream."""
         return self.is_whole and self.reply.status == 200 and not _fails_inside(self.reply)
@@ -80,15 +81,28 @@ def turns_of(exchanges: Sequence[Exchange], calls: Sequence[Call], sessions: Seq
     """The turns among these exchanges, in order, each with its calls."""
     turns = [turn for exchange in exchanges if (turn := _turn(exchange, sessions)) is not None]
     for turn in turns:
-        turn.alone = not any(other is not turn and _overlap(turn.exchange, other.exchange) for other in turns)
         turn.calls = [call for call in calls if _during(call, turn.exchange)]
+    _tell_apart(turns)
     return turns
+
+
+def _tell_apart(turns: Sequence[Turn]) -> None:
+    """Which turns were in flight beside another."""
+    ordered = sorted(turns, key=lambda turn: turn.exchange.started)
+    for earlier, later in pairwise(ordered):
+        if _end(earlier.exchange) >= later.exchange.started:
+            earlier.alone = later.alone = False
+    latest = float("-inf")
+    for turn in ordered:
+        if latest >= turn.exchange.started:
+            turn.alone = False
+        latest = max(latest, _end(turn.exchange))
 
 
 def _turn(exchange: Exchange, sessions: Sequence[Settings]) -> Turn | None:
     if exchange.method != "POST":
         return None
-    path = httpx.URL(exchange.url).path.rstrip("/")
+    path = urlsplit(exchange.url).path.rstrip("/")
     for route, wire, kind in _ROUTES:
         if path.endswith(route):
             return Turn(wire, kind(exchange), _object(exchange), _session(exchange, sessions))
@@ -116,10 +130,6 @@ def _session(exchange: Exchange, sessions: Sequence[Settings]) -> Settings | Non
 
 def _below(url: str, base: str) -> bool:
     return url == base or url.startswith(base.rstrip("/") + "/")
-
-
-def _overlap(left: Exchange, right: Exchange) -> bool:
-    return _end(left) >= right.started and _end(right) >= left.started
 
 
 def _end(exchange: Exchange) -> float:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 
 import httpx
 
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.transcript import Exchange
+from conformance.client.transport import Transport
 from conformance.oracles import Violation, chat, sse, wording
 
 
@@ -37,8 +37,7 @@ class Recorder(httpx.BaseTransport):
     """A transport that records each exchange and bounds it by the check's deadline."""
 
     def __init__(self, inner: httpx.BaseTransport | None = None, timeout: float = 5.0) -> None:
-        # An SSL context costs 25 ms to make: only https needs one, and httpx makes it on demand from `verify`.
-        self._plain = inner or httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
+        self._plain = inner or Transport()
         self._secure: httpx.BaseTransport | None = inner
         self.exchanges: list[Exchange] = []
         self.timeout = timeout
@@ -109,7 +108,7 @@ class Recorder(httpx.BaseTransport):
         if scheme != "https":
             return self._plain
         if self._secure is None:
-            self._secure = httpx.HTTPTransport(trust_env=False)
+            self._secure = httpx.HTTPTransport(trust_env=False)  # made on demand: 25 ms
         return self._secure
 
     def _broken(self, exchange: Exchange, error: httpx.TransportError) -> NoReturn:
@@ -174,6 +173,9 @@ class _Client(httpx.Client):
         super().__init__(transport=recorder, headers=headers, trust_env=False)
         self._recorder = recorder
 
+    def build_request(self, method: str, url: httpx.URL | str, **fields: Any) -> httpx.Request:
+        return super().build_request(method, _parsed(url) if isinstance(url, str) else url, **fields)
+
     def send(
         self,
         request: httpx.Request,
@@ -193,6 +195,9 @@ class _Client(httpx.Client):
         return response
 
 
+_parsed = lru_cache(1024)(httpx.URL)
+
+
 class Reply:
     """What the gateway answered to a chat request, streamed or not, with the same accessors for both.
 
@@ -206,7 +211,7 @@ class Reply:
     def status(self) -> int:
         return self.exchange.status or 0
 
-    @property
+    @cached_property
     def headers(self) -> httpx.Headers:
         return httpx.Headers(dict(self.exchange.headers))
 
@@ -214,7 +219,7 @@ class Reply:
     def body(self) -> bytes:
         return self.exchange.body
 
-    @property
+    @cached_property
     def is_stream(self) -> bool:
         """By its label; or, mislabelled, by how it begins, as a client that asked for a stream reads it."""
         kind: str = self.headers.get("content-type", "")
