@@ -113,7 +113,7 @@ def test_other_conversation_goes_on(sessions, upstream):
 
     other.turn("How are you?", "Fine")
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(own(upstream))
 
 
 @pytest.mark.requirement(id="BUDGET-015")

@@ -207,7 +207,7 @@ def test_added_name_continues(session, upstream):
     """An echo to which a `name` was added continues its trajectory."""
     named_later(session, upstream)
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="CHAT-159")
@@ -215,4 +215,4 @@ def test_added_name_starts_a_trajectory(session, upstream):
     """An echo to which a `name` was added starts a trajectory of its own."""
     named_later(session, upstream)
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)

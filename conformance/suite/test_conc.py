@@ -56,7 +56,7 @@ def test_conversations_go_on_at_the_same_time(session, upstream):
     for pending in [talk.start("Go on.") for talk in talks]:
         expect(pending.reply()).status(200)
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)
 
 
 @pytest.mark.requirement(id="CONC-003")

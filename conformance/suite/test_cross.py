@@ -113,7 +113,7 @@ def test_call_of_a_message_is_answered_over_responses(session, upstream):
 
     session.respond([*as_items("Hi", "I will look."), called, output("sun", issued.get("id"))], tools=[flat(SEARCH)])
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="CROSS-004")

@@ -93,7 +93,7 @@ def test_redacted_thinking_does_not_split(session, upstream):
     session.message("Hi", assistant([REDACTED, *first.content]), "How are you?")
 
     calls_made(upstream, 2)
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="MSG-135")

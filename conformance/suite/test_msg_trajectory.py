@@ -22,7 +22,7 @@ REMINDER = system("The build is red.")
 def expect_one(session, upstream, turns):
     """All of these turns were served, and are one trajectory."""
     calls_made(upstream, turns)
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="MSG-080")

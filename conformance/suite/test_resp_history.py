@@ -116,7 +116,7 @@ def test_history_sent_again_continues(session, upstream, streamed):
         reply = session.respond(history, tools=[SEARCH], store=False, stream=streamed)
         history = [*history, *reply.output, *(told(reply) if told else ())]
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="RESP-057")
@@ -178,7 +178,7 @@ def test_conversation_goes_on_over_another_wire(session, upstream, begins):
         called = assistant("I will look.", tool_calls=[call])
         session.chat("Hi", called, *results(called, "sun"), tools=[FUNCTION])
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="RESP-073")
@@ -193,4 +193,4 @@ def test_call_of_a_response_is_answered_over_messages(session, upstream):
     called = assistant([text("I will look."), use])
     session.message("Hi", called, user([answer]), tools=[as_tool(FUNCTION)])
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)

@@ -63,7 +63,7 @@ def test_ids_that_change_later_start_no_trajectory(session, upstream, calls, ans
         result["tool_call_id"] = name
     talk.turn("Thanks", "You are welcome")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-035")
@@ -74,7 +74,7 @@ def test_renamed_ids_start_a_trajectory(session, upstream):
         call["id"] += "-renamed"
     talk.turn("Thanks", "You are welcome")
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-036")
@@ -84,7 +84,7 @@ def test_tool_call_echoed_as_received_continues(session, upstream, target):
         raise NotApplicable("with one trajectory a call, none is continued")
     searched(session, upstream).turn("Thanks", "You are welcome")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-037")
@@ -92,7 +92,7 @@ def test_added_reasoning_continues(session, upstream):
     """An echo to which `reasoning_content` was added continues its trajectory."""
     echoed(session, upstream, "Hello", reasoning_content="I should greet.")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-038")
@@ -100,7 +100,7 @@ def test_added_reasoning_starts_a_trajectory(session, upstream):
     """An echo to which `reasoning_content` was added starts a trajectory of its own."""
     echoed_later(session, upstream, "Hello", reasoning_content="I should greet.")
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-039")
@@ -118,7 +118,7 @@ def test_other_outer_white_space_continues(session, upstream, answer, echo):
     """An echo whose outer white space was changed continues its trajectory."""
     echoed(session, upstream, answer, content=echo)
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-041")
@@ -127,7 +127,7 @@ def test_other_outer_white_space_starts_a_trajectory(session, upstream, answer, 
     """An echo whose outer white space was changed starts a trajectory of its own."""
     echoed_later(session, upstream, answer, content=echo)
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-042")
@@ -162,7 +162,7 @@ def test_history_with_another_tool_call_starts_a_trajectory(session, upstream, p
     talk.messages[place] = changed
     talk.turn("Thanks", "You are welcome")
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)
 
 
 @pytest.mark.requirement(id="SPLIT-044")
@@ -174,4 +174,4 @@ def test_arguments_that_are_no_json_continue(session, upstream, arguments):
     talk.turn(tool("It is sunny."), "Sunny")
     talk.turn("Thanks", "You are welcome")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)

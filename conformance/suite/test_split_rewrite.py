@@ -47,7 +47,7 @@ def test_rewrite_goes_on_in_the_same_trajectory(session, upstream, rewritten):
     trajectory: one is exported."""
     two_turns(session, upstream).back().turn(rewritten, "Sorry")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).train_on(upstream, 0, 2)
 
 
 @pytest.mark.requirement(id="SPLIT-018")

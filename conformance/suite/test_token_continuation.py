@@ -35,7 +35,7 @@ def test_extended_conversation_continues_its_trajectory(session, upstream, text)
     answer = session.chat("Hi").message
     session.chat("Hi", answer, "How are you?")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-017")
@@ -48,7 +48,7 @@ def test_tool_call_with_null_content_continues_its_trajectory(session, upstream)
     echo = {**called, "content": None}
     session.chat("Look it up", echo, *results(echo, "It is sunny."), tools=[SEARCH])
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-018")
@@ -61,7 +61,7 @@ def test_renamed_tool_call_ids_continue_the_trajectory(session, upstream):
     echo = {**called, "tool_calls": calls}
     session.chat("Look it up", echo, *results(echo, "It is sunny.", "It rains."), tools=[SEARCH])
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-019")
@@ -86,7 +86,7 @@ def test_respelled_arguments_continue_the_trajectory(session, upstream, spelling
     ]
     session.chat("Look it up", {**called, "tool_calls": calls}, *results(called, "It is sunny."), tools=[SEARCH])
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-050")
@@ -100,7 +100,7 @@ def test_no_arguments_in_another_spelling_continue_the_trajectory(session, upstr
     calls = [{**call, "function": {"name": "fetch", "arguments": spelling}} for call in called.get("tool_calls") or []]
     session.chat("Look it up", {**called, "tool_calls": calls}, *results(called, "It is sunny."), tools=[FETCH])
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-020")
@@ -112,7 +112,7 @@ def test_content_as_text_part_continues_the_trajectory(session, upstream):
     echo = {**answer.message, "content": [{"type": "text", "text": answer.text}]}
     session.chat("Hi", echo, "How are you?")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-021")
@@ -136,7 +136,7 @@ def test_fields_that_sdks_add_continue_the_trajectory(session, upstream, added):
     answer = session.chat("Hi").message
     session.chat("Hi", {**answer, **added}, "How are you?")
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-022")
@@ -151,7 +151,7 @@ def test_empty_and_absent_tools_are_the_same_conversation(session, upstream, fir
     answer = session.chat("Hi", tools=first).message
     session.chat("Hi", answer, "How are you?", tools=later)
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-023")
@@ -171,7 +171,7 @@ def test_other_sampling_continues_the_trajectory(session, upstream, changed):
     answer = session.chat("Hi").message
     session.chat("Hi", answer, "How are you?", **changed)
 
-    expect(session.trajectories()).count(1)
+    expect(session.trajectories()).count(1).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-024")
@@ -195,7 +195,7 @@ def test_changed_history_starts_a_trajectory(session, upstream, changes):
     conversation += [session.chat(*conversation).message, user("Really?")]
     session.chat(*(changes.get(place, message) for place, message in enumerate(conversation)))
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-025")
@@ -215,7 +215,7 @@ def test_other_tools_start_a_trajectory(session, upstream, first, later):
     answer = session.chat("Hi", tools=first).message
     session.chat("Hi", answer, "How are you?", tools=later)
 
-    expect(session.trajectories()).count(2)
+    expect(session.trajectories()).count(2).conserve(upstream)
 
 
 @pytest.mark.requirement(id="TOKEN-026")
@@ -233,7 +233,7 @@ def test_conversation_is_resumed_after_a_detour(session, upstream, target, tools
     session.chat("The main task", answer, "Go on")
 
     exported = session.trajectories()
-    expect(exported).count(2)
+    expect(exported).count(2).conserve(upstream)
     resumed = Trajectories(
         trajectory for trajectory in exported if "Cherry" in upstream.tokenizer.decode(trajectory.response_ids)
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conformance.client.failure import ConformanceFailure, describe
-from conformance.client.http import NoAnswer, Reply
+from conformance.client.http import NoAnswer, Reply, at
 from conformance.client.invocations import InvocationReply
 from conformance.gateway import Capability
 from conformance.oracles import Violation
@@ -61,7 +61,10 @@ KINDS = {
 }
 """Kinds of content that are not plain, as texts."""
 SHAPING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
-FREE_TO_REFUSE = frozenset({"top_k", "seed", "labels", "unknown"})
+DEFAULTS = {"temperature": 0.125, "top_p": 0.375, "max_tokens": ROOM - 1}
+"""Sampling values of a session, of which no request has one."""
+SYSTEM = "You are a guide who is brief."
+FREE_TO_REFUSE = frozenset({"top_k", "seed", "labels", "unknown", "penalties", "logprobs"})
 """Fields of which another requirement says what becomes of them: a turn that is refused for one is asked without it."""
 
 
@@ -108,7 +111,9 @@ class Attempt:
 def walk(journey: Journey, target: Target, sessions: Sessions) -> None:
     """Walk a journey in a new session, and judge it. Raises a `ConformanceFailure` that tells what was walked before
     all that is wrong."""
-    walker = Walker(target, sessions.open(), tools_of(journey, target))
+    defaults = defaults_of(journey, target)
+    session = sessions.open(**({"sampling_params": defaults} if defaults else {}))
+    walker = Walker(target, session, tools_of(journey, target), defaults)
     stopped: list[Violation] = []
     try:
         for situation in journey.situations:
@@ -137,6 +142,12 @@ def within(situation: Situation, target: Target) -> Situation:
     return situation
 
 
+def defaults_of(journey: Journey, target: Target) -> dict[str, Any]:
+    """The sampling values of the journey's session, where the gateway takes them: every second journey has some."""
+    takes_some = Capability.SESSION_SAMPLING in target.declaration.capabilities
+    return dict(DEFAULTS) if takes_some and journey.name[-1] in "02468" else {}
+
+
 def tools_of(journey: Journey, target: Target) -> list[dict[str, Any]]:
     """The tools that are declared all along the journey: those whose calls it has."""
     if Capability.TOOLS not in target.declaration.capabilities:
@@ -163,6 +174,8 @@ class Walker:
     target: Target
     session: Session
     tools: list[dict[str, Any]]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """The sampling values that the session was opened with."""
     attempts: list[Attempt] = field(default_factory=list)
     number: int = 0
     came: str = ""
@@ -289,15 +302,19 @@ class Walker:
         calls = self._calls(situation)
         limit, says, text = self._says(situation, calls, over)
         fields, sampling, marks = fields_of(situation, over, number)
+        self.talk.system, own = system_of(situation, number)
         if limit is not None:
             fields[str(over.limit)] = limit
         if over.family == MESSAGES and limit is None:
             limit = fields["max_tokens"] = ROOM + number
+        values = {**self.defaults, **sampling}
+        default_limit = values.pop("max_tokens", None)
         if situation.stream == "streamed":
             fields |= {"stream": True}
         label = f"turn {number} ({situation})"
         told = tuple(self.talk.texts(new))
-        return Turn(label, over, situation, new, tools, fields, sampling, limit, marks, told, says, text, calls)
+        bound = default_limit if limit is None else limit
+        return Turn(label, over, situation, new, tools, fields, values, bound, (*marks, *own), told, says, text, calls)
 
     def _new(self, situation: Situation, question: int) -> Entry:
         if situation.place not in TOLD:
@@ -425,7 +442,8 @@ def wrong_call(turn: Turn, call: Call, earlier: Sequence[Turn]) -> Iterator[Viol
                 "limit of the generation at the engine", "not that of another turn", f"that of {other.label}"
             )
         for mark in other.marks:
-            if mark not in turn.marks and holds(call.body, mark):
+            told = isinstance(mark, str) and mark in call.text
+            if mark not in turn.marks and (told or holds(call.body, mark)):
                 yield Violation("the engine's request", f"nothing of {other.label}", describe(mark))
     position = 0
     for text in turn.told:
@@ -444,7 +462,7 @@ def wrong_call(turn: Turn, call: Call, earlier: Sequence[Turn]) -> Iterator[Viol
 
 def wrong_answer(attempt: Attempt, call: Call) -> Iterator[Violation]:
     """What is wrong with the answer to a turn, as far as it can be read."""
-    for rule in (_wrong_text, _wrong_calls, _wrong_ending, _wrong_usage):
+    for rule in (_wrong_text, _wrong_calls, _wrong_ending, _wrong_usage, _wrong_logprobs):
         try:
             yield from rule(attempt.turn, attempt.reply, call)
         except ConformanceFailure as failure:
@@ -489,6 +507,17 @@ def _wrong_usage(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
         yield Violation("usage", f"{expected[0]} tokens of the context and {expected[1]} sampled", describe(usage))
 
 
+def _wrong_logprobs(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
+    """They are told of each token that was sampled; that of the one which ends the turn may be left out."""
+    if "logprobs" not in turn.fields:
+        return
+    told = at(reply.completion, "choices", 0).get("logprobs")
+    entries = (told.get("content") if isinstance(told, dict) else None) or []
+    actual = [at(entry, "logprob") for entry in entries]
+    if actual not in (call.logprobs, (call.logprobs or [])[:-1]):
+        yield Violation("log-probabilities", describe(call.logprobs), describe(actual))
+
+
 def has_failed(reply: Reply) -> bool:
     """Whether a client can tell that there is no answer: by the status, or by what ends the stream."""
     if reply.status != 200:
@@ -521,15 +550,34 @@ def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, 
     if name == "null":
         nulls = [*(("top_p", "temperature", over.stop) if over.stop else ("top_p", "temperature")), "metadata"]
         return dict.fromkeys(nulls), {}, ()
+    if name == "several":
+        both = {"temperature": values["temperature"], "top_p": values["top_p"]}
+        if not over.stop:
+            return {**both}, {**both}, tuple(both.values())
+        unused = [f"UNUSED {number}"]
+        return {**both, over.stop: unused}, {**both, "stop": unused}, tuple(both.values())
+    if name == "penalties":
+        penalties = {"presence_penalty": 0.25 + number / 128, "frequency_penalty": number / 256}
+        return {**penalties}, {**penalties}, tuple(penalties.values())
     plain: dict[str, dict[str, Any]] = {
         "seed": {"seed": 7000 + number},
         "tool_choice none": {"tool_choice": {"type": "none"} if over.family == MESSAGES else "none"},
         "tool_choice auto": {"tool_choice": {"type": "auto"} if over.family == MESSAGES else "auto"},
         "include_usage": {"stream_options": {"include_usage": True}},
+        "logprobs": {"logprobs": True},
         "unknown": {"x_unheard_of": f"nobody-{number}"},
     }
     fields = plain.get(name, {})
     return fields, {}, tuple(fields.values()) if name in ("seed", "unknown") else ()
+
+
+def system_of(situation: Situation, number: int) -> tuple[Content | None, tuple[str, ...]]:
+    """What stands in front of a request, and what of it no other request has."""
+    if situation.system == "another":
+        own = f"This is day {number} of the tour."
+        return f"{SYSTEM} {own}", (own,)
+    constant: dict[str, Content] = {"text": SYSTEM, "parts": (SYSTEM, "You know the town.")}
+    return constant.get(situation.system), ()
 
 
 def asked(kind: str, text: str) -> Content:

@@ -29,9 +29,17 @@ class Situation:
     content: str
     field: str
     ending: str
+    system: str = "none"
 
     def __str__(self) -> str:
-        plain = {"stream": "plain", "tools": "none", "content": "text", "field": "none", "ending": "stop"}
+        plain = {
+            "stream": "plain",
+            "tools": "none",
+            "content": "text",
+            "field": "none",
+            "ending": "stop",
+            "system": "none",
+        }
         said = [f"{name}: {value}" for name, value in self.values() if value != plain.get(name)]
         return ", ".join(said).removeprefix("wire: ")
 
@@ -103,6 +111,9 @@ DIMENSIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "labels": "`user` and `metadata`.",
             "unknown": "A field that nobody knows.",
             "null": "null for optional fields.",
+            "several": "A temperature, a `top_p`, and a stop string that the model does not come to, where it has one.",
+            "penalties": "Both penalties, where the wire has them.",
+            "logprobs": "The log-probabilities of what was sampled, where the wire tells them.",
         },
         "ending": {
             "stop": "The model comes to its end.",
@@ -112,6 +123,12 @@ DIMENSIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "500": "The engine fails with status 500; asked again, it answers.",
             "503": "The engine is overloaded; asked again, it answers.",
             "429": "The engine takes no more requests; asked again, it answers.",
+        },
+        "system": {
+            "none": "The request has no system message.",
+            "text": "It has one, or instructions: the same each time.",
+            "parts": "It has one as a list of two parts.",
+            "another": "It has one that no other request has.",
         },
     }
 )
@@ -158,6 +175,17 @@ APART: tuple[Apart, ...] = (
     Apart("responses have no stop strings", ("wire", _ON_RESPONSES), ("field", _STOPS)),
     Apart("responses have no `top_k` and no seed", ("wire", _ON_RESPONSES), ("field", frozenset({"top_k", "seed"}))),
     Apart("messages have no seed", ("wire", frozenset({"messages"})), ("field", frozenset({"seed"}))),
+    Apart(
+        "only chat has penalties and tells log-probabilities",
+        ("wire", _all_but("wire", "chat")),
+        ("field", frozenset({"penalties", "logprobs"})),
+    ),
+    Apart(
+        "an invocation has no system message",
+        ("wire", frozenset({"invocations"})),
+        ("system", _all_but("system", "none")),
+    ),
+    Apart("instructions are a text", ("wire", _ON_RESPONSES), ("system", frozenset({"parts"}))),
     Apart("only chat asks for the usage", ("wire", _all_but("wire", "chat")), ("field", frozenset({"include_usage"}))),
     Apart("a plain answer has its usage", ("stream", frozenset({"plain"})), ("field", frozenset({"include_usage"}))),
     Apart(

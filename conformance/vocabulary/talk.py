@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conformance.client import anthropic, responses
@@ -16,7 +16,7 @@ from conformance.client.http import Reply, at
 from conformance.client.invocations import as_declared
 from conformance.gateway import Capability
 from conformance.vocabulary.calls import value_of
-from conformance.vocabulary.session import Message, Session, assistant, tool, tool_call, user
+from conformance.vocabulary.session import Message, Session, assistant, system, tool, tool_call, user
 from conformance.vocabulary.target import Target
 
 Content = str | tuple[str, ...]
@@ -66,7 +66,8 @@ Entry = Question | Results | Answered
 
 @dataclass
 class Talk:
-    """A conversation of a session. What a gateway keeps of it is named by `last_response`, `conversation` or `key`."""
+    """A conversation of a session. What a gateway keeps of it is named by `last_response`, `conversation` or `key`.
+    `system` stands in front of the next request: a client sends it each time."""
 
     session: Session
     target: Target
@@ -74,10 +75,11 @@ class Talk:
     entries: list[Entry] = field(default_factory=list)
     last_response: str | None = None
     conversation: str | None = None
+    system: Content | None = None
 
     def as_it_is(self) -> Talk:
         """The conversation as it is now, to come back to."""
-        return Talk(self.session, self.target, self.key, list(self.entries), self.last_response, self.conversation)
+        return replace(self, entries=list(self.entries))
 
     @property
     def pending(self) -> tuple[Called, ...]:
@@ -100,13 +102,13 @@ class Talk:
     def texts(self, new: Entry) -> list[str]:
         """What the model must be told, in order: each text of the history and of what is new, without white space
         around it, and the name of each call."""
-        told: list[str] = []
+        told: list[str] = [] if self.system is None else list(texts_of(self.system))
         for entry in (*self.entries, new):
             if isinstance(entry, Answered):
                 told += [entry.text, *(call.name for call in entry.calls)]
             else:
                 for content in [entry.content] if isinstance(entry, Question) else (two for _, two in entry.contents):
-                    told += [content] if isinstance(content, str) else content
+                    told += texts_of(content)
         return [text.strip() for text in told if text.strip()]
 
 
@@ -159,7 +161,8 @@ def _chat_calls(reply: Reply) -> list[Called]:
 
 def _send_chat(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": list(tools)} if tools else {}
-    return talk.session.chat(*as_chat([*talk.entries, new]), **fields)
+    before = [] if talk.system is None else [system(_parts(talk.system, "text"))]
+    return talk.session.chat(*before, *as_chat([*talk.entries, new]), **fields)
 
 
 # Anthropic messages
@@ -189,6 +192,7 @@ def _uses(reply: Reply) -> list[Called]:
 
 def _send_message(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": [anthropic.as_tool(one) for one in tools]} if tools else {}
+    fields |= {} if talk.system is None else {"system": _parts(talk.system, "text")}
     return talk.session.message(*as_messages([*talk.entries, new]), **fields)
 
 
@@ -217,20 +221,25 @@ def _item_calls(reply: Reply) -> list[Called]:
     ]
 
 
+def _of_response(talk: Talk, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    return fields | ({} if talk.system is None else {"instructions": "\n".join(texts_of(talk.system))})
+
+
 def _send_items(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
-    fields |= {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    fields |= _of_response(talk, tools)
     return talk.session.respond(as_items([*talk.entries, new]), **fields)
 
 
 def _send_chained(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
-    fields |= {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    fields |= _of_response(talk, tools)
     if talk.last_response is None:
         return talk.session.respond(as_items([*talk.entries, new]), **fields)
     return talk.session.respond(as_items([new]), previous_response_id=talk.last_response, **fields)
 
 
 def _send_to_conversation(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
-    fields |= {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    fields |= _of_response(talk, tools)
     if talk.conversation is None:
         talk.conversation = talk.session.converse(*as_items(talk.entries))
     elif not talk.entries:
@@ -245,6 +254,11 @@ def _send_invocation(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]],
     assert isinstance(new, Question)
     reply = talk.session.invoke(new.content, talk.key, first=not talk.entries, **fields)
     return as_declared(reply, talk.target)
+
+
+def texts_of(content: Content) -> tuple[str, ...]:
+    """Its text, or those of its parts."""
+    return (content,) if isinstance(content, str) else content
 
 
 def _parts(content: Content, kind: str) -> Any:

@@ -96,7 +96,9 @@ def walk(situations: Iterable[Situation]) -> Iterator[list[Situation]]:
         left.remove(journey[0])
         while left and len(journey) < ROWS:
             places = leads_to(journey[-1])
-            following = next((one for one in left if one.place in places), None)
+            following = next((one for one in left if one.place in places and one.system == journey[-1].system), None)
+            if following is None:
+                following = next((one for one in left if one.place in places), None)
             if following is None:
                 following = next((one for one in left if one.place not in {"first", *TOLD}), left[0])
             left.remove(following)
