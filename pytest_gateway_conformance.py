@@ -36,6 +36,18 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--gateway-driver", "NAME", "How the gateway's sessions are handled: http, openai, rllm or package.module:Class"),
     ("--gateway-api-key", "KEY", "Admin key of the gateway; prefer the environment variable GATEWAY_API_KEY"),
     (
+        "--gateway-has",
+        "NAMES",
+        "Capabilities that the gateway has beside those that it declares, with commas or given again",
+    ),
+    (
+        "--gateway-option",
+        "NAME=VALUE",
+        "What the gateway does where good gateways differ, with commas or given again; counts before what it declares",
+    ),
+    ("--gateway-ca", "FILE", "Certificates (PEM) by which the gateway under test is trusted over https"),
+    ("--gateway-insecure", "", "Take any certificate of the gateway under test"),
+    (
         "--gateway-profile",
         "NAMES",
         "Profiles to judge, with commas or given again; default: all that the gateway declares",
@@ -83,7 +95,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("--gateway-expected-failures", "FILE", "Known defects by requirement id; default gateway-expected-failures.toml"),
 )
 """Flag, what it takes, and what it is for. Each has an ini twin with underscores."""
-REPEATED = ("--gateway-profile", "--gateway-only")
+REPEATED = ("--gateway-profile", "--gateway-only", "--gateway-has", "--gateway-option")
 """What may be given more than once: all its names count."""
 
 _running: list[pytest.Config] = []
@@ -94,8 +106,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gateway", "gateway conformance")
     for flag, metavar, text in OPTIONS:
         name = flag.removeprefix("--").replace("-", "_")
-        action = "append" if flag in REPEATED else "store"
-        group.addoption(flag, dest=name, metavar=metavar, action=action, default=None, help=text)
+        if metavar:
+            action = "append" if flag in REPEATED else "store"
+            group.addoption(flag, dest=name, metavar=metavar, action=action, default=None, help=text)
+        else:
+            group.addoption(flag, dest=name, action="store_const", const="true", default=None, help=text)
         parser.addini(name, text, default="")
 
 

@@ -36,7 +36,7 @@ class RawConnection:
             plain = socket.create_connection((parts.hostname or "", port), recorder.left)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are two writes
             secure = parts.scheme == "https"
-            context = ssl.create_default_context() if secure else None
+            context = (recorder.trust or ssl.create_default_context()) if secure else None
             self._socket = context.wrap_socket(plain, server_hostname=parts.hostname) if context else plain
         except OSError as error:
             raise ConformanceFailure([Violation(f"connecting to {self._host}", "a connection", str(error))]) from error

@@ -49,7 +49,7 @@ class Controls:
     """The positive controls of one worker."""
 
     def __init__(self, target: Target) -> None:
-        recorder = Recorder(timeout=target.recorder.timeout)
+        recorder = Recorder(timeout=target.recorder.timeout, trust=target.recorder.trust)
         http = client(recorder, target.gateway.api_key)
         driver = type(target.driver)(target.gateway.url, DriverClient(http), target.gateway.api_key)
         upstream = Upstream(target.upstream.url, target.upstream.tokenizer)

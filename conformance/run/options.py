@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from conformance.declaring import wrong_capabilities, wrong_option
 from conformance.recorded.recorder import PORT as RECORDER_PORT
 from conformance.recorded.scoring import SCORERS, TOLERANCE
 from conformance.recorded.trajectory import Scoring
@@ -36,6 +38,10 @@ class Settings:
     url: str | None
     driver: str | None
     api_key: str | None
+    has: tuple[str, ...]
+    options: Mapping[str, str]
+    authority: Path | None
+    insecure: bool
     profiles: tuple[str, ...]
     only: tuple[str, ...]
     level: str
@@ -64,6 +70,11 @@ class Settings:
     def live(self) -> bool:
         """Whether a real engine is behind the gateway, and not the scripted one."""
         return self.engine is not None or self.in_process
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """By whose certificates the gateway is trusted; None: by those that are usual."""
+        return _trust(self.authority, self.insecure)
 
     @property
     def port(self) -> int:
@@ -110,11 +121,22 @@ class Settings:
             named = value(flag.removeprefix("--").replace("-", "_"))
             if named and engine is None and ledger is None and gateway != IN_PROCESS:
                 raise pytest.UsageError(f"{flag} goes with --gateway-engine URL or --gateway-ledger FILE")
+        authority = _path(value("gateway_ca"))
+        insecure = (
+            _choice("--gateway-insecure", (value("gateway_insecure") or "false").lower(), ("true", "false")) == "true"
+        )
+        if insecure and authority is not None:
+            raise pytest.UsageError("--gateway-insecure takes any certificate: leave out --gateway-ca")
+        _trust(authority, insecure)
         return cls(
             gateway=gateway,
             url=url.rstrip("/") if url else None,
             driver=value("gateway_driver"),
             api_key=value("gateway_api_key") or os.environ.get("GATEWAY_API_KEY"),
+            has=_capabilities(value("gateway_has")),
+            options=_options(value("gateway_option")),
+            authority=authority,
+            insecure=insecure,
             profiles=_names(value("gateway_profile")),
             only=_names(value("gateway_only")),
             level=level,
@@ -143,6 +165,39 @@ def _scoring(by: str | None, tolerance: str | None) -> Scoring | None:
     if kind != "vllm":
         by = f"{kind}:{Path(where).absolute()}"
     return Scoring(by, nats)
+
+
+def _capabilities(text: str | None) -> tuple[str, ...]:
+    names = _names(text)
+    wrong = wrong_capabilities(names)
+    if wrong is not None:
+        raise pytest.UsageError(f"--gateway-has: {wrong}")
+    return names
+
+
+def _options(text: str | None) -> dict[str, str]:
+    options = {}
+    for pair in _names(text):
+        name, equals, option_value = map(str.strip, pair.partition("="))
+        if not equals:
+            raise pytest.UsageError(f"--gateway-option takes NAME=VALUE, not {pair!r}")
+        wrong = wrong_option(name, option_value)
+        if wrong is not None:
+            raise pytest.UsageError(f"--gateway-option: {wrong}")
+        options[name] = option_value
+    return options
+
+
+def _trust(authority: Path | None, insecure: bool) -> ssl.SSLContext | None:
+    if authority is None and not insecure:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=authority)
+    except OSError as error:  # also of what is no certificate
+        raise pytest.UsageError(f"--gateway-ca takes a file of certificates (PEM), not {authority}: {error}") from error
+    if insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _names(text: str | None) -> tuple[str, ...]:

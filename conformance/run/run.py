@@ -115,7 +115,7 @@ class Run:
             )
             url, api_key = self.reference.url, self.reference.api_key or api_key
         self.gateway = Gateway(url, driver=self.settings.driver or "http", api_key=api_key)
-        target = connect(self.gateway, upstream, self.settings.timeout, self.drivers())
+        target = self._reach(self.gateway, upstream)
         target.unseen = self._introduce(target)
         self._note(target)
         target.close()
@@ -156,11 +156,16 @@ class Run:
         known = next((target for target in self._connected if target.gateway is gateway), None)
         if known is not None:
             return known
-        target = connect(gateway, upstream, self.settings.timeout, self.drivers())
+        target = self._reach(gateway, upstream)
         target.unseen = self.unseen if self.gateway is gateway else self._introduce(target)
         self._note(target)
         self._connected.append(target)
         return target
+
+    def _reach(self, gateway: Gateway, upstream: Upstream) -> Target:
+        settings = self.settings
+        claims: dict[str, Any] = {"has": settings.has, "options": settings.options, "trust": settings.trust}
+        return connect(gateway, upstream, settings.timeout, self.drivers(), **claims)
 
     def _introduce(self, target: Target) -> str | None:
         """Why the scripted upstream is unseen, if it is. Over a real engine nothing is scripted, and nothing missed."""
@@ -346,7 +351,18 @@ class Run:
             engine = f"--gateway-tokenizer {self.settings.tokenizer}"
         elif self.settings.in_process:
             engine = f"--gateway-ledger {self.settings.ledger}"
-        return " ".join(filter(None, ["pytest", target, driver, port, engine, f"--gateway-only {requirement_id}"]))
+        only = f"--gateway-only {requirement_id}"
+        return " ".join(filter(None, ["pytest", target, driver, port, engine, *self._claims(), only]))
+
+    def _claims(self) -> list[str]:
+        """What the command line says of the gateway, as it would be said again."""
+        given = {
+            "--gateway-has": ",".join(self.settings.has),
+            "--gateway-option": ",".join(f"{name}={value}" for name, value in self.settings.options.items()),
+            "--gateway-ca": str(self.settings.authority or ""),
+        }
+        claims = [f"{flag} {value}" for flag, value in given.items() if value]
+        return claims + ["--gateway-insecure"] * self.settings.insecure
 
     @property
     def unclaimed(self) -> int:

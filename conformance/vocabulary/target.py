@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -141,10 +143,18 @@ def read_own_ledger(tokenizer: Path | None, ledger: Path | None, scoring: Scorin
 
 
 def connect(
-    gateway: Gateway, upstream: Upstream, timeout: float, drivers: Mapping[str, type[Driver]] | None = None
+    gateway: Gateway,
+    upstream: Upstream,
+    timeout: float,
+    drivers: Mapping[str, type[Driver]] | None = None,
+    *,
+    has: Sequence[str] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
+    trust: ssl.SSLContext | None = None,
 ) -> Target:
-    """A worker's own connection to the gateway, with what the gateway declares. A check may take `timeout` seconds."""
-    recorder = Recorder(timeout=timeout)
+    """A worker's own connection to the gateway, with what the gateway declares. A check may take `timeout` seconds.
+    `has` and `options` are declared for it, beside the capabilities and before the options that it declares itself."""
+    recorder = Recorder(timeout=timeout, trust=trust)
     http = client(recorder, gateway.api_key)
     kind = gateway.driver
     if isinstance(kind, str):
@@ -153,7 +163,13 @@ def connect(
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
     driver = kind(gateway.url, DriverClient(http), gateway.api_key)
-    return Target(gateway, driver, _declared(gateway, driver, recorder), upstream, http, recorder)
+    declared = _declared(gateway, driver, recorder, for_it=bool(has))
+    declared = replace(
+        declared,
+        capabilities=declared.capabilities | frozenset(map(Capability, has)),
+        options={**declared.options, **options},
+    )
+    return Target(gateway, driver, declared, upstream, http, recorder)
 
 
 def preflight(target: Target, announce: Callable[[str], None]) -> str | None:
@@ -207,6 +223,8 @@ def _introduction(target: Target) -> str | None:
             answers.append(f"{wire.request}: {answer}")
             if not answer.isdecimal():  # whoever does not answer is not asked again
                 break
+        if not answer.isdecimal() and len(answers) == 1:
+            raise pytest.UsageError(_unreachable(target.gateway.url, str(recorder.exchanges[-1].error)))
     finally:
         session.discard()
         upstream.end()
@@ -241,16 +259,16 @@ def require_recorded(target: Target, announce: Callable[[str], None]) -> None:
         )
 
 
-def _declared(gateway: Gateway, driver: Driver, recorder: Recorder) -> Declaration:
+def _declared(gateway: Gateway, driver: Driver, recorder: Recorder, for_it: bool) -> Declaration:
     recorder.begin()
     try:
         declared = driver.declare()
     except NotObservable as error:
-        if gateway.capabilities is None:
+        if gateway.capabilities is None and not for_it:
             raise pytest.UsageError(f"{gateway.url}: {error}") from error
         declared = Declaration("gateway", "unknown", frozenset())
     except ConformanceFailure as failure:
-        raise pytest.UsageError(f"cannot reach {gateway.url}: {failure.violations[0].actual}") from failure
+        raise pytest.UsageError(_unreachable(gateway.url, failure.violations[0].actual)) from failure
     except (Refused, ValueError) as error:
         raise pytest.UsageError(
             f"{gateway.url} answers, but not as the driver {driver.name!r} expects: {error}. "
@@ -274,6 +292,13 @@ def _declared(gateway: Gateway, driver: Driver, recorder: Recorder) -> Declarati
         version=gateway.version or declared.version,
         options=options,
         **changes,
+    )
+
+
+def _unreachable(url: str, reason: str) -> str:
+    untrusted = "CERTIFICATE_VERIFY_FAILED" in reason
+    return f"cannot reach {url}: {reason}" + (
+        ". --gateway-ca FILE says whose certificates are taken" if untrusted else ""
     )
 
 

@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import itertools
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -29,10 +30,15 @@ def thought(question: str) -> str:
 
 @contextmanager
 def talking(
-    upstream_url: str | None = None, *, first_after: float = 0.0, own: int = 0, only_invocations: bool = False
+    upstream_url: str | None = None,
+    *,
+    first_after: float = 0.0,
+    own: int = 0,
+    only_invocations: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """Serve it; yields its URL. The first answer takes `first_after` seconds. With an upstream, all but the first `own`
-    answers are what that says. `only_invocations`: there is no other route."""
+    """Serve it, with `tls` over https; yields its URL. The first answer takes `first_after` seconds. With an upstream,
+    all but the first `own` answers are what that says. `only_invocations`: there is no other route."""
     count = itertools.count()
 
     def answer(question: str) -> str:
@@ -75,9 +81,11 @@ def talking(
             """A client that hung up is no news."""
 
     server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from conformance.fixtures import fixture_path
 from conformance.upstream.client import Upstream
@@ -29,6 +31,11 @@ def assert_one_sentence(result: pytest.RunResult, *parts: str) -> None:
 
 def test_no_target_is_never_replaced_by_a_default(kit: Kit) -> None:
     assert_one_sentence(kit("--pyargs", "conformance.suite"), "no gateway to judge", "--gateway-url")
+
+
+def test_an_unreachable_url_of_a_server_without_sessions(kit: Kit) -> None:
+    result = kit("--gateway-url", "http://127.0.0.1:1", "--gateway-driver", "openai")
+    assert_one_sentence(result, "cannot reach http://127.0.0.1:1", "refused")
 
 
 def test_two_targets(kit: Kit) -> None:
@@ -63,6 +70,11 @@ def test_two_targets(kit: Kit) -> None:
         ([*NOWHERE, "--gateway-driver", "no.such:Driver"], "cannot be imported"),
         ([*NOWHERE, "--gateway-driver", "json:dumps"], "is not a subclass of"),
         ([*NOWHERE, "--gateway-tokenizer", "nowhere"], "nowhere"),
+        ([*NOWHERE, "--gateway-has", "streaming,tool"], "--gateway-has: no capability is named 'tool'"),
+        ([*NOWHERE, "--gateway-option", "budget"], "--gateway-option takes NAME=VALUE, not 'budget'"),
+        ([*NOWHERE, "--gateway-option", "budget=sum"], "--gateway-option: option budget='sum' is none of its values"),
+        ([*NOWHERE, "--gateway-ca", "nowhere.pem"], "--gateway-ca takes a file of certificates (PEM), not "),
+        ([*NOWHERE, "--gateway-ca", "a.pem", "--gateway-insecure"], "leave out --gateway-ca"),
         ([*NOWHERE, "--gateway-tool-format", "xml"], "--gateway-tool-format takes one of hermes, qwen3_coder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -145,6 +157,47 @@ def test_a_model_that_nobody_scripts_is_judged_on_what_it_says(judge) -> None:
     assert set(counts(result)) == {"passed", "not_tested"}
     assert report["profiles"]["openai-chat"]["verdict"] != "conformant"
     result.stdout.fnmatch_lines(["*What needs no script is judged on what its own model says*"])
+
+
+def test_what_a_gateway_has_may_stand_on_the_command_line(judge, shared_upstream: Upstream) -> None:
+    with talking(shared_upstream.url) as url:
+        claims = ("--gateway-has", "n", "--gateway-has", "response-format", "--gateway-option", "budget=total")
+        result, report = judge("--gateway-url", url, *STATELESS[:-1], "CHAT-001,CHAT-007", *claims)
+    assert {"n", "response-format", "tools"} <= set(report["gateway"]["capabilities"])
+    assert report["gateway"]["options"]["budget"] == "total"
+    result.stdout.fnmatch_lines(["*--gateway-has n,response-format --gateway-option budget=total --gateway-only *"])
+
+
+def test_an_ini_file_says_what_a_gateway_has(judge, pytester: pytest.Pytester, shared_upstream: Upstream) -> None:
+    with talking(shared_upstream.url) as url:
+        pytester.makeini(f"[pytest]\ngateway_url = {url}\ngateway_driver = openai\ngateway_has = n\n")
+        _, report = judge("--gateway-only", "CHAT-001")
+    assert "n" in report["gateway"]["capabilities"]
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def test_a_gateway_behind_an_authority_of_its_own(
+    kit: Kit, pytester: pytest.Pytester, authority: trustme.CA, tls: ssl.SSLContext
+) -> None:
+    file = pytester.path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    with talking(tls=tls) as url:
+        target = ("--gateway-url", url, *STATELESS[:-1], "CHAT-001,HTTP-019")
+        assert_one_sentence(kit(*target), f"cannot reach {url}", "--gateway-ca FILE says whose certificates are taken")
+        for trusting in (["--gateway-ca", str(file)], ["--gateway-insecure"]):
+            result = kit(*target, *trusting)
+            assert counts(result)["passed"] >= 2, result.stdout.str()
 
 
 def test_a_first_answer_may_be_slow(kit: Kit, shared_upstream: Upstream) -> None:
