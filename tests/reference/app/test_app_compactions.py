@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from reference_gateway.types import BackendFailed, Generation
+from reference_gateway.wire import compaction, compaction_item
+from reference_gateway.wire.base import RequestRefused
 from tests.reference.app.gateway_doubles import byte_codec
 from tests.reference.app.test_app_responses import WEATHER, Agent, agent, calls, outputs, text_of
 
@@ -107,6 +110,22 @@ def test_a_conversation_takes_it():
         assert kept["encrypted_content"] == said[-1]["encrypted_content"]
         assert text_of(one.ask([{"type": "item_reference", "id": kept["id"]}])) == "Three"
         assert "Summed up" in one.context()
+
+
+def test_the_documentation_has_the_words():
+    page = (Path(__file__).parents[3] / "docs" / "compaction.md").read_text(encoding="utf-8")
+    assert f"> {compaction.ASK['content']}\n" in page
+    told = compaction_item.told(compaction_item.Seal().close("s", "(the summary)"))["content"]
+    assert "\n".join(f"> {line}".rstrip() for line in told.split("\n")) in page
+
+
+def test_a_key_of_the_gateway_outlives_it():
+    sealed = compaction_item.Seal("key").close("s", "Summed up")
+    compaction_item.Seal("key").require("s", {"input": [{"type": "compaction", "encrypted_content": sealed}]}, "input")
+    with pytest.raises(RequestRefused, match="encrypted_content"):
+        compaction_item.Seal("other").require(
+            "s", {"input": [{"type": "compaction", "encrypted_content": sealed}]}, "input"
+        )
 
 
 def test_a_limit_of_the_session_holds():
