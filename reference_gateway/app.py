@@ -46,6 +46,7 @@ from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Backend, Codec, MediaExtractor
 from reference_gateway.wire import invocations, openai_responses
 from reference_gateway.wire.base import Policy
+from reference_gateway.wire.compaction_item import Seal
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def create_app(
     server_tools = tuple(server_tools)
     tools = build_tools(config, server_tools)
     live = codec.live if config.stream == "incremental" and isinstance(codec, TemplateCodec) else None
-    responses = ResponsesPlane(Responses(policy, tools, answered=metrics.answered), live)
+    responses = ResponsesPlane(Responses(policy, tools, seal=Seal(config.api_key), answered=metrics.answered), live)
     wires = tuple(sorted({invocations.name, openai_responses.name, *(wire.name for wire in WIRES.values())}))
     control = ControlPlane(
         config,

@@ -86,6 +86,10 @@ class OverResponses:
         back. The first message of a history carries the nonce."""
         return self.send_response(self.response_body(response_input, stream=stream, **fields))
 
+    def compact(self, response_input: Any = ABSENT, **fields: Any) -> ResponseReply:
+        """Ask for a compaction of a conversation, which is given as to `respond`."""
+        return self.send_response(self.response_body(response_input, **fields), path="/responses/compact")
+
     def response_body(self, response_input: Any = ABSENT, *, stream: bool = False, **fields: Any) -> dict[str, Any]:
         """The body of the request that `respond` sends."""
         conversation = fields.get("conversation")

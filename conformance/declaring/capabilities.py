@@ -128,6 +128,14 @@ class Capability(StrEnum):
         "`POST {base_url}/conversations`, `GET` of `/conversations/{id}` and `/conversations/{id}/items`, and the "
         "field `conversation` of a request for a response. Needs `openai-responses`.",
     )
+    COMPACTION = (
+        "compaction",
+        "`POST {base_url}/responses/compact` makes of a conversation what can stand for it: the user's messages, and "
+        "one opaque item.",
+        (),
+        "The upstream's model is asked for what the item stands for, in one turn that is exported like any other. The "
+        "items are taken in the `input` of later requests of the session. Needs `openai-responses`.",
+    )
     SERVER_TOOLS = (
         "server-tools",
         "The gateway has a search over files, and runs it within a response.",

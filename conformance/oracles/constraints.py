@@ -70,12 +70,13 @@ def _constraints(fields: Fields) -> Iterator[Callable[[str], bool | None]]:
 
 
 def _json(schema: Any, text: str) -> bool:
-    validator = _validator(_read(schema))
+    schema = _read(schema)
+    validator = _validator(schema)
     try:
         value = json.loads(text)
     except ValueError:
         return False
-    return bool(validator.is_valid(value))
+    return validator.is_valid(value) and _in_order(schema, value)
 
 
 def _any_object(_: Any, text: str) -> bool:
@@ -140,12 +141,13 @@ def _constant(form: Any, text: str, start: int) -> Ends:
 def _value(form: Any, text: str, start: int) -> Ends:
     if form.get("style", "json") != "json":
         return _members(form, text, start)
-    validator = _validator(_read(form["json_schema"]))
+    schema = _read(form["json_schema"])
+    validator = _validator(schema)
     try:
         value, end = json.JSONDecoder().raw_decode(text, len(text) - len(text[start:].lstrip(_SPACE)))
     except ValueError:
         return set()
-    return {end} if validator.is_valid(value) else set()
+    return {end} if validator.is_valid(value) and _in_order(schema, value) else set()
 
 
 def _members(form: Any, text: str, start: int) -> Ends:
@@ -274,6 +276,17 @@ _FORMATS: Mapping[str, Callable[[Any, str, int], Ends]] = {
 def _read(document: Any) -> Any:
     """A constraint is given as JSON or as its text."""
     return json.loads(document) if isinstance(document, str) else document
+
+
+def _in_order(schema: Any, value: Any) -> bool:
+    """Engines have the members of an object that its schema names written in the order in which it names them."""
+    if not isinstance(schema, Mapping) or not isinstance(value, Mapping):
+        return True
+    named = schema.get("properties", {})
+    written = [name for name in value if name in named]
+    return written == [name for name in named if name in value] and all(
+        _in_order(named[name], value[name]) for name in written
+    )
 
 
 def _validator(schema: Any) -> Draft202012Validator:

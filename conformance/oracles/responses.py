@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conformance.oracles.responses_assembly import assemble
-from conformance.oracles.responses_body import findings_of, seconds
+from conformance.oracles.responses_body import compaction_findings, findings_of, seconds
 from conformance.oracles.responses_items import CLIENT_CALLS, item, own_ids
 from conformance.oracles.responses_stream import stream
 from conformance.oracles.schema import Finding, in_reading_order, mismatches
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from conformance.oracles import Violation
 
-__all__ = ["assemble", "conversation", "conversation_items", "response", "stream"]
+__all__ = ["assemble", "compaction", "conversation", "conversation_items", "response", "stream"]
 
 
 def response(body: object, conversation: str | None = None, strict: bool = False) -> list[Violation]:
@@ -33,6 +33,11 @@ def response(body: object, conversation: str | None = None, strict: bool = False
     if strict:
         findings += mismatches(body, "responses.strict")
     return in_reading_order(body, findings)
+
+
+def compaction(body: object) -> list[Violation]:
+    """Judge a compaction, as `POST /v1/responses/compact` answers it."""
+    return in_reading_order(body, compaction_findings(body))
 
 
 def conversation(body: object) -> list[Violation]:

@@ -36,6 +36,37 @@ def findings_of(body: object, conversation: str | None = None) -> list[Finding]:
     return findings
 
 
+def compaction_findings(body: object) -> list[Finding]:
+    """What is wrong with a compaction, not yet worded."""
+    findings = mismatches(body, "responses#compaction")
+    if isinstance(body, dict):
+        findings += seconds(body)
+        findings += _retained(body.get("output"))
+        findings += _usage(body.get("usage"))
+    return findings
+
+
+def _retained(output: object) -> Iterator[Finding]:
+    """Messages of the user, and one item behind them that stands for all the rest."""
+    if not isinstance(output, list):
+        return
+    for number, entry in enumerate(output):
+        yield from item(("output", number), entry)
+        if not isinstance(entry, dict):
+            continue
+        kind = entry.get("type")
+        if kind == "message" and isinstance(entry.get("role"), str) and entry["role"] != "user":
+            yield Finding(("output", number, "role"), '"user"', brief(entry["role"]), "the compaction stands for it")
+        elif kind == "compaction" and number < len(output) - 1:
+            yield Finding(("output", number), "one compaction, the last item", "a compaction with items behind it")
+        elif isinstance(kind, str) and kind not in ("message", "compaction"):
+            yield Finding(("output", number, "type"), '"message" or "compaction"', brief(kind))
+    last = output[-1] if output else None
+    if not isinstance(last, dict) or last.get("type") != "compaction":
+        yield Finding(("output",), "a compaction, the last item", "none")
+    yield from own_ids(("output",), output)
+
+
 def seconds(body: dict[Any, Any]) -> Iterator[Finding]:
     """`created_at` counts seconds."""
     created = body.get("created_at")

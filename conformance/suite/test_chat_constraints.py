@@ -8,7 +8,9 @@ import pytest
 
 from conformance.vocabulary.asked import expect_named
 from conformance.vocabulary.constrained import (
+    ALLOWED,
     HELLO,
+    IN_PLACE,
     LOOK,
     LOOKS,
     NOT_HELD,
@@ -250,3 +252,35 @@ def test_forced_arguments_fit_the_parameters(session, upstream, choice):
         "arguments with the text 'weather'",
         "the calls",
     )
+
+
+@pytest.mark.requirement(id="CHAT-185")
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_the_schema_allows_is_free(session, upstream, name):
+    """What the schema of `response_format` allows is left to the model: what it defines apart, alternatives, members
+    that it does not name, and members in its order."""
+    schema, text = ALLOWED[name]
+    upstream.says(IN_PLACE, rather=[{"text": text}])
+
+    reply = session.chat("Where?", response_format=json_schema(schema))
+
+    expect(reply).status(200)
+    expect(reply.text).equals(text, "the content", STILL_HELD)
+
+
+@pytest.mark.requirement(id="CHAT-186")
+@pytest.mark.parametrize("what", ["format", "named", "required"])
+def test_constraint_holds_behind_a_result(session, upstream, what):
+    """Behind the result of a tool, an answer is held to `response_format`, and a forced call is made."""
+    upstream.says(tool_calls=[SEARCHES])
+    first = session.chat("Where?", tools=TOOLS)
+    upstream.says(**({"text": PLACE} if what == "format" else {"tool_calls": [SEARCHES]}), rather=[HELLO])
+    fields = {"format": {"response_format": json_schema()}, "named": {"tool_choice": NAMED}}
+    history = ("Where?", first.message, *results(first.message, "sunny"))
+
+    reply = session.chat(*history, tools=TOOLS, **fields.get(what, {"tool_choice": "required"}))
+
+    if what == "format":
+        require_granted(reply, "response_format")
+    expect(reply).status(200)
+    expect(reply.text or "").lacks("Hello", "the content", NOT_HELD)

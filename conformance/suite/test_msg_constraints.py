@@ -10,7 +10,9 @@ from conformance.client.anthropic import as_tool, results_of
 from conformance.vocabulary import constrained
 from conformance.vocabulary.asked import expect_named
 from conformance.vocabulary.constrained import (
+    ALLOWED,
     HELLO,
+    IN_PLACE,
     LOOKS,
     NOT_HELD,
     OTHER_PLACE,
@@ -206,3 +208,37 @@ def test_forced_uses_do_not_fork(session, upstream):
     session.message(*history, tools=TOOLS)
 
     expect(session.trajectories()).count(1).are_verbatim(upstream).have_true_context(upstream)
+
+
+@pytest.mark.requirement(id="MSG-191")
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_the_schema_of_a_message_allows_is_free(session, upstream, name):
+    """What the schema of `output_config.format` allows is left to the model: what it defines apart, alternatives,
+    members that it does not name, and members in its order; or the request is refused with the field named."""
+    schema, text = ALLOWED[name]
+    upstream.says(IN_PLACE, rather=[{"text": text}])
+
+    reply = session.message("Where?", output_config=config(flat_schema(schema)))
+
+    require_granted(reply, *FORMAT)
+    expect(reply).status(200)
+    expect(reply.text).equals(text, "the text", STILL_HELD)
+
+
+@pytest.mark.requirement(id="MSG-192")
+@pytest.mark.parametrize("what", ["format", "tool", "any"])
+def test_constraint_of_a_message_holds_behind_a_result(session, upstream, what):
+    """Behind a `tool_result`, an answer is held to `output_config.format`, or the request is refused with the field
+    named, and a tool that is forced is used."""
+    upstream.says(tool_calls=[SEARCHES])
+    first = session.message("Where?", tools=TOOLS)
+    upstream.says(**({"text": PLACE} if what == "format" else {"tool_calls": [SEARCHES]}), rather=[HELLO])
+    fields = {"format": {"output_config": config(flat_schema())}, "tool": {"tool_choice": NAMED}}
+    history = ("Where?", first.message, user(results_of(first.message, "sunny")))
+
+    reply = session.message(*history, tools=TOOLS, **fields.get(what, {"tool_choice": ANY}))
+
+    if what == "format":
+        require_granted(reply, *FORMAT)
+    expect(reply).status(200)
+    expect(reply.text or "").lacks("Hello", "the text", NOT_HELD)

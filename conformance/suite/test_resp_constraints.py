@@ -11,6 +11,7 @@ from conformance.vocabulary import constrained
 from conformance.vocabulary.asked import SCHEMA, expect_named
 from conformance.vocabulary.constrained import (
     HELLO,
+    IN_PLACE,
     LOOKS,
     NOT_HELD,
     OTHER_PLACE,
@@ -238,3 +239,34 @@ def test_tool_of_the_gateway_is_forced_by_its_type(session, upstream, streamed):
     require_granted(reply, "tool_choice", "file_search")
     expect(reply).status(200)
     expect(types(reply.output)).equals(["file_search_call", "message"], "types of the output", NOT_HELD)
+
+
+@pytest.mark.requirement(id="RESP-194")
+@pytest.mark.parametrize("name", constrained.ALLOWED)
+def test_what_the_schema_of_a_response_allows_is_free(session, upstream, name):
+    """What the schema of `text.format` allows is left to the model: what it defines apart, alternatives, members that
+    it does not name, and members in its order."""
+    schema, text = constrained.ALLOWED[name]
+    upstream.says(IN_PLACE, rather=[{"text": text}])
+
+    reply = session.respond("Where?", text=place(schema))
+
+    expect(reply).status(200)
+    expect(reply.text).equals(text, "the text", STILL_HELD)
+
+
+@pytest.mark.requirement(id="RESP-195")
+@pytest.mark.parametrize("what", ["format", "named", "required"])
+def test_constraint_of_a_response_holds_behind_an_output(session, upstream, what):
+    """Behind the output of a client's tool, a response is held to `text.format`, and a forced call is made."""
+    upstream.says(tool_calls=[SEARCHES])
+    first = session.respond("Where?", tools=TOOLS)
+    upstream.says(**({"text": PLACE} if what == "format" else {"tool_calls": [SEARCHES]}), rather=[HELLO])
+    fields = {"format": {"text": place()}, "named": {"tool_choice": NAMED}}.get(what, {"tool_choice": "required"})
+
+    reply = session.respond(results_of(first, "sunny"), previous_response_id=first.id, tools=TOOLS, **fields)
+
+    if what == "format":
+        require_granted(reply, "text", "format")
+    expect(reply).status(200)
+    expect(reply.text).lacks("Hello", "the text", NOT_HELD)

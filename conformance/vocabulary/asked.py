@@ -135,6 +135,8 @@ _PLACE = {"text": '{"city": "Oslo"}'}
 _CALL = {"tool_calls": ({"name": "search", "arguments": {"q": "weather"}},)}
 _OF_THE_SCHEMA = _kept_from("Hello", '{"city": 7}')
 _SCHEMA_HOLDS = "a constraint in the upstream's request that leaves nothing but what the schema allows"
+_AN_OBJECT = _kept_from("Hello", "[7]")
+_OBJECT_HOLDS = "a constraint in the upstream's request that leaves nothing but an object"
 _NO_PLAIN_TEXT = _kept_from("Hello")
 _ENGINE_FORCES = "a constraint in the upstream's request that leaves no plain text"
 
@@ -147,9 +149,7 @@ CHAT: tuple[Asked, ...] = (
         _SCHEMA_HOLDS,
         (_PLACE,),
     ),
-    Asked(
-        ("response_format",), {"response_format": {"type": "json_object"}}, _NO_PLAIN_TEXT, _ENGINE_FORCES, (_PLACE,)
-    ),
+    Asked(("response_format",), {"response_format": {"type": "json_object"}}, _AN_OBJECT, _OBJECT_HOLDS, (_PLACE,)),
     Asked(
         ("tool_choice",), {"tools": [SEARCH], "tool_choice": "required"}, _NO_PLAIN_TEXT, _ENGINE_FORCES, (_CALL,), True
     ),
@@ -219,7 +219,7 @@ RESPONSES: tuple[Asked, ...] = (
         _SCHEMA_HOLDS,
         (_PLACE,),
     ),
-    Asked(("format", "text"), {"text": {"format": {"type": "json_object"}}}, _NO_PLAIN_TEXT, _ENGINE_FORCES, (_PLACE,)),
+    Asked(("format", "text"), {"text": {"format": {"type": "json_object"}}}, _AN_OBJECT, _OBJECT_HOLDS, (_PLACE,)),
     Asked(
         ("tool_choice",),
         {"tools": [flat(SEARCH)], "tool_choice": "required"},

@@ -6,6 +6,7 @@ have been told to keep it from. So it asks for no field of an engine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from conformance.client.http import Reply
@@ -28,6 +29,39 @@ OUTSIDE: list[Said] = [HELLO, {"text": '{"city": 7}'}, {"text": "{}"}]
 """What the schema does not allow."""
 VERBATIM = (PLACE, '{"city":"Oslo"}', '{\n  "city": "S\\u00e3o Tomé"\n}')
 """What a reader of JSON would write again otherwise."""
+
+ALLOWED: Mapping[str, tuple[dict[str, Any], str]] = {
+    "definitions": (
+        {
+            "type": "object",
+            "properties": {"city": {"$ref": "#/$defs/name"}},
+            "required": ["city"],
+            "$defs": {"name": {"type": "string"}},
+        },
+        '{"city": "Bergen"}',
+    ),
+    "alternatives": (
+        {
+            "type": "object",
+            "properties": {"city": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
+            "required": ["city"],
+        },
+        '{"city": null}',
+    ),
+    "other members": (SCHEMA, '{"city": "Bergen", "country": "Norway"}'),
+    "order": (
+        {
+            "type": "object",
+            "properties": {"why": {"type": "string"}, "city": {"type": "string"}},
+            "required": ["why", "city"],
+        },
+        '{"why": "It rains.", "city": "Bergen"}',
+    ),
+}
+"""A schema, and an answer that it allows and that something near to it does not: without what it defines, closed, or
+with its members in another order."""
+IN_PLACE = '{"city": "Oslo", "why": "It is dry."}'
+"""What is said where such a schema is not the engine's."""
 
 SEARCH, LOOK = (function(name, q={"type": "string"}) for name in ("search", "look"))
 TOOLS = [SEARCH, LOOK]

@@ -340,6 +340,13 @@ class ReplyExpectation:
         _hold([] if output else [Violation("output", "at least one item", "none")])
         return self
 
+    def is_compaction(self) -> Self:
+        """What `POST /responses/compact` answers with."""
+        __tracebackhide__ = True
+        self.status(200)
+        _hold(responses.compaction(self.reply.json()))
+        return self
+
     def is_conversation(self) -> Self:
         """What `POST /conversations` answers with."""
         __tracebackhide__ = True

@@ -43,6 +43,7 @@ CAPABILITIES = (
     "streaming",
     "openai-responses",
     "conversations",
+    "compaction",
     "turn-events",
     "anthropic-messages",
     "invocations",

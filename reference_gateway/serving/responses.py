@@ -29,6 +29,7 @@ from reference_gateway.tools.file_search import FileSearch
 from reference_gateway.tools.server_tools import ServerTool
 from reference_gateway.types import Answer, Message, Turn
 from reference_gateway.wire.base import Policy, RequestRefused
+from reference_gateway.wire.compaction_item import Seal
 from reference_gateway.wire.input_files import with_files
 from reference_gateway.wire.openai_responses import (
     ResponseRequest,
@@ -62,27 +63,38 @@ class _Made:
 
 
 class Responses:
-    """`tools` are those that the gateway runs, for the requests that ask for them. `answered` hears of each generation;
-    `clock` gives seconds since the epoch."""
+    """`tools` are those that the gateway runs, for the requests that ask for them. `seal` is that of its compactions;
+    `answered` hears of each generation; `clock` gives seconds since the epoch."""
 
     def __init__(
         self,
         policy: Policy,
         tools: Sequence[ServerTool] = (),
         *,
+        seal: Seal | None = None,
         answered: Callable[[Answer], None] = lambda answer: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
+        self.seal = seal or Seal()
+        self.answered = answered
         self._tools = tuple(tools)
-        self._answered = answered
         self._clock = clock
 
     def parse(self, session: Session, body: Mapping[str, Any], headers: Mapping[str, str]) -> ResponseRequest:
         """Raises `RequestRefused`."""
         known, defaults = session.conversations.known, session.sampling_params
-        body = with_files(body, "input", session.files)
-        return parse(body, headers, self._policy, self._served(session), known, defaults)
+        body = self._resolved(session, body, "input")
+        return parse(body, headers, self.policy, self._served(session), known, defaults)
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+        return int(self._clock())
+
+    def _resolved(self, session: Session, body: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+        """The body with the session's files in it, and no compaction in the items of `field` but the session's."""
+        self.seal.require(session.session_id, body, field)
+        return with_files(body, field, session.files)
 
     def _served(self, session: Session) -> list[ServerTool]:
         """The tools, the search over files being that of the session's files."""
@@ -92,9 +104,9 @@ class Responses:
         """A conversation with the items that the request gives it. Raises `RequestRefused` and `SessionClosed`."""
         _require_active(session)
         kept = session.conversations
-        body = with_files(body, "items", session.files)
-        items, metadata = read_conversation(body, kept.known, self._policy.media)
-        conversation = kept.create(int(self._clock()), metadata)
+        body = self._resolved(session, body, "items")
+        items, metadata = read_conversation(body, kept.known, self.policy.media)
+        conversation = kept.create(self.now(), metadata)
         if items:
             kept.append(None, kept.identified(items), (), lower(items, kept.known), conversation=conversation)
         return conversation
@@ -103,7 +115,7 @@ class Responses:
         """Put the items that the request gives behind those of the conversation. Returns them with their ids. Raises
         `RequestRefused` and `SessionClosed`."""
         kept = session.conversations
-        items = read_items(with_files(body, "items", session.files), kept.known, self._policy.media)
+        items = read_items(self._resolved(session, body, "items"), kept.known, self.policy.media)
         async with conversation.turn:
             _require_active(session)
             told = lower(items, kept.known)
@@ -124,10 +136,16 @@ class Responses:
     def count(self, session: Session, request: ResponseRequest) -> int:
         """The tokens that the model would be given for this request now; nothing changes. Raises what `respond` raises
         before it generates."""
-        parent, added = self._history(session, request)
-        turn = self._turn(session, request, [*messages(parent), *added], _Made(""))
-        assert turn is not None  # a limit is at least 1
+        _, turn = self.first_turn(session, request)
         return session.count(turn)
+
+    def first_turn(self, session: Session, request: ResponseRequest, *behind: Message) -> tuple[Entry | None, Turn]:
+        """What the request continues, and the turn that it begins with, `behind` being the last of its messages. Raises
+        `RequestRefused` and `UnknownResponse`."""
+        parent, added = self._history(session, request)
+        turn = self._turn(session, request, [*messages(parent), *added, *behind], _Made(""))
+        assert turn is not None  # a limit is at least 1
+        return parent, turn
 
     def _history(self, session: Session, request: ResponseRequest) -> tuple[Entry | None, list[Message]]:
         """What the request continues, and the messages that it adds. Raises `RequestRefused`, `UnknownConversation`
@@ -153,7 +171,7 @@ class Responses:
             if repeat is not None and request.retry.repeats and (again := kept.repeatable.get(repeat)) is not None:
                 return _once_more(again, live)
             parent, added = self._history(session, request)
-            created_at = int(self._clock())
+            created_at = self.now()
             made = _Made(new_id("resp"), live)
             if live is not None:
                 live.begin(body_of(request, made.id, created_at, (), (), exhausted=True))
@@ -166,7 +184,7 @@ class Responses:
                 made.answers,
                 failure=made.failure,
                 exhausted=made.exhausted,
-                completed_at=int(self._clock()),
+                completed_at=self.now(),
             )
             named = kept.identified(request.items)
             if request.store:
@@ -207,7 +225,7 @@ class Responses:
                 problem = problem_of(error)
                 made.failure = failure_of(problem.status, problem.message)
                 return
-            self._answered(answer)
+            self.answered(answer)
             made.answers.append(answer)
             goes_on = await self._take(request, answer, made)
 

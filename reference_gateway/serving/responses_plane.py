@@ -4,6 +4,7 @@
 |---|---|
 | `POST /responses` | makes a response, streamed or not |
 | `POST /responses/input_tokens` | how many tokens the model would be given |
+| `POST /responses/compact` | what can stand for a conversation: the user's messages and a summary of it |
 | `GET`, `DELETE /responses/{id}` | a response that was made, unless its request said `store: false` |
 | `GET /responses/{id}/input_items` | what it was asked for with |
 | `POST /responses/{id}/cancel` | refused: responses are not made in the background |
@@ -12,9 +13,8 @@
 | `GET`, `POST /conversations/{id}/items` | its items, and more of them |
 | `GET`, `DELETE /conversations/{id}/items/{id}` | one of them |
 
-Lists take `order` (desc unless asked), `limit` (20) and `after`. There is no `POST /responses/compact`: what it would
-put in the place of a history is a text that no model has sampled. Knows paths, methods and query strings; what a
-response is made of is in `responses`.
+Lists take `order` (desc unless asked), `limit` (20) and `after`. Knows paths, methods and query strings; what
+a response is made of is in `responses`, and a compaction in `compactions`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 from starlette.types import Send
 
+from reference_gateway.serving.compactions import compact
 from reference_gateway.serving.errors import problem_of
 from reference_gateway.serving.http import JSON, RawHeaders
 from reference_gateway.serving.live_responses import LiveResponse, LiveTexts
@@ -43,7 +44,7 @@ Answered = tuple[bytes, RawHeaders]
 METHODS: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("responses",): ("POST",),
     ("responses", "input_tokens"): ("POST",),
-    ("responses", "compact"): (),
+    ("responses", "compact"): ("POST",),
     ("responses", "*"): ("GET", "DELETE"),
     ("responses", "*", "input_items"): ("GET",),
     ("responses", "*", "cancel"): ("POST",),
@@ -116,6 +117,8 @@ class ResponsesPlane:
             case ["responses", "input_tokens"]:
                 tokens = self._responses.count(session, self._responses.parse(session, body, headers))
                 return _json({"object": "response.input_tokens", "input_tokens": tokens})
+            case ["responses", "compact"]:
+                return _json(await compact(self._responses, session, body, headers))
             case ["responses", response_id, "cancel"]:
                 kept.body(response_id)
                 raise RequestRefused("only a response that is made in the background can be cancelled")

@@ -29,6 +29,7 @@ PREFIXES: Mapping[str, str] = {
     "reasoning": "rs",
     "file_search_call": "fs",
     "mcp_call": "mcp",
+    "compaction": "cmp",
 }
 """Type of an item -> how its id begins."""
 

@@ -227,10 +227,31 @@ RESPONSES: Mapping[str, Field] = {
     "prompt_cache_retention": _CACHE,
 }
 
+_TEXT_ALONE = _harmless("the model is offered no tools: its answer is a text")
+
+COMPACT: Mapping[str, Field] = {
+    **RESPONSES,
+    "model": _honoured("has to be given; one model is served"),
+    "input": _honoured("the conversation, or what is new of it"),
+    "max_output_tokens": _honoured("the limit of the summary; one that is cut there is refused"),
+    "conversation": _refused("give its items, or the last response as previous_response_id"),
+    "stream": _refused("a compaction is answered when it is whole", False),
+    "text.format": _refused("a summary has no format", allows=_is_text),
+    "store": _harmless("a compaction is kept by its client"),
+    "tools": _TEXT_ALONE,
+    "tool_choice": _TEXT_ALONE,
+    "parallel_tool_calls": _TEXT_ALONE,
+    "max_tool_calls": _TEXT_ALONE,
+    "image": _HINT,
+    "prompt_cache_options": _CACHE,
+}
+"""Of `POST /responses/compact`."""
+
 WIRES: Mapping[str, Mapping[str, Field]] = {
     "OpenAI chat completions": CHAT,
     "Anthropic messages": MESSAGES,
     "OpenAI Responses": RESPONSES,
+    "OpenAI Responses, compactions": COMPACT,
 }
 
 

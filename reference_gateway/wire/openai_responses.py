@@ -181,7 +181,7 @@ def body_of(
         "incomplete_details": None if cut is None else {"reason": cut},
         **request.echo,
         "output": [shown(item, request) for item in output],
-        "usage": _usage(answers),
+        "usage": usage_of(answers),
     }
 
 
@@ -400,7 +400,8 @@ def shown(item: Item, request: ResponseRequest) -> Item:
     return {**item, "results": None}
 
 
-def _usage(answers: Sequence[Answer]) -> dict[str, Any]:
+def usage_of(answers: Sequence[Answer]) -> dict[str, Any]:
+    """The tokens that the engine was given and gave, over all of these generations."""
     prompt = sum(answer.prompt_tokens for answer in answers)
     sampled = sum(answer.completion_tokens for answer in answers)
     return {

@@ -17,7 +17,7 @@ from typing import Any
 from reference_gateway.session.conversations import Item, Kept, Known, item_id
 from reference_gateway.tools.arguments import dump_arguments, parse_arguments
 from reference_gateway.types import Message
-from reference_gateway.wire import input_files
+from reference_gateway.wire import compaction_item, input_files
 from reference_gateway.wire.base import RequestRefused
 from reference_gateway.wire.media import media_url
 
@@ -144,6 +144,13 @@ def _server_call(item: Item, where: str, _: bool) -> Item:
     return {name: value for name, value in item.items() if name != "id"}
 
 
+def _compaction(item: Item, where: str, _: bool) -> Item:
+    content = item.get("encrypted_content")
+    if not isinstance(content, str):
+        raise RequestRefused(f"{where}.encrypted_content must be a string")
+    return {"type": "compaction", "encrypted_content": content}
+
+
 _READERS: Mapping[str, Callable[[Item, str, bool], Item]] = {
     "message": _message,
     "function_call": _call,
@@ -151,6 +158,7 @@ _READERS: Mapping[str, Callable[[Item, str, bool], Item]] = {
     "reasoning": _reasoning,
     "file_search_call": _server_call,
     "mcp_call": _server_call,
+    "compaction": _compaction,
 }
 
 
@@ -194,6 +202,8 @@ class _Lowering:
                 output = item["output"]
                 content = output if isinstance(output, str) else _content(output)
                 self._messages.append({"role": "tool", "content": content, "tool_call_id": item["call_id"]})
+            elif kind == "compaction":
+                self._messages.append(compaction_item.told(item["encrypted_content"]))
             else:
                 self._messages.append({"role": item["role"], "content": _content(item["content"])})
 

@@ -569,3 +569,61 @@ def own_tool_is_not_forced(gateway: Sabotage) -> None:
         return None if _forces(turn) and _kind(body.get("tool_choice")) == "file_search" else turn.constraint
 
     _on_constraint(gateway, "responses", change)
+
+
+def _schema_is(gateway: Sabotage, wire: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """The engine is given another schema than the request has."""
+
+    def changed(_: Body, turn: Turn) -> Constraint | None:
+        constraint = turn.constraint
+        if constraint is None or constraint.schema is None:
+            return constraint
+        return replace(constraint, schema=change(constraint.schema))
+
+    _on_constraint(gateway, wire, changed)
+
+
+def _free_behind_results(gateway: Sabotage, wire: str) -> None:
+    _on_constraint(gateway, wire, lambda _, turn: None if turn.messages[-1]["role"] == "tool" else turn.constraint)
+
+
+@mutant("CHAT-185")
+def schema_is_written_sorted(gateway: Sabotage) -> None:
+    """The schema is written with sorted keys, so that it can be found in a cache."""
+    _schema_is(gateway, "chat", lambda schema: json.loads(json.dumps(schema, sort_keys=True)))
+
+
+@mutant("CHAT-185")
+def schema_is_written_without_its_definitions(gateway: Sabotage) -> None:
+    """Of a schema, the engine is given what is known to be a schema's."""
+    _schema_is(gateway, "chat", lambda schema: {name: schema[name] for name in schema if not name.startswith("$")})
+
+
+@mutant("CHAT-186")
+def chat_is_free_behind_results(gateway: Sabotage) -> None:
+    """Behind the result of a tool the model is free, so that it cannot be made to call for ever."""
+    _free_behind_results(gateway, "chat")
+
+
+@mutant("MSG-191")
+def schema_of_a_message_is_closed(gateway: Sabotage) -> None:
+    """Each schema is closed, as the provider wants it."""
+    _schema_is(gateway, "messages", lambda schema: {**schema, "additionalProperties": False})
+
+
+@mutant("MSG-192")
+def messages_are_free_behind_results(gateway: Sabotage) -> None:
+    """Behind a tool result the model is free, so that it cannot be made to call for ever."""
+    _free_behind_results(gateway, "messages")
+
+
+@mutant("RESP-194")
+def schema_of_a_response_is_closed(gateway: Sabotage) -> None:
+    """Each schema is closed, as strict mode wants it."""
+    _schema_is(gateway, "responses", lambda schema: {**schema, "additionalProperties": False})
+
+
+@mutant("RESP-195")
+def responses_are_free_behind_outputs(gateway: Sabotage) -> None:
+    """Behind the output of a tool the model is free, so that it cannot be made to call for ever."""
+    _free_behind_results(gateway, "responses")

@@ -209,4 +209,4 @@ def searches_are_not_listed(gateway: Sabotage) -> None:
 @mutant("TURN-026")
 def usage_is_of_the_last_generation(gateway: Sabotage) -> None:
     """The usage of a response is that of its last generation."""
-    gateway.wrap(openai_responses, "_usage")(lambda original, answers: original(answers[-1:]))
+    gateway.wrap(openai_responses, "usage_of")(lambda original, answers: original(answers[-1:]))

@@ -45,6 +45,32 @@ def test_a_schema_leaves_what_fits_it(fields):
     assert [free_to_say(fields, text) for text in (PLACE, WRONG, HELLO, f"{PLACE} so")] == [True, False, False, False]
 
 
+POINT = {"type": "object", "properties": {"y": {"type": "integer"}, "x": {"type": "integer"}}}
+LINE = {"type": "object", "properties": {"to": POINT, "of": {"type": "array"}}}
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda schema: {"guided_json": schema}, lambda schema: tag({**JSON, "json_schema": schema})]
+)
+@pytest.mark.parametrize(
+    ("schema", "text", "free"),
+    [
+        (POINT, '{"y": 1, "x": 2}', True),
+        (POINT, '{"x": 2, "y": 1}', False),
+        (POINT, '{"x": 2}', True),
+        (POINT, '{"z": 3, "y": 1, "w": 4, "x": 2}', True),
+        (LINE, '{"to": {"y": 1, "x": 2}, "of": [1]}', True),
+        (LINE, '{"to": {"x": 2, "y": 1}}', False),
+        (LINE, '{"of": [], "to": {}}', False),
+        ({}, '{"x": 2, "y": 1}', True),
+        (True, '{"x": 2, "y": 1}', True),
+        (POINT | {"type": "array"}, "[1]", True),
+    ],
+)
+def test_members_come_in_the_order_of_the_schema(wrap, schema, text, free):
+    assert free_to_say(wrap(schema), text) is free
+
+
 @pytest.mark.parametrize(
     "fields",
     [

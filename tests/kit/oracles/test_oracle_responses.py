@@ -315,6 +315,69 @@ def test_conversation_items_names(document, violation):
     assert responses.conversation_items(document) == [violation]
 
 
+USAGE = {
+    "input_tokens": 3,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens": 2,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 5,
+}
+SUMMARY = {"id": "cmp_1", "type": "compaction", "encrypted_content": "c3Vt"}
+
+
+def compaction(*output, **changes):
+    head = {"id": "resp_1", "object": "response.compaction", "created_at": 1}
+    return {**head, "output": list(output), "usage": USAGE, **changes}
+
+
+def test_a_compaction_conforms():
+    assert responses.compaction(compaction(SUMMARY)) == []
+    assert responses.compaction(compaction(user(), {**user(), "id": "msg_2"}, SUMMARY)) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "violation"),
+    [
+        pytest.param(
+            compaction(user()), Violation("output", "a compaction, the last item", "none"), id="no-compaction"
+        ),
+        pytest.param(compaction(), Violation("output", "a compaction, the last item", "none"), id="empty"),
+        pytest.param(
+            compaction(said(), SUMMARY),
+            Violation("output[0].role", '"user"', '"assistant"', "the compaction stands for it"),
+            id="answer-is-kept",
+        ),
+        pytest.param(
+            compaction(call(), SUMMARY),
+            Violation("output[0].type", '"message" or "compaction"', '"function_call"'),
+            id="call-is-kept",
+        ),
+        pytest.param(
+            compaction(SUMMARY, {**SUMMARY, "id": "cmp_2"}),
+            Violation("output[0]", "one compaction, the last item", "a compaction with items behind it"),
+            id="two-compactions",
+        ),
+        pytest.param(
+            compaction(user(), user(), SUMMARY),
+            Violation("output[1].id", "an id of its own", '"msg_0", as an earlier item'),
+            id="kept-twice",
+        ),
+        pytest.param(
+            compaction(SUMMARY, created_at=1_700_000_000_000),
+            Violation("created_at", "seconds since the epoch", "1700000000000", "this looks like milliseconds"),
+            id="milliseconds",
+        ),
+        pytest.param(
+            compaction(SUMMARY, usage={**USAGE, "total_tokens": 6}),
+            Violation("usage.total_tokens", "5, input_tokens + output_tokens", "6"),
+            id="usage-does-not-add-up",
+        ),
+    ],
+)
+def test_compaction_names(document, violation):
+    assert responses.compaction(document) == [violation]
+
+
 class Script:
     """Writes the events of a stream, numbered."""
 
@@ -710,6 +773,6 @@ def test_the_stream_oracle_never_raises(events):
 
 @given(JSON | st.lists(JSON).map(lambda data: {"data": data, "output": data}))
 def test_the_body_oracles_never_raise(document):
-    for judge in (responses.response, responses.conversation, responses.conversation_items):
+    for judge in (responses.response, responses.compaction, responses.conversation, responses.conversation_items):
         for one in judge(document):
             assert str(one).encode()

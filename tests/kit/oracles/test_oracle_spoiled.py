@@ -229,6 +229,29 @@ def response(output: list[Any], status: str = "completed", **changed: Any) -> di
     }
 
 
+COMPACTION = {
+    "id": "resp_1",
+    "object": "response.compaction",
+    "created_at": 1_700_000_000,
+    "output": [
+        {
+            "id": "msg_0",
+            "type": "message",
+            "status": "completed",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "Hi"}],
+        },
+        {"id": "cmp_0", "type": "compaction", "encrypted_content": "c3Vt"},
+    ],
+    "usage": {
+        "input_tokens": 3,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 5,
+    },
+}
+
 ITEMS = {
     "object": "list",
     "data": [
@@ -426,6 +449,7 @@ JUDGES: dict[str, tuple[Any, Callable[[Any], list[Any]]]] = {
     "message-stream-stopped": (ANTHROPIC_STOPPED, lambda found: anthropic.stream(as_events(found))),
     "message-stream-error": (ANTHROPIC_ERROR, lambda found: anthropic.stream(as_events(found))),
     "response": (response(OUTPUT), lambda body: responses.response(body, "conv_1")),
+    "response-compaction": (COMPACTION, responses.compaction),
     "response-items": (ITEMS, responses.conversation_items),
     "response-conversation": (
         {"id": "conv_1", "object": "conversation", "created_at": 1, "metadata": {}},

@@ -105,7 +105,6 @@ def test_nothing_is_made_in_the_background():
         made = one.ask("a").json()
         assert "background" in refusal(one.http.post(f"{one.base}/responses/{made['id']}/cancel", json={}))
         assert one.http.post(f"{one.base}/responses/resp_0/cancel", json={}).status_code == 404
-        assert one.http.post(f"{one.base}/responses/compact", json={"model": "m"}).status_code == 404
 
 
 def test_tokens_are_counted_and_nothing_is_made():

@@ -317,6 +317,26 @@ def test_file_search(stream, config):
     assert [FILE in str(result) for result in search["results"]] == [True]
 
 
+def test_compact_response():
+    agreed = [user("We sail on Friday. Tell the harbour first."), assistant("Friday it is, and the harbour first.")]
+    fields = {"model": "m", "prompt_cache_key": "a-voyage", "input": agreed}
+    types.CompactResponseMethodPublicBody.model_validate(fields)
+    with agent("Sailing on Friday; the harbour is told first.") as one:
+        answer = one.http.post(f"{one.base}/responses/compact", json=fields)
+    assert answer.status_code == 200, answer.text
+    types.CompactResource.model_validate(answer.json())
+    assert answer.json()["object"] == "response.compaction"
+    assert [item["type"] for item in answer.json()["output"]] == ["message", "compaction"]
+
+
+def test_compact_missing_model():
+    with agent() as one:
+        answer = one.http.post(f"{one.base}/responses/compact", json={"input": [user("Compact this.")]})
+        assert not one.told.calls
+    assert answer.status_code == 400
+    assert "model" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "status", "named"),
     [
@@ -338,7 +358,6 @@ def test_file_search(stream, config):
             "tool_choice",
             id="offline-web-search",
         ),
-        pytest.param("/responses/compact", {"input": HELLO}, 404, "", id="compact-response and compact-missing-model"),
     ],
 )
 def test_a_case_that_is_not_met_is_refused(path, fields, status, named):
