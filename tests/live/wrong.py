@@ -226,14 +226,15 @@ def logprobs_are_zeros(gateway: Sabotage) -> None:
             each.response_logprobs = [0.0] * len(each.response_ids)
 
 
-@wrong("LIVE-021", "LIVE-010", *SINGLE)
+@wrong("LIVE-021", "LIVE-005", "LIVE-010", *SINGLE)
 def system_message_is_not_sent(gateway: Sabotage) -> None:
     """A part of the context is recorded, and left out of what the engine is sent, so that it fits."""
 
     @gateway.wrap(Session, "_generate")
     def shortened(original: Any, self: Session, context: Any, *rest: Any) -> Any:
         ids = list(context)
-        return original(self, type(context).of(ids[:8] + ids[12:]) if len(ids) > 40 else context, *rest)
+        end = ids.index(end_of_turn(self))  # the suite knows its calls by what stands at the front of this message
+        return original(self, type(context).of(ids[: end - 3] + ids[end:]), *rest)
 
 
 @wrong("LIVE-060")
@@ -283,7 +284,7 @@ def invocations_have_the_default_of_the_engine(gateway: Sabotage) -> None:
         return replace(original(*about), max_tokens=16)
 
 
-@wrong("LIVE-031")
+@wrong("LIVE-031", "LIVE-051", "LIVE-060")  # in both, nothing but its limit ends an answer
 def limit_of_a_chat_is_dropped(gateway: Sabotage) -> None:
     """`max_tokens` is sent under a name that the engine ignores."""
     chat_wire.on_turn(gateway, lambda _, turn: replace(turn, max_tokens=None))
