@@ -4,14 +4,16 @@
 
 A request of 4 KB (1,000 ids of context) and an answer of 4 KB (100 ids with their log-probabilities), as vLLM's
 completions route has them: asked for by the gateway, or added and taken out again; and the same answer as a stream of
-100 events. `relay` passes the same bytes on between two sockets and looks at nothing: what any process between a
-gateway and its engine has to pay, and what the rest is compared with.
+100 events, which comes at once, or event by event as an engine samples. `relay` passes the same bytes on between two
+sockets and looks at nothing: what any process between a gateway and its engine has to pay, and what the rest is
+compared with.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,11 @@ BATCHES = 10
 CONTEXT = list(range(1000))
 ASKED = orjson.dumps({"prompt": CONTEXT, "max_tokens": IDS, "return_token_ids": True, "logprobs": 0})
 UNASKED = orjson.dumps({"prompt": CONTEXT, "max_tokens": IDS})
+PACE_S = 0.001
+"""Between two events of a stream that comes event by event."""
 STREAMED = orjson.dumps({"prompt": CONTEXT, "max_tokens": IDS, "return_token_ids": True, "logprobs": 0, "stream": True})
+PACED = STREAMED.replace(b"{", b'{"user":"paced",', 1)
+PACED_UNASKED = UNASKED.replace(b"{", b'{"user":"paced","stream":true,', 1)
 
 
 def answers() -> tuple[bytes, bytes]:
@@ -69,7 +75,16 @@ class Engine(asyncio.Protocol):
         self._data, answer = b"", self.streamed if stream else self.plain
         kind = b"text/event-stream" if stream else b"application/json"
         head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(answer))
-        self._transport.write(head + answer)
+        if stream and b'"user":"paced"' in body:
+            self._telling = asyncio.get_running_loop().create_task(self._tell(head, answer))
+        else:
+            self._transport.write(head + answer)
+
+    async def _tell(self, head: bytes, answer: bytes) -> None:
+        self._transport.write(head)
+        for event in answer.splitlines(keepends=True)[::2]:
+            await asyncio.sleep(PACE_S)
+            self._transport.write(event + b"\n")
 
 
 class Relay(asyncio.Protocol):
@@ -155,16 +170,18 @@ def main() -> None:
             ("asked for by the gateway", ASKED),
             ("added and taken out", UNASKED),
             ("streamed", STREAMED),
+            ("event by event", PACED),
+            ("  added and taken out", PACED_UNASKED),
         ):
-            costs = []
-            for process in (relay, recorder):
-                spent = []
-                for _ in range(BATCHES):
+            batch = options.calls // BATCHES // CALLERS * CALLERS
+            least = {relay: math.inf, recorder: math.inf}
+            for _ in range(BATCHES):
+                for process in (relay, recorder):
                     before = process.cpu()
-                    asyncio.run(drive(process.url, body, options.calls // BATCHES))
-                    spent.append((process.cpu() - before) / (options.calls // BATCHES // CALLERS * CALLERS))
-                costs.append(min(spent))
-            print(f"{name:26} relay {costs[0]:6.0f}   recorder {costs[1]:6.0f}   recording {costs[1] - costs[0]:6.0f}")
+                    asyncio.run(drive(process.url, body, batch))
+                    least[process] = min(least[process], (process.cpu() - before) / batch)
+            floor, whole = least[relay], least[recorder]
+            print(f"{name:26} relay {floor:6.0f}   recorder {whole:6.0f}   recording {whole - floor:6.0f}", flush=True)
         recorder.close()
     relay.close()
     engine.close()
