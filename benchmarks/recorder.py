@@ -1,21 +1,26 @@
 """What recording costs: CPU of the recorder's process for a call of an engine.
 
-    python benchmarks/recorder.py [--calls 3000]
+    python benchmarks/recorder.py [--calls 4800]
 
 A request of 4 KB (1,000 ids of context) and an answer of 4 KB (100 ids with their log-probabilities), as vLLM's
 completions route has them: asked for by the gateway, or added and taken out again; and the same answer as a stream of
-100 events. `relay` passes the same bytes on between two sockets and looks at nothing: what any process between a
-gateway and its engine has to pay, and what the rest is compared with.
+100 events, which comes at once, or event by event as an engine samples. `relay` passes the same bytes on between two
+sockets and looks at nothing: what any process between a gateway and its engine has to pay, and what the rest is
+compared with. `alone` is the recorder's code without sockets, and without other processes that empty the caches of its
+core between two calls.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -23,14 +28,23 @@ import orjson
 import uvloop
 from process import machine
 
+from conformance.recorded.recorder.engine import EngineSide
+from conformance.recorded.recorder.recording import Ledger
+from conformance.recorded.recorder.relay import Caller, Recorder
+from conformance.recorded.recorder.server import engine_at
+
 IDS = 100
 CALLERS = 8
-BATCHES = 10
+BATCHES = 100
 """Of which the cheapest counts: what else runs on the machine makes a call dearer, and nothing makes it cheaper."""
 CONTEXT = list(range(1000))
 ASKED = orjson.dumps({"prompt": CONTEXT, "max_tokens": IDS, "return_token_ids": True, "logprobs": 0})
 UNASKED = orjson.dumps({"prompt": CONTEXT, "max_tokens": IDS})
+PACE_S = 0.001
+"""Between two events of a stream that comes event by event."""
 STREAMED = orjson.dumps({"prompt": CONTEXT, "max_tokens": IDS, "return_token_ids": True, "logprobs": 0, "stream": True})
+PACED = STREAMED.replace(b"{", b'{"user":"paced",', 1)
+PACED_UNASKED = UNASKED.replace(b"{", b'{"user":"paced","stream":true,', 1)
 
 
 def answers() -> tuple[bytes, bytes]:
@@ -69,7 +83,16 @@ class Engine(asyncio.Protocol):
         self._data, answer = b"", self.streamed if stream else self.plain
         kind = b"text/event-stream" if stream else b"application/json"
         head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(answer))
-        self._transport.write(head + answer)
+        if stream and b'"user":"paced"' in body:
+            self._telling = asyncio.get_running_loop().create_task(self._tell(head, answer))
+        else:
+            self._transport.write(head + answer)
+
+    async def _tell(self, head: bytes, answer: bytes) -> None:
+        self._transport.write(head)
+        for event in answer.splitlines(keepends=True)[::2]:
+            await asyncio.sleep(PACE_S)
+            self._transport.write(event + b"\n")
 
 
 class Relay(asyncio.Protocol):
@@ -125,20 +148,65 @@ class Process:
         self.process.wait()
 
 
-async def drive(url: str, body: bytes, calls: int) -> None:
-    async def call(http: aiohttp.ClientSession) -> None:
-        for _ in range(calls // CALLERS):
-            async with http.post(f"{url}/v1/completions", data=body) as answer:
-                assert answer.status == 200
-                await answer.read()
+async def least(processes: Sequence[Process], body: bytes, calls: int) -> list[float]:
+    """Microseconds of CPU per call of each process, in its cheapest batch, over connections that are open."""
+    cheapest = [math.inf] * len(processes)
+    rounds = max(calls // BATCHES // CALLERS, 1)
+
+    async def batch(http: aiohttp.ClientSession, url: str) -> None:
+        async def caller() -> None:
+            for _ in range(rounds):
+                async with http.post(f"{url}/v1/completions", data=body) as answer:
+                    assert answer.status == 200
+                    await answer.read()
+
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
 
     async with aiohttp.ClientSession() as http:
-        await asyncio.gather(*(call(http) for _ in range(CALLERS)))
+        for process in processes:
+            await batch(http, process.url)
+        for _ in range(BATCHES):
+            for place, process in enumerate(processes):
+                before = process.cpu()
+                await batch(http, process.url)
+                cheapest[place] = min(cheapest[place], (process.cpu() - before) / rounds / CALLERS)
+    return cheapest
+
+
+class Nowhere(asyncio.Transport):
+    """What is written goes nowhere."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+
+def alone(body: bytes, calls: int) -> float:
+    """Microseconds of CPU per call of the recorder's code, in its cheapest batch."""
+    answer = Engine.streamed if b'"stream":true' in body else Engine.plain
+    kind = b"text/event-stream" if answer is Engine.streamed else b"application/json"
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:8766\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n"
+    asked = head + b"User-Agent: aiohttp\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    told = [b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(answer))]
+    told += [event + b"\n" for event in answer.splitlines(keepends=True)[::2]] if b'"paced"' in body else [answer]
+    with Ledger(Path(os.devnull)) as ledger:
+        caller = Caller(Recorder(engine_at("http://127.0.0.1:1"), ledger))
+        caller.connection_made(Nowhere())
+        caller._engine = side = EngineSide(caller)
+        side.connection_made(Nowhere())
+        cheapest = math.inf
+        for _ in range(BATCHES):
+            before = time.process_time()
+            for _ in range(calls // BATCHES):
+                caller.data_received(asked)
+                for data in told:
+                    side.data_received(data)
+            cheapest = min(cheapest, (time.process_time() - before) * 1e6 / (calls // BATCHES))
+    assert caller.current is None
+    return cheapest
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=3000)
+    parser.add_argument("--calls", type=int, default=4800)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -155,16 +223,13 @@ def main() -> None:
             ("asked for by the gateway", ASKED),
             ("added and taken out", UNASKED),
             ("streamed", STREAMED),
+            ("event by event", PACED),
+            ("  added and taken out", PACED_UNASKED),
         ):
-            costs = []
-            for process in (relay, recorder):
-                spent = []
-                for _ in range(BATCHES):
-                    before = process.cpu()
-                    asyncio.run(drive(process.url, body, options.calls // BATCHES))
-                    spent.append((process.cpu() - before) / (options.calls // BATCHES // CALLERS * CALLERS))
-                costs.append(min(spent))
-            print(f"{name:26} relay {costs[0]:6.0f}   recorder {costs[1]:6.0f}   recording {costs[1] - costs[0]:6.0f}")
+            calls = options.calls // 10 if body in (PACED, PACED_UNASKED) else options.calls
+            floor, whole = asyncio.run(least((relay, recorder), body, calls))
+            costs = f"relay {floor:6.0f}   recorder {whole:6.0f}   recording {whole - floor:6.0f}"
+            print(f"{name:26} {costs}   alone {alone(body, options.calls):6.0f}", flush=True)
         recorder.close()
     relay.close()
     engine.close()

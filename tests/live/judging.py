@@ -83,5 +83,6 @@ def expect_found_out(
 
     red = failed(verdicts)
     assert wrong.kills in red, f"{wrong.story}\n{sorted(red)}"
-    assert red <= {wrong.kills, *wrong.also}, verdicts.texts
+    surplus = red - {wrong.kills, *wrong.also}
+    assert not surplus, f"{sorted(surplus)}\n{verdicts.texts}"
     assert Outcome.ERROR not in verdicts.outcomes[wrong.kills]

@@ -37,7 +37,7 @@ WRONG: dict[str, Wrong] = {}
 RECORD = ("LIVE-010", "LIVE-011", "LIVE-013", "LIVE-014", "LIVE-015")
 """What is exported of a conversation as a whole."""
 SINGLE = ("LIVE-031", "LIVE-033", "LIVE-040", "LIVE-051", "LIVE-061")
-"""What is about something else, and holds what is exported against the ledger at its end."""
+"""What is about something else, and holds what is exported, mostly of several turns, against the ledger at its end."""
 
 
 def wrong(kills: str, *also: str) -> Callable[[Callable[[Sabotage], None]], Callable[[Sabotage], None]]:
@@ -134,7 +134,11 @@ def messages_end_with_a_line_feed(gateway: Sabotage) -> None:
 @wrong("LIVE-080")
 def calls_end_like_texts(gateway: Sabotage) -> None:
     """`finish_reason` is the engine's, which knows of no tools."""
-    chat_wire.on_answer(gateway, lambda answer: replace(answer, finish_reason="stop"))
+
+    def ended(answer: Any) -> Any:
+        return replace(answer, finish_reason="stop") if answer.finish_reason == "tool_calls" else answer
+
+    chat_wire.on_answer(gateway, ended)
 
 
 @wrong("LIVE-081")
@@ -167,7 +171,7 @@ def function_calls_have_no_arguments(gateway: Sabotage) -> None:
 # The record -----------------------------------------------------------------------------------------------------------
 
 
-@wrong("LIVE-010", "LIVE-016", "LIVE-020", "LIVE-021")
+@wrong("LIVE-010", "LIVE-016", "LIVE-020", "LIVE-021", *SINGLE)
 def separator_is_not_exported(gateway: Sabotage) -> None:
     """The first id behind an answer is sent to the engine, and not exported."""
 
@@ -178,7 +182,7 @@ def separator_is_not_exported(gateway: Sabotage) -> None:
                 _cut(each, each.response_mask.index(0), 1)
 
 
-@wrong("LIVE-011", "LIVE-015", "LIVE-061", "LIVE-013", "LIVE-014")
+@wrong("LIVE-011", *(each for each in RECORD if each != "LIVE-011"), *SINGLE)
 def last_answer_is_not_exported(gateway: Sabotage) -> None:
     """A trajectory of several turns is exported up to the last message of the user."""
 
@@ -190,13 +194,13 @@ def last_answer_is_not_exported(gateway: Sabotage) -> None:
                 _cut(each, start, len(each.response_mask) - start)
 
 
-@wrong("LIVE-014", "LIVE-010", "LIVE-011", "LIVE-012", "LIVE-081")
+@wrong("LIVE-014", "LIVE-010", "LIVE-011", "LIVE-012", "LIVE-081", *SINGLE)
 def history_is_rendered_again(gateway: Sabotage) -> None:
     """Each turn renders the whole conversation from its texts, and begins a trajectory where that gives other ids."""
     token_context.history_is_rendered_anew(gateway)
 
 
-@wrong("LIVE-015", "LIVE-012", "LIVE-010", "LIVE-011", "LIVE-020", "LIVE-016")
+@wrong("LIVE-015", "LIVE-012", "LIVE-010", "LIVE-011", "LIVE-016", "LIVE-020", "LIVE-021", *SINGLE)
 def mask_takes_in_what_was_put_between(gateway: Sabotage) -> None:
     """The mask is 1 for all that stands behind the prompt."""
 
@@ -222,14 +226,15 @@ def logprobs_are_zeros(gateway: Sabotage) -> None:
             each.response_logprobs = [0.0] * len(each.response_ids)
 
 
-@wrong("LIVE-021", "LIVE-010")
+@wrong("LIVE-021", "LIVE-005", "LIVE-010", *SINGLE)
 def system_message_is_not_sent(gateway: Sabotage) -> None:
     """A part of the context is recorded, and left out of what the engine is sent, so that it fits."""
 
     @gateway.wrap(Session, "_generate")
     def shortened(original: Any, self: Session, context: Any, *rest: Any) -> Any:
         ids = list(context)
-        return original(self, type(context).of(ids[:8] + ids[12:]) if len(ids) > 40 else context, *rest)
+        end = ids.index(end_of_turn(self))  # the suite knows its calls by what stands at the front of this message
+        return original(self, type(context).of(ids[: end - 3] + ids[end:]), *rest)
 
 
 @wrong("LIVE-060")
@@ -279,7 +284,7 @@ def invocations_have_the_default_of_the_engine(gateway: Sabotage) -> None:
         return replace(original(*about), max_tokens=16)
 
 
-@wrong("LIVE-031")
+@wrong("LIVE-031", "LIVE-051", "LIVE-060")  # in both, nothing but its limit ends an answer
 def limit_of_a_chat_is_dropped(gateway: Sabotage) -> None:
     """`max_tokens` is sent under a name that the engine ignores."""
     chat_wire.on_turn(gateway, lambda _, turn: replace(turn, max_tokens=None))

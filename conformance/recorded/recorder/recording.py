@@ -24,6 +24,9 @@ SECRET = re.compile(r"auth|cookie|credential|key|passw|secret|signature|token", 
 """Names of headers whose values do not enter the ledger."""
 
 _BY_PATH: Mapping[bytes, Route] = {route.path.encode(): route for route in ROUTES}
+_DONE = b"[DONE]"
+MAX_PASSED = 64 * 1024
+"""Bytes of a stream that have passed and are not read yet, at most."""
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError)
 
 
@@ -68,6 +71,8 @@ class Recording:
         self._headers = headers
         self._hidden = bool(ask.hidden) and not passive
         self._rest, self._drop_blank, self._odd = b"", False, ""
+        self._passed: list[bytes] = []
+        self._passed_size, self._tail, self._ending = 0, b"", False
         self.closed = False
         self.body = raw if passive or not (ask.added or ask.nested) else _with_added(raw, ask)
         self._indices: list[int] = []
@@ -109,14 +114,21 @@ class Recording:
         return orjson.dumps(document) if self._hidden else data
 
     def part(self, status: int, data: bytes) -> bytes:
-        """What the gateway is sent for the next bytes of a stream. An event is held back until it is whole, where
-        something is taken out of it."""
+        """What the gateway is sent for the next bytes of a stream. An event is held back until it is whole where
+        something is taken out of it; what passes as it is is read later, at the end of the stream at the latest."""
+        if self._hidden:
+            return self._shown(status, data)
+        self._passed.append(data)
+        self._passed_size += len(data)
+        self._ending = self._ending or not self._route.ends_with_done or _DONE in self._tail + data
+        self._tail = (self._tail + data)[1 - len(_DONE) :]
+        if self._ending or self._passed_size > MAX_PASSED:
+            self._read(status)
+        return data
+
+    def _shown(self, status: int, data: bytes) -> bytes:
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        if not self._hidden:
-            for line in lines:
-                self._line(status, line)
-            return data
         shown: list[bytes] = []
         for line in lines:
             passed = self._line(status, line)
@@ -128,8 +140,30 @@ class Recording:
                 shown += (passed, b"\n")
         return b"".join(shown)
 
+    def _read(self, status: int) -> None:
+        """Read the lines that have passed and are whole."""
+        if not self._passed:
+            return
+        lines, newline, self._rest = b"".join([self._rest, *self._passed]).rpartition(b"\n")
+        self._passed, self._passed_size = [], 0
+        if not newline:
+            return
+        documents, done = _events(lines)
+        if documents is None:
+            for line in lines.split(b"\n"):
+                self._line(status, line)
+            return
+        for document in documents:
+            try:
+                self._answer.take(document, True)
+            except _UNREADABLE as error:
+                self._is_odd(error)
+        if done or (not self._route.ends_with_done and self._finished()):
+            self._end(status)
+
     def rest(self, status: int) -> bytes:
         """What is left at the end of a stream."""
+        self._read(status)
         rest, self._rest = self._rest, b""
         passed = self._line(status, rest) if rest else b""
         if not self.closed:
@@ -152,7 +186,7 @@ class Recording:
             document = orjson.loads(data)
             seen = self._answer.take(document, True)
         except _UNREADABLE as error:
-            self._odd = f"an event of the stream is none of this route ({type(error).__name__})"
+            self._is_odd(error)
             return line
         if not self._route.ends_with_done and self._finished():
             self._end(status)
@@ -160,10 +194,14 @@ class Recording:
             return line
         return b"data: " + orjson.dumps(document) + line[len(line.rstrip(b"\r")) :] if seen else None
 
+    def _is_odd(self, error: Exception) -> None:
+        self._odd = f"an event of the stream is none of this route ({type(error).__name__})"
+
     # the ledger -------------------------------------------------------------------------------------------------------
 
     def hung_up(self) -> None:
         """The gateway hung up: on an answer that was whole, or before."""
+        self._read(200)
         if self._finished() and self._answer.error is None:
             self._end(200)
         else:
@@ -172,6 +210,9 @@ class Recording:
     def close(self, outcome: str, status: int | None, message: str | None = None) -> None:
         """Write what is known. What is closed stays as it is."""
         if self.closed:
+            return
+        self._read(200)
+        if self.closed:  # what had passed was the end
             return
         self.closed = True
         for place, context in enumerate(self._ask.contexts):
@@ -257,6 +298,27 @@ class Recording:
                 yield f"the engine sampled {choice.sampled} tokens and told the ids of {len(choice.ids)}"
             elif context is None and not (choice.prompt and are_ids(choice.prompt)):
                 yield "the engine did not tell the ids of its prompt"
+
+
+def _events(lines: bytes) -> tuple[list[Any] | None, bool]:
+    """The documents of a stream's events, and whether they end with `[DONE]`. None where they do not stand in it as
+    engines write them, one after the other with nothing beside them: then it has to be read line by line."""
+    events, done, after = lines.rpartition(b"data: [DONE]")
+    if not done:
+        events = lines
+    elif after.strip():
+        return None, False
+    events = events.strip()
+    if not events:
+        return [], bool(done)
+    if not events.startswith(b"data: "):
+        return None, False
+    pieces = events[6:].split(b"\n\ndata: ")
+    try:
+        documents = orjson.loads(b"[%b]" % b",".join(pieces))
+    except ValueError:
+        return None, False
+    return (documents, bool(done)) if len(documents) == len(pieces) else (None, False)
 
 
 def _with_added(raw: bytes, ask: Ask) -> bytes:

@@ -156,32 +156,36 @@ class _VllmAnswer:
         self._hidden, self._values = hidden, values
 
     def take(self, document: Any, streamed: bool) -> bool:
-        if document.get("error") is not None:
+        get = document.get
+        if get("error") is not None:
             self.error = message_of(document)
             return True
-        if (version := document.get("weight_version")) is not None:
+        if (version := get("weight_version")) is not None:
             self.weight_version = version
-        prompt, shown = document.get("prompt_token_ids"), not streamed
+        prompt, shown, hidden = get("prompt_token_ids"), not streamed, self._hidden
         for choice in document["choices"]:
-            known = self.choices.setdefault(choice.get("index") or 0, Choice())
-            known.prompt = known.prompt or choice.get("prompt_token_ids") or prompt
-            if (ids := choice.get("token_ids")) is not None:
+            told = choice.get
+            place = told("index") or 0
+            if (known := self.choices.get(place)) is None:
+                known = self.choices[place] = Choice()
+            if not known.prompt:
+                known.prompt = told("prompt_token_ids") or prompt
+            if (ids := told("token_ids")) is not None:
                 known.ids = joined(known.ids, ids)
-            if (entry := choice.get("logprobs")) is not None:
+            if (entry := told("logprobs")) is not None:
                 known.logprobs = joined(known.logprobs, self._values(entry))
-            if (reason := choice.get("finish_reason")) is not None:
-                known.finish_reason, known.stop_reason = reason, choice.get("stop_reason")
-            if spans := choice.get("weight_versions"):
+            if (reason := told("finish_reason")) is not None:
+                known.finish_reason, known.stop_reason = reason, told("stop_reason")
+            if spans := told("weight_versions"):
                 self.weight_version = [span["version"] for span in spans] if len(spans) > 1 else spans[0]["version"]
-            shown = shown or self._shown(choice)
-            self._take_out(choice)
-        if not document["choices"]:
-            shown = True
-        if len(self.choices) == 1 and isinstance(usage := document.get("usage"), dict):
+            if hidden:
+                shown = shown or self._shown(choice)
+                self._take_out(choice)
+        if len(self.choices) == 1 and isinstance(usage := get("usage"), dict):
             self.choices[min(self.choices)].sampled = usage.get("completion_tokens")
-        if PROMPT in self._hidden and prompt is not None:
+        if PROMPT in hidden and prompt is not None:
             document["prompt_token_ids"] = None
-        return shown
+        return shown or not hidden or not document["choices"]
 
     def _shown(self, choice: Mapping[str, Any]) -> bool:
         """Whether the engine would have sent this choice of an event, had nobody asked for ids: one whose text a parser
@@ -189,9 +193,12 @@ class _VllmAnswer:
         return IDS not in self._hidden or choice.get("delta") != {} or choice.get("finish_reason") is not None
 
     def _take_out(self, choice: dict[str, Any]) -> None:
-        for what, name in ((IDS, "token_ids"), (PROMPT, "prompt_token_ids"), (LOGPROBS, "logprobs")):
+        for what, name in _TELLING:
             if what in self._hidden and choice.get(name) is not None:
                 choice[name] = None
+
+
+_TELLING = ((IDS, "token_ids"), (PROMPT, "prompt_token_ids"), (LOGPROBS, "logprobs"))
 
 
 # SGLang ---------------------------------------------------------------------------------------------------------------
