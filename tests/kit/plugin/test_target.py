@@ -162,7 +162,7 @@ def test_a_model_that_nobody_scripts_is_judged_on_what_it_says(judge) -> None:
 def test_what_a_gateway_has_may_stand_on_the_command_line(judge, shared_upstream: Upstream) -> None:
     with talking(shared_upstream.url) as url:
         claims = ("--gateway-has", "n", "--gateway-has", "response-format", "--gateway-option", "budget=total")
-        result, report = judge("--gateway-url", url, *STATELESS[:-1], "CHAT-001,CHAT-007", *claims)
+        result, report = judge("--gateway-url", url, *STATELESS[:-1], "CHAT-001,CHAT-011", *claims)
     assert {"n", "response-format", "tools"} <= set(report["gateway"]["capabilities"])
     assert report["gateway"]["options"]["budget"] == "total"
     result.stdout.fnmatch_lines(["*--gateway-has n,response-format --gateway-option budget=total --gateway-only *"])
