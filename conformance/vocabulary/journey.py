@@ -61,7 +61,7 @@ KINDS = {
 }
 """Kinds of content that are not plain, as texts."""
 SHAPING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
-FREE_TO_REFUSE = frozenset({"top_k", "seed", "labels", "unknown"})
+FREE_TO_REFUSE = frozenset({"top_k", "seed", "labels", "unknown", "presence_penalty", "frequency_penalty"})
 """Fields of which another requirement says what becomes of them: a turn that is refused for one is asked without it."""
 
 
@@ -505,7 +505,8 @@ def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, 
     """The fields of a request, the sampling values that the engine must receive for it, and the values of it that no
     other request has."""
     name = situation.field
-    values: dict[str, Any] = {"temperature": 0.25 + number / 64, "top_p": 0.5 + number / 128, "top_k": 200 + number}
+    values: dict[str, Any] = {"temperature": 0.25 + number / 64, "top_p": 0.5 + number / 128, "top_k": 2000 + number}
+    values |= {"presence_penalty": number / 64, "frequency_penalty": number / 128}
     if name in values:
         return {name: values[name]}, {name: values[name]}, (values[name],)
     if name in ("stop", "unused stop"):
@@ -527,6 +528,7 @@ def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, 
         "tool_choice auto": {"tool_choice": {"type": "auto"} if over.family == MESSAGES else "auto"},
         "include_usage": {"stream_options": {"include_usage": True}},
         "unknown": {"x_unheard_of": f"nobody-{number}"},
+        "logprobs": {"logprobs": True},
     }
     fields = plain.get(name, {})
     return fields, {}, tuple(fields.values()) if name in ("seed", "unknown") else ()

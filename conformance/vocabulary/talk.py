@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conformance.client import anthropic, responses
 from conformance.client.http import Reply, at
 from conformance.client.invocations import as_declared
+from conformance.client.raw import RawConnection
 from conformance.gateway import Capability
 from conformance.vocabulary.calls import value_of
-from conformance.vocabulary.session import Message, Session, assistant, tool, tool_call, user
+from conformance.vocabulary.media import block, image, input_image
+from conformance.vocabulary.session import Dialling, Message, Session, assistant, system, tool, tool_call, user
 from conformance.vocabulary.target import Target
 
 Content = str | tuple[str, ...]
@@ -34,9 +36,10 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the user says."""
+    """What the user says, and the images shown with it, by their URLs."""
 
     content: Content
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ Entry = Question | Results | Answered
 
 @dataclass
 class Talk:
-    """A conversation of a session. What a gateway keeps of it is named by `last_response`, `conversation` or `key`."""
+    """A conversation of a session. What a gateway keeps of it is named by `last_response`, `conversation` or `key`.
+    `system` is what the model is told before it, where the wire has a place for that."""
 
     session: Session
     target: Target
@@ -74,10 +78,11 @@ class Talk:
     entries: list[Entry] = field(default_factory=list)
     last_response: str | None = None
     conversation: str | None = None
+    system: str | None = None
 
     def as_it_is(self) -> Talk:
         """The conversation as it is now, to come back to."""
-        return Talk(self.session, self.target, self.key, list(self.entries), self.last_response, self.conversation)
+        return replace(self, entries=list(self.entries))
 
     @property
     def pending(self) -> tuple[Called, ...]:
@@ -90,6 +95,14 @@ class Talk:
         and nothing is added."""
         return over.send(self, new, tools, dict(fields))
 
+    def dial(
+        self, over: Wire, new: Entry, tools: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
+    ) -> RawConnection:
+        """Send what `ask` sends, on a connection that may be hung up."""
+        session = Dialling(self.session)
+        over.send(replace(self, session=session), new, tools, dict(fields))
+        return session.connection
+
     def add(self, new: Entry, reply: Reply, over: Wire) -> Answered:
         """The history goes on with what was asked and what was answered."""
         answered = Answered(reply.text, tuple(over.calls(reply)), reply, over.family)
@@ -100,7 +113,7 @@ class Talk:
     def texts(self, new: Entry) -> list[str]:
         """What the model must be told, in order: each text of the history and of what is new, without white space
         around it, and the name of each call."""
-        told: list[str] = []
+        told: list[str] = [self.system] if self.system else []
         for entry in (*self.entries, new):
             if isinstance(entry, Answered):
                 told += [entry.text, *(call.name for call in entry.calls)]
@@ -139,7 +152,7 @@ def as_chat(entries: Iterable[Entry]) -> list[Message]:
     messages: list[Message] = []
     for entry in entries:
         if isinstance(entry, Question):
-            messages.append(user(_parts(entry.content, "text")))
+            messages.append(user(_shown(entry, "text", image)))
         elif isinstance(entry, Results):
             messages += [tool(_parts(content, "text"), call_id) for call_id, content in entry.contents]
         elif reply := entry.as_shown(CHAT):
@@ -159,7 +172,8 @@ def _chat_calls(reply: Reply) -> list[Called]:
 
 def _send_chat(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": list(tools)} if tools else {}
-    return talk.session.chat(*as_chat([*talk.entries, new]), **fields)
+    told = [system(talk.system)] if talk.system else []
+    return talk.session.chat(*told, *as_chat([*talk.entries, new]), **fields)
 
 
 # Anthropic messages
@@ -169,7 +183,7 @@ def as_messages(entries: Iterable[Entry]) -> list[Message]:
     messages: list[Message] = []
     for entry in entries:
         if isinstance(entry, Question):
-            messages.append(user(_parts(entry.content, "text")))
+            messages.append(user(_shown(entry, "text", block)))
         elif isinstance(entry, Results):
             messages.append(
                 user([anthropic.tool_result(_parts(content, "text"), call_id) for call_id, content in entry.contents])
@@ -189,6 +203,7 @@ def _uses(reply: Reply) -> list[Called]:
 
 def _send_message(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": [anthropic.as_tool(one) for one in tools]} if tools else {}
+    fields |= {"system": talk.system} if talk.system else {}
     return talk.session.message(*as_messages([*talk.entries, new]), **fields)
 
 
@@ -199,7 +214,7 @@ def as_items(entries: Iterable[Entry]) -> list[responses.Item]:
     items: list[responses.Item] = []
     for entry in entries:
         if isinstance(entry, Question):
-            items.append(responses.item("user", _parts(entry.content, "input_text")))
+            items.append(responses.item("user", _shown(entry, "input_text", input_image)))
         elif isinstance(entry, Results):
             items += [responses.output(_parts(content, "input_text"), call_id) for call_id, content in entry.contents]
         elif reply := entry.as_shown(ITEMS):
@@ -217,20 +232,25 @@ def _item_calls(reply: Reply) -> list[Called]:
     ]
 
 
+def _beside_items(talk: Talk, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    beside: dict[str, Any] = {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    return {**beside, "instructions": talk.system} if talk.system else beside
+
+
 def _send_items(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
-    fields |= {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    fields |= _beside_items(talk, tools)
     return talk.session.respond(as_items([*talk.entries, new]), **fields)
 
 
 def _send_chained(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
-    fields |= {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    fields |= _beside_items(talk, tools)
     if talk.last_response is None:
         return talk.session.respond(as_items([*talk.entries, new]), **fields)
     return talk.session.respond(as_items([new]), previous_response_id=talk.last_response, **fields)
 
 
 def _send_to_conversation(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
-    fields |= {"tools": [responses.flat(one) for one in tools]} if tools else {}
+    fields |= _beside_items(talk, tools)
     if talk.conversation is None:
         talk.conversation = talk.session.converse(*as_items(talk.entries))
     elif not talk.entries:
@@ -245,6 +265,13 @@ def _send_invocation(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]],
     assert isinstance(new, Question)
     reply = talk.session.invoke(new.content, talk.key, first=not talk.entries, **fields)
     return as_declared(reply, talk.target)
+
+
+def _shown(question: Question, kind: str, as_part: Callable[[str], dict[str, Any]]) -> Any:
+    if not question.images:
+        return _parts(question.content, kind)
+    texts = (question.content,) if isinstance(question.content, str) else question.content
+    return [*_parts(texts, kind), *map(as_part, question.images)]
 
 
 def _parts(content: Content, kind: str) -> Any:
