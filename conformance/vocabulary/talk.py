@@ -185,9 +185,8 @@ def as_messages(entries: Iterable[Entry]) -> list[Message]:
         if isinstance(entry, Question):
             messages.append(user(_shown(entry, "text", block)))
         elif isinstance(entry, Results):
-            messages.append(
-                user([anthropic.tool_result(_parts(content, "text"), call_id) for call_id, content in entry.contents])
-            )
+            results = [anthropic.tool_result(_parts(content, "text"), call_id) for call_id, content in entry.contents]
+            messages += [user(results)] if results else []
         elif reply := entry.as_shown(MESSAGES):
             messages.append(reply.message)
         else:

@@ -1,7 +1,9 @@
 """An agent that does anything, and the shortest story in which a gateway gets that wrong.
 
     plan      what it does, as data: themes, kinds of moves, how a plan is made simpler
-    roamer    how it does that in one session, in the words of the journeys
+    dialogue  the conversations that it holds, and each request with what must hold for it
+    roamer    how it asks, in one session, in the words of the journeys
+    moves     what it does, kind by kind
     verdict   what must hold of it: contexts, answers, exports
     search    plans by a seed, played and shortened; several sessions together
 

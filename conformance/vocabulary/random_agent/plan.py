@@ -62,7 +62,10 @@ class Plan:
     moves: tuple[Move, ...] = ()
 
 
-HISTORIES = ("begins", "goes back", "rewrites", "asks again", "compacts", "asks for more", "changes tools")
+HISTORIES = (
+    *("begins", "goes back", "rewrites", "asks again", "compacts", "asks for more", "changes tools"),
+    "brings along",
+)
 WIRES = ("chat", "messages", "responses", "response chain", "conversation", "invocations")
 CALLING = ("declared", "one call", "two calls", "three calls", "five calls", "no arguments", "text and call")
 CONTENTS = (
@@ -102,7 +105,7 @@ EVERYTHING = Theme(
         *(PLAIN,) * 8,
         *HISTORIES,
         *("calls", "calls", "interrupts", "fails", "fails", "hangs up", "sends again", "at once", "ends", "looks"),
-        *("rewards", "shows"),
+        *("rewards", "shows", "renames ids", "counts tokens"),
     ),
     {
         "wire": WIRES,
@@ -116,23 +119,28 @@ EVERYTHING = Theme(
     3,
     opened=True,
 )
-CHATS = Theme("chats", (*(PLAIN,) * 3, *HISTORIES, "calls", "fails", "at once"), {"stream": BOTH, "fault": ("reset",)})
+CHATS = Theme(
+    "chats", (*(PLAIN,) * 3, *HISTORIES[:7], "calls", "fails", "at once"), {"stream": BOTH, "fault": ("reset",)}
+)
 """What an agent does with its history, over chat alone."""
 THEMES: Sequence[Theme] = (
     Theme(
         "wires",
-        (*(PLAIN,) * 6, *HISTORIES, "looks"),
+        (*(PLAIN,) * 6, *HISTORIES, "looks", "counts tokens"),
         {"wire": WIRES, "stream": BOTH, "content": CONTENTS, "ending": ("length",)},
     ),
     Theme(
         "tools",
-        (PLAIN, PLAIN, *("calls",) * 4, "interrupts", "changes tools", "goes back", "fails", "begins"),
+        (PLAIN, PLAIN, *("calls",) * 6, "interrupts", "changes tools", "goes back", "fails", "begins", "renames ids"),
         {
             "wire": WIRES[:5],
             "stream": BOTH,
             "tools": (*CALLING, "odd values", "control text"),
             "content": CONTENTS,
-            "fields": ("temperature", "stop", "tool_choice auto", "tool_choice none", "limit"),
+            "fields": (
+                *("temperature", "top_k", "stop", "unused stop", "tool_choice auto", "tool_choice none", "limit"),
+                *("include_usage", "logprobs"),
+            ),
             "fault": FAULTS,
         },
     ),
@@ -173,6 +181,7 @@ THEMES: Sequence[Theme] = (
 
 NEEDS: Mapping[str, Capability] = MappingProxyType(
     {"calls": Capability.TOOLS, "changes tools": Capability.TOOLS, "interrupts": Capability.TOOLS}
+    | {"renames ids": Capability.TOOLS, "counts tokens": Capability.ANTHROPIC_MESSAGES}
     | {"shows": Capability.MEDIA, "rewards": Capability.REWARD_INFO, "ends": Capability.SESSIONS}
 )
 """Moves that not every gateway has to know."""
@@ -193,14 +202,17 @@ def _opened(source: Random, theme: Theme, declaration: Declaration) -> Opened:
     values = [source.choice(tuple(OPTIONS[name].values)) for name in chosen]
     if not theme.opened:
         return Opened()
-    has = declaration.capabilities
+    has, known = declaration.capabilities, declaration.options.get("budget") in ("total", "none")
     return Opened(
         sampling and Capability.SESSION_SAMPLING in has,
-        room if lengths and Capability.SESSION_LENGTHS in has else 0,
+        room if lengths and Capability.SESSION_LENGTHS in has and known else 0,
         tuple(
             (name, value)
             for name, value in zip(chosen, values, strict=True)
-            if options and Capability.SESSION_OPTIONS in has and name in declaration.options and name not in GATEWAY_WIDE
+            if options
+            and Capability.SESSION_OPTIONS in has
+            and name in declaration.options
+            and name not in GATEWAY_WIDE
         ),
     )
 
@@ -214,7 +226,9 @@ def _move(source: Random, theme: Theme, kinds: Collection[str], sessions: int) -
             values[name] = tuple(dict.fromkeys((value, more))) if often else ()
         elif often or name == "fault":
             values[name] = value
-    return Move(source.choice(tuple(kinds)), source.randrange(sessions), source.randrange(12), source.randrange(12), **values)
+    return Move(
+        source.choice(tuple(kinds)), source.randrange(sessions), source.randrange(12), source.randrange(12), **values
+    )
 
 
 def simpler(plan: Plan) -> Iterator[Plan]:
@@ -229,7 +243,12 @@ def simpler(plan: Plan) -> Iterator[Plan]:
     if len(plan.sessions) > 1:
         yield replace(plan, sessions=plan.sessions[:1])
     for place, opened in enumerate(plan.sessions):
-        for plainer in (Opened(), replace(opened, options=()), replace(opened, room=0), replace(opened, sampling=False)):
+        for plainer in (
+            Opened(),
+            replace(opened, options=()),
+            replace(opened, room=0),
+            replace(opened, sampling=False),
+        ):
             if plainer != opened:
                 yield replace(plan, sessions=(*plan.sessions[:place], plainer, *plan.sessions[place + 1 :]))
     for place, move in enumerate(moves):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from random import Random
 
@@ -14,12 +15,16 @@ from conformance.client.http import NoAnswer
 from conformance.gateway import Capability
 from conformance.oracles import Violation
 from conformance.vocabulary.random_agent import verdict
-from conformance.vocabulary.random_agent.plan import Move, Opened, Plan, Theme, invented, simpler
-from conformance.vocabulary.random_agent.roamer import CLOSED, Request, Roamer
+from conformance.vocabulary.random_agent.dialogue import Request
+from conformance.vocabulary.random_agent.moves import make
+from conformance.vocabulary.random_agent.plan import PLAIN, Move, Opened, Plan, Theme, invented, simpler
+from conformance.vocabulary.random_agent.roamer import Roamer
 from conformance.vocabulary.session import Pending, Sessions
 from conformance.vocabulary.target import Target
 
 SEED = 2693
+CLOSED = (404, 409, 410)
+"""What a request to a session that has ended is answered with."""
 Judge = Callable[["Party"], list[Violation]]
 
 
@@ -94,7 +99,7 @@ def play(plan: Plan, target: Target, judge: Judge | None = None) -> None:
             for move in plan.moves:
                 party.does(move)
         except NoAnswer as failure:
-            raise _told(party, failure, NoAnswer) from failure
+            raise _told(party, failure) from failure
         except ConformanceFailure as failure:
             violations = failure.violations
         try:
@@ -111,7 +116,7 @@ def play(plan: Plan, target: Target, judge: Judge | None = None) -> None:
         raise ConformanceFailure([whole, *violations])
 
 
-def _told(party: Party, failure: NoAnswer, kind: type[NoAnswer]) -> NoAnswer:
+def _told(party: Party, failure: NoAnswer) -> NoAnswer:
     failure.violations.insert(0, Violation("the story", "an answer to each request", "\n".join(party.story)))
     failure.args = ("\n".join(map(str, failure.violations)),)
     return failure
@@ -156,10 +161,10 @@ class Party:
         place = move.session % len(self.here)
         if move.kind == "at once":
             self._at_once(move)
-        elif move.kind == "ends":
+        elif move.kind == "ends" and Capability.SESSIONS in self.target.declaration.capabilities:
             self._ends(place, move)
         else:
-            self.here[place].does(move)
+            make(self.here[place], replace(move, kind=PLAIN) if move.kind == "ends" else move)
 
     def leaves(self) -> None:
         """Take what each session exports."""
@@ -179,9 +184,9 @@ class Party:
         asking = []
         for roamer in order:
             if not roamer.dialogues:
-                roamer.does(Move("begins", wire=move.wire, stream=move.stream))
+                make(roamer, Move("begins", wire=move.wire, stream=move.stream))
             if len(order) == 1 and len(roamer.dialogues) == 1:
-                roamer.does(Move("begins", stream=move.stream))
+                make(roamer, Move("begins", stream=move.stream))
             asking += [(roamer, dialogue) for dialogue in roamer.dialogues[-2:] if not roamer.room]
         together = asking[: 2 + move.how % 2]
         if len(together) < 2:
@@ -196,7 +201,7 @@ class Party:
             roamer.notes(request)
             prepared.append((roamer, dialogue, request, len(self.story) - 1))
         pending = [
-            Pending(lambda talk=dialogue.talk, turn=one.turn: talk.ask(turn.over, turn.new, turn.tools, turn.fields), 10)
+            Pending(partial(dialogue.talk.ask, one.turn.over, one.turn.new, one.turn.tools, one.turn.fields), 10)
             for _, dialogue, one, _ in prepared
         ]
         for waiting, (_, _, request, place) in zip(pending, prepared, strict=True):
@@ -217,12 +222,12 @@ class Party:
         ways += ["aborted"] if Capability.ABORT in has else []
         how = ways[move.how % len(ways)]
         if not roamer.dialogues:
-            roamer.does(Move(wire=move.wire))
-        dialogue = roamer.dialogues[-1] if roamer.dialogues else roamer._fresh_dialogue()
+            make(roamer, Move(wire=move.wire))
+        dialogue = roamer.dialogues[-1] if roamer.dialogues else roamer.fresh()
         if how == "finalized":
             take(roamer)
         elif how == "completed":
-            roamer.reward = {"score": move.how / 2}
+            roamer.reward = {"score": move.how / 2} if Capability.REWARD_INFO in has else roamer.reward
             roamer.session.complete(roamer.reward)
         else:
             roamer.session.abort()
@@ -231,7 +236,7 @@ class Party:
         plain = Move(wire="responses" if move.wire == "conversation" else move.wire, stream=move.stream)
         request = roamer.prepare(dialogue, plain, f"asks in a session that was {how}:")
         request.outcome = "refused"
-        reply = roamer._send(dialogue, request)
+        reply = roamer.send(dialogue, request)
         if reply.status not in CLOSED:
             raise ConformanceFailure([Violation(f"{request.number}. status", "404, 409 or 410", str(reply.status))])
         if how == "completed":

@@ -21,9 +21,10 @@ from conformance.oracles.evidence import Evidence
 from conformance.requirements import Catalogue
 from conformance.upstream.ledger import ANSWERED, Call
 from conformance.vocabulary.expect import expect
-from conformance.vocabulary.journey import Attempt, wrong_answer, wrong_call
+from conformance.vocabulary.journey import Attempt, Turn, wrong_answer, wrong_call
 from conformance.vocabulary.media import Held
-from conformance.vocabulary.random_agent.roamer import Request, Roamer
+from conformance.vocabulary.random_agent.dialogue import Request
+from conformance.vocabulary.random_agent.roamer import Roamer
 from conformance.vocabulary.session import Superseded, Trajectories
 from conformance.vocabulary.target import Target
 
@@ -68,16 +69,19 @@ def of_requests(roamers: Sequence[Roamer], made: Mapping[Request, list[Call]]) -
         yield from _under(where, wrong_call(_bounded(request, call, roamer), call, earlier))
         if request.images:
             yield from _under(where, _of_images(request, call))
+        elif request.counted not in (None, len(call.context)):
+            yield Violation(f"{where} tokens that were counted before", str(len(call.context)), str(request.counted))
         if request.outcome == "answered" and request.reply is not None:
             if not (roamer.room and call.finish_reason == "length"):  # what it is shown then is judged beside it
                 attempt = Attempt(request.turn, request.reply)
                 usage = ("usage",) if request.images else ()
                 yield from _under(where, (v for v in wrong_answer(attempt, call) if v.where not in usage))
-            if follows_directly(request, roamer) and made.get(request.follows):
-                yield from _under(where, _of_history(call, made[request.follows][0]))
+            before = made.get(request.follows, []) if request.follows else []
+            if before and follows_directly(request, roamer):
+                yield from _under(where, _of_history(call, before[0]))
 
 
-def _bounded(request: Request, call: Call, roamer: Roamer) -> object:
+def _bounded(request: Request, call: Call, roamer: Roamer) -> Turn:
     """The turn, with the limit that its session leaves."""
     if not roamer.room:
         return request.turn
