@@ -78,7 +78,7 @@ class Talk:
     entries: list[Entry] = field(default_factory=list)
     last_response: str | None = None
     conversation: str | None = None
-    system: str | None = None
+    system: Content | None = None
 
     def as_it_is(self) -> Talk:
         """The conversation as it is now, to come back to."""
@@ -113,7 +113,7 @@ class Talk:
     def texts(self, new: Entry) -> list[str]:
         """What the model must be told, in order: each text of the history and of what is new, without white space
         around it, and the name of each call."""
-        told: list[str] = [self.system] if self.system else []
+        told: list[str] = [self.system] if isinstance(self.system, str) else [*(self.system or ())]
         for entry in (*self.entries, new):
             if isinstance(entry, Answered):
                 told += [entry.text, *(call.name for call in entry.calls)]
@@ -172,7 +172,7 @@ def _chat_calls(reply: Reply) -> list[Called]:
 
 def _send_chat(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": list(tools)} if tools else {}
-    told = [system(talk.system)] if talk.system else []
+    told = [system(_parts(talk.system, "text"))] if talk.system else []
     return talk.session.chat(*told, *as_chat([*talk.entries, new]), **fields)
 
 
@@ -202,7 +202,7 @@ def _uses(reply: Reply) -> list[Called]:
 
 def _send_message(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": [anthropic.as_tool(one) for one in tools]} if tools else {}
-    fields |= {"system": talk.system} if talk.system else {}
+    fields |= {"system": _parts(talk.system, "text")} if talk.system else {}
     return talk.session.message(*as_messages([*talk.entries, new]), **fields)
 
 
@@ -233,7 +233,9 @@ def _item_calls(reply: Reply) -> list[Called]:
 
 def _beside_items(talk: Talk, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     beside: dict[str, Any] = {"tools": [responses.flat(one) for one in tools]} if tools else {}
-    return {**beside, "instructions": talk.system} if talk.system else beside
+    if talk.system:
+        beside["instructions"] = talk.system if isinstance(talk.system, str) else "\n".join(talk.system)
+    return beside
 
 
 def _send_items(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:

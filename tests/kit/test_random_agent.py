@@ -44,6 +44,14 @@ def test_a_right_gateway_passes(target: Target, theme: Any) -> None:
     Search(plans=5, seed=7).run(theme, target)
 
 
+@pytest.mark.parametrize("theme", THEMES, ids=str)
+def test_a_gateway_that_streams_as_it_samples_passes(shared_upstream: Upstream, theme: Any) -> None:
+    with serving(shared_upstream, stream="incremental") as url:
+        target = connect(Gateway(url), shared_upstream, 5.0)
+        Search(plans=4, seed=8).run(theme, target)
+        target.close()
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "at once", "ends"])
 def test_each_kind_of_move_is_made(target: Target, kind: str) -> None:
     play(Plan(moves=tuple(Move(kind, how=how, tools="one call") for how in range(3))), target)

@@ -226,7 +226,9 @@ def fails(agent: Roamer, dialogue: Dialogue, move: Move) -> None:
     request.outcome, request.fault = "failed", fault
     text = f"Lost {request.number}"
     if fault == "another prompt":
-        agent.upstream.says(text, prompt_ids=agent.upstream.tokenizer.encode("Another prompt, of another length"))
+        another = agent.upstream.tokenizer.encode("Another prompt, of another length")
+        whole = [] if request.images else agent.rendered(dialogue, request)
+        agent.upstream.says(text, prompt_ids=whole[: len(whole) // 2] if move.how % 2 and whole else another)
     elif fault == "abort":
         agent.upstream.says(text, finish="abort")
     elif fault == "no ids":

@@ -189,7 +189,13 @@ class Roamer(Walker):
             if name == "limit" and limit is None:
                 limit = fields[str(turn.over.limit)] = 16384 + self.number
         limit = self.limit if limit is None else limit
-        says = {**turn.says, "obeys_limits": True} if self.room else turn.says
+        says = {"ids_per_event": 1, **turn.says}
+        if says["ids_per_event"] == 1:
+            says["ids_per_event"] += self.number % 3
+        if self.room:
+            says["obeys_limits"] = True
+        if self.has(Capability.WEIGHT_VERSIONS):
+            says["weight_version"] = self.number
         label = f"turn {self.number}"
         return replace(turn, label=label, fields=fields, sampling=sampling, marks=marks, limit=limit, says=says)
 
@@ -264,10 +270,14 @@ class Roamer(Walker):
 
     def length(self, dialogue: Dialogue, request: Request) -> int:
         """Tokens of the context of this request, by the template."""
-        told = [system(dialogue.talk.system)] if dialogue.talk.system else []
+        return len(self.rendered(dialogue, request))
+
+    def rendered(self, dialogue: Dialogue, request: Request) -> list[int]:
+        """The context of this request, by the template, where each text is one."""
+        told = [system(dialogue.talk.system)] if isinstance(dialogue.talk.system, str) else []
         messages = self.session.messages(*told, *as_chat([*dialogue.talk.entries, request.turn.new]))
         messages = [{**message, "content": message.get("content") or ""} for message in messages]
-        return len(rendered(self.upstream.tokenizer, messages, tools=request.turn.tools or None))
+        return rendered(self.upstream.tokenizer, messages, tools=request.turn.tools or None)
 
     # Conversations
 
@@ -296,7 +306,8 @@ class Roamer(Walker):
         dialogue = self.fresh()
         dialogue.tools = self.toolset(move.tools)
         if how % 3 == 2 and move.wire != "invocations":
-            dialogue.talk.system = f"You are agent {how}."
+            agent = f"You are agent {how}."
+            dialogue.talk.system = (agent, "Be brief.", "Be kind.") if move.content == "three parts" else agent
         self.dialogues.append(dialogue)
         self.asks(dialogue, self.prepare(dialogue, replace(move, tools="declared"), does, new))
         return dialogue

@@ -179,7 +179,7 @@ class Party:
 
     def _at_once(self, move: Move) -> None:
         """Turns of several conversations, of one session or of several, that are in flight together."""
-        upstream, plain = self.target.upstream, Move(wire=move.wire, stream=move.stream)
+        upstream, plain = self.target.upstream, Move(wire=move.wire, stream=move.stream, fields=move.fields)
         order = [*self.here[move.session :], *self.here[: move.session]]
         asking = []
         for roamer in order:

@@ -145,6 +145,7 @@ def of_exports(roamers: Sequence[Roamer], made: Mapping[Request, list[Call]]) ->
             yield from _under(name, _of_export(*roamer.left, roamer.requests, made, roamer))
             yield from _under(name, _of_rewards(roamer.left[0], roamer))
             yield from _under(name, _of_relations(roamer.left[0], roamer, made))
+            yield from _under(name, _of_versions(*roamer.left, roamer, made))
 
 
 def _of_export(
@@ -205,6 +206,24 @@ def _of_relations(exported: Trajectories, roamer: Roamer, made: Mapping[Request,
                 "one, as the one goes on from the other",
                 f"{sorted(trained[1])} and {sorted(trained[0])}",
             )
+
+
+def _of_versions(
+    exported: Trajectories, superseded: Superseded, roamer: Roamer, made: Mapping[Request, list[Call]]
+) -> list[Violation]:
+    """The one trajectory of a session, from which nothing was given up, spans the weights of all its generations."""
+    outcomes = {request.outcome for request in roamer.requests}
+    if len(exported) != 1 or superseded.generations or outcomes & {"hung up", "unsure"}:
+        return []
+    calls = [call for one in roamer.requests if one.outcome == "answered" for call in made.get(one, [])]
+    versions = [call.weight_version for call in calls if call.generation and isinstance(call.weight_version, int)]
+    if not versions or not roamer.has(Capability.WEIGHT_VERSIONS):
+        return []
+    try:
+        expect(exported).span_weight_versions((min(versions), max(versions)))
+    except ConformanceFailure as failure:
+        return failure.violations
+    return []
 
 
 # What is judged of every exchange
