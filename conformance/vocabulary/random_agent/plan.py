@@ -19,6 +19,8 @@ MOVES = 8
 """Of a plan. One that was found to fail is shortened below that."""
 OFTEN = 0.4
 """How often a value of a move is another than the plain one."""
+ALWAYS = frozenset({"wire", "stream", "fault"})
+"""Values that are always drawn."""
 CHOSEN = (
     *("multi_chain", "first_rewrite", "last_rewrite", "repeated_prompt", "idempotent_retry", "concurrency"),
     *("tool_id_identity", "reasoning_identity", "name_identity", "whitespace_identity"),
@@ -224,7 +226,7 @@ def _move(source: Random, theme: Theme, kinds: Collection[str], sessions: int) -
         if name == "fields":
             more = source.choice(tuple(choices))
             values[name] = tuple(dict.fromkeys((value, more))) if often else ()
-        elif often or name == "fault":
+        elif often or name in ALWAYS:
             values[name] = value
     return Move(
         source.choice(tuple(kinds)), source.randrange(sessions), source.randrange(12), source.randrange(12), **values

@@ -58,7 +58,11 @@ class Search:
             plan = invented(source, theme, target.declaration)
             failure = outcome(plan, target, judge)
             if failure is not None:
-                raise self._shortest(plan, failure, target, judge)
+                shortest = self._shortest(plan, failure, target, judge)
+                if self.announced:  # workers print nothing
+                    told = replace(shortest.violations[0], hint=f"{self.announced} repeats it")
+                    shortest = ConformanceFailure([told, *shortest.violations[1:]])
+                raise shortest
         # All of it was judged; who stands by knows nothing of these sessions.
         target.recorder.begin()
         target.upstream.begin()
