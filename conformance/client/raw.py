@@ -127,6 +127,11 @@ class RawConnection:
             self._exchange.error, self._exchange.finished = "(the client hung up)", time.monotonic()
 
     @property
+    def exchange(self) -> Exchange:
+        """What was exchanged since `begin`."""
+        return self._open
+
+    @property
     def _open(self) -> Exchange:
         assert self._exchange is not None, "begin() comes first"
         return self._exchange

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.vocabulary.random_agent import Search
+from conformance.vocabulary.random_agent import CHATS, Search, exports
 
 
 @pytest.mark.requirement(id="SPLIT-053")
@@ -12,8 +12,8 @@ def test_any_conversation_accounts_for_every_token(target, capsys):
     """Whatever an agent does with its history, each sampled token is exported once where the model saw its context, or
     reported as given up."""
     search = Search.chosen()
-    if search != Search():
+    if search.announced:
         with capsys.disabled():
-            print(f"\nrandom conversations: GATEWAY_SEED={search.seed} repeats them")
+            print(f"\n{search.announced} repeats the theme {CHATS}")
 
-    search.run(target)
+    search.run(CHATS, target, exports)

@@ -64,7 +64,9 @@ SHAPING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "freque
 DEFAULTS = {"temperature": 0.125, "top_p": 0.375, "max_tokens": ROOM - 1}
 """Sampling values of a session, of which no request has one."""
 SYSTEM = "You are a guide who is brief."
-FREE_TO_REFUSE = frozenset({"top_k", "seed", "labels", "unknown", "penalties", "logprobs"})
+FREE_TO_REFUSE = frozenset(
+    {"top_k", "seed", "labels", "unknown", "logprobs", "penalties", "presence_penalty", "frequency_penalty"}
+)
 """Fields of which another requirement says what becomes of them: a turn that is refused for one is asked without it."""
 
 
@@ -302,7 +304,7 @@ class Walker:
         calls = self._calls(situation)
         limit, says, text = self._says(situation, calls, over)
         fields, sampling, marks = fields_of(situation, over, number)
-        self.talk.system, own = system_of(situation, number)
+        own = self._instructs(situation)
         if limit is not None:
             fields[str(over.limit)] = limit
         if over.family == MESSAGES and limit is None:
@@ -315,6 +317,11 @@ class Walker:
         told = tuple(self.talk.texts(new))
         bound = default_limit if limit is None else limit
         return Turn(label, over, situation, new, tools, fields, values, bound, (*marks, *own), told, says, text, calls)
+
+    def _instructs(self, situation: Situation) -> tuple[str, ...]:
+        """Put in front of the next request what stands there in this situation. Returns what no other request has."""
+        self.talk.system, own = system_of(situation, self.number)
+        return own
 
     def _new(self, situation: Situation, question: int) -> Entry:
         if situation.place not in TOLD:
@@ -534,7 +541,9 @@ def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, 
     """The fields of a request, the sampling values that the engine must receive for it, and the values of it that no
     other request has."""
     name = situation.field
-    values: dict[str, Any] = {"temperature": 0.25 + number / 64, "top_p": 0.5 + number / 128, "top_k": 200 + number}
+    values: dict[str, Any] = {"temperature": 0.25 + number / 64, "top_p": 0.5 + number / 128, "top_k": 2000 + number}
+    penalties = {"presence_penalty": number / 1000 + 0.0001, "frequency_penalty": number / 1000 + 0.0002}
+    values |= penalties  # of which no multiple of 1 / 128 is one
     if name in values:
         return {name: values[name]}, {name: values[name]}, (values[name],)
     if name in ("stop", "unused stop"):
@@ -557,7 +566,6 @@ def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, 
         unused = [f"UNUSED {number}"]
         return {**both, over.stop: unused}, {**both, "stop": unused}, tuple(both.values())
     if name == "penalties":
-        penalties = {"presence_penalty": 0.25 + number / 128, "frequency_penalty": number / 256}
         return {**penalties}, {**penalties}, tuple(penalties.values())
     plain: dict[str, dict[str, Any]] = {
         "seed": {"seed": 7000 + number},

@@ -355,6 +355,30 @@ def send(http: httpx.Client, request: httpx.Request, *, keyed: bool = True) -> R
     return Reply(response.extensions["exchange"])
 
 
+class Dialling(Session):
+    """A session whose requests go out on connections of their own, `connection` being the latest one, which the check
+    may hang up. No answer is read."""
+
+    connection: RawConnection
+
+    def __init__(self, session: Session) -> None:
+        vars(self).update(vars(session))
+
+    def send_to(
+        self,
+        url: str,
+        body: Any = None,
+        *,
+        method: str = "POST",
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        content = json.dumps(body, ensure_ascii=False).encode() if content is None else content
+        head = {name.replace("-", "_"): value for name, value in (headers or {}).items() if value is not ABSENT}
+        self.connection = self.connect(url).begin("", content_length=str(len(content)), **head).write(content)
+        return Reply(self.connection.exchange)
+
+
 class Sessions:
     """Opens sessions of the gateway under test for one check. `options` are given to each of them."""
 

@@ -14,9 +14,11 @@ from typing import Any
 from conformance.client import anthropic, responses
 from conformance.client.http import Reply, at
 from conformance.client.invocations import as_declared
+from conformance.client.raw import RawConnection
 from conformance.gateway import Capability
 from conformance.vocabulary.calls import value_of
-from conformance.vocabulary.session import Message, Session, assistant, system, tool, tool_call, user
+from conformance.vocabulary.media import block, image, input_image
+from conformance.vocabulary.session import Dialling, Message, Session, assistant, system, tool, tool_call, user
 from conformance.vocabulary.target import Target
 
 Content = str | tuple[str, ...]
@@ -34,9 +36,10 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the user says."""
+    """What the user says, and the images shown with it, by their URLs."""
 
     content: Content
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,14 @@ class Talk:
         and nothing is added."""
         return over.send(self, new, tools, dict(fields))
 
+    def dial(
+        self, over: Wire, new: Entry, tools: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]
+    ) -> RawConnection:
+        """Send what `ask` sends, on a connection that may be hung up."""
+        session = Dialling(self.session)
+        over.send(replace(self, session=session), new, tools, dict(fields))
+        return session.connection
+
     def add(self, new: Entry, reply: Reply, over: Wire) -> Answered:
         """The history goes on with what was asked and what was answered."""
         answered = Answered(reply.text, tuple(over.calls(reply)), reply, over.family)
@@ -141,7 +152,7 @@ def as_chat(entries: Iterable[Entry]) -> list[Message]:
     messages: list[Message] = []
     for entry in entries:
         if isinstance(entry, Question):
-            messages.append(user(_parts(entry.content, "text")))
+            messages.append(user(_shown(entry, "text", image)))
         elif isinstance(entry, Results):
             messages += [tool(_parts(content, "text"), call_id) for call_id, content in entry.contents]
         elif reply := entry.as_shown(CHAT):
@@ -172,11 +183,10 @@ def as_messages(entries: Iterable[Entry]) -> list[Message]:
     messages: list[Message] = []
     for entry in entries:
         if isinstance(entry, Question):
-            messages.append(user(_parts(entry.content, "text")))
+            messages.append(user(_shown(entry, "text", block)))
         elif isinstance(entry, Results):
-            messages.append(
-                user([anthropic.tool_result(_parts(content, "text"), call_id) for call_id, content in entry.contents])
-            )
+            results = [anthropic.tool_result(_parts(content, "text"), call_id) for call_id, content in entry.contents]
+            messages += [user(results)] if results else []
         elif reply := entry.as_shown(MESSAGES):
             messages.append(reply.message)
         else:
@@ -203,7 +213,7 @@ def as_items(entries: Iterable[Entry]) -> list[responses.Item]:
     items: list[responses.Item] = []
     for entry in entries:
         if isinstance(entry, Question):
-            items.append(responses.item("user", _parts(entry.content, "input_text")))
+            items.append(responses.item("user", _shown(entry, "input_text", input_image)))
         elif isinstance(entry, Results):
             items += [responses.output(_parts(content, "input_text"), call_id) for call_id, content in entry.contents]
         elif reply := entry.as_shown(ITEMS):
@@ -259,6 +269,12 @@ def _send_invocation(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]],
 def texts_of(content: Content) -> tuple[str, ...]:
     """Its text, or those of its parts."""
     return (content,) if isinstance(content, str) else content
+
+
+def _shown(question: Question, kind: str, as_part: Callable[[str], dict[str, Any]]) -> Any:
+    if not question.images:
+        return _parts(question.content, kind)
+    return [*_parts(texts_of(question.content), kind), *map(as_part, question.images)]
 
 
 def _parts(content: Content, kind: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, cast
@@ -46,8 +47,8 @@ class DirectRecorder(Recorder):
     """The kit's transport, by which an app is asked without a socket. A check that has dialled one itself goes over
     sockets from then on: what happens on them happens in an order."""
 
-    def __init__(self, direct: Direct, timeout: float) -> None:
-        super().__init__(timeout=timeout)
+    def __init__(self, direct: Direct, timeout: float, trust: ssl.SSLContext | None = None) -> None:
+        super().__init__(timeout=timeout, trust=trust)
         self._direct = direct
 
     def _transport(self, scheme: str) -> httpx.BaseTransport:

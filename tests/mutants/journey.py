@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -349,3 +350,32 @@ def ids_of_calls_are_cut(gateway: Sabotage) -> None:
         if len(filed) < behind and all(len(message["tool_call_id"]) > 64 for message in filed.values()):
             turn = replace(turn, messages=[*turn.messages[: len(turn.messages) - behind], *filed.values()])
         return original(self, turn)
+
+
+# Whatever an agent does
+
+
+@mutant("JOURNEY-010")
+def third_wire_of_a_session_loses_its_sampling(gateway: Sabotage) -> None:
+    """A session has settings for two of the wires that it is asked over; over a third one it is sampled as it was
+    created, whatever the request says."""
+    asked: ContextVar[str] = ContextVar("asked", default="invocations")
+    wires: WeakKeyDictionary[Session, set[str]] = WeakKeyDictionary()
+    for wire in (openai_chat, anthropic_messages):
+
+        @gateway.wrap(wire, "parse")
+        def parse(original: Any, *args: Any, name: str = wire.__name__) -> Any:
+            asked.set(name)
+            return original(*args)
+
+    @gateway.wrap(Responses, "_turn")
+    def turn(original: Any, *args: Any) -> Any:
+        asked.set("responses")
+        return original(*args)
+
+    @gateway.wrap(Session, "_effective_sampling")
+    def effective_sampling(original: Any, self: Session, turn: Turn) -> Any:
+        known = wires.setdefault(self, set())
+        if len(known) < 2:
+            known.add(asked.get())
+        return original(self, turn if asked.get() in known else replace(turn, sampling={}))

@@ -34,7 +34,7 @@ JOURNEYS = "JOURNEY"
 mutants of their own area, which break a rule in a situation that no other check has."""
 
 SWEEPS = frozenset(f"SPLIT-{number:03}" for number in (39, 42, 48, 49, 50, 51, 53)) | frozenset(
-    f"JOURNEY-{number:03}" for number in range(1, 10)
+    f"JOURNEY-{number:03}" for number in range(1, 11)
 )
 """Requirements that judge whole conversations by all that token truth is, or by all that holds for a turn. Whatever
 breaks it may turn them red, so they need not be named in `also`; each still has a mutant of its own."""
