@@ -1,7 +1,8 @@
 """`python -m tests.soak [RUNS] [--seed N]`: the suite against the reference gateway, over and over, always the same.
 
-Each run has an order of its own and 0, 2 or 8 workers, beside a process that is busy. The outcome of every check is
-compared over all runs. Exit code 1 when any check ended in two ways, or in any other way than it should.
+Each run has an order of its own and 0, 2 or 8 workers, beside a process that is busy; every second one has a third of
+the checks, so that none depends on what another left behind. The outcome of every check is compared over all runs. Exit
+code 1 when any check ended in two ways, or in any other way than it should.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 WORKERS = (0, 2, 8)
+SHARES = (1.0, 1 / 3)
+"""Of the checks, by turns."""
 GREEN = {"passed", "not_applicable"}
 ROOT = Path(__file__).parents[2]
 
@@ -30,19 +33,24 @@ class Soak:
 
     outcomes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     texts: dict[str, str] = field(default_factory=dict)
+    whole: Counter[str] = field(default_factory=Counter)
+    """How often each check ran where all were to run."""
     broken: list[str] = field(default_factory=list)
     runs: int = 0
+    whole_runs: int = 0
 
-    def add(self, name: str, report: Path, output: str) -> None:
-        """Count a run. `name` says which one it was."""
+    def add(self, name: str, report: Path, output: str, share: float) -> None:
+        """Count a run. `name` says which one it was, `share` how many of the checks were to run."""
         self.runs += 1
         if not report.exists():
             self.broken.append(f"{name}: no report\n{output[-2000:]}")
             return
+        self.whole_runs += share == 1
         for requirement in json.loads(report.read_text("utf-8"))["requirements"]:
             for check in requirement["checks"]:
                 known = f"{requirement['id']} {check['name']}"
                 self.outcomes[known][check["outcome"]] += 1
+                self.whole[known] += share == 1
                 if check["outcome"] not in GREEN:
                     wrong = [f"{v['where']}: expected {v['expected']}, got {v['actual']}" for v in check["violations"]]
                     text = "\n    ".join(wrong) or check.get("reason") or "see the output of the run"
@@ -52,10 +60,10 @@ class Soak:
         """The checks that did not end in the same, green way in each run."""
         return [
             f"{known}: {', '.join(f'{count} x {outcome}' for outcome, count in found.most_common())}"
-            + (f", {missing} x not run" if (missing := self.runs - len(self.broken) - found.total()) else "")
+            + (f", {missing} x not run" if (missing := self.whole_runs - self.whole[known]) else "")
             + (f"\n  {self.texts[known]}" if known in self.texts else "")
             for known, found in sorted(self.outcomes.items())
-            if found.total() != self.runs - len(self.broken) or not (len(found) == 1 and GREEN & set(found))
+            if self.whole[known] != self.whole_runs or not (len(found) == 1 and GREEN & set(found))
         ]
 
 
@@ -70,12 +78,13 @@ def busy_neighbour() -> Iterator[None]:
         process.wait()
 
 
-def run(number: int, seed: int, folder: Path) -> tuple[str, Path, str]:
-    """Run the suite once. Its name, the report and what it printed."""
-    workers = WORKERS[number % len(WORKERS)]
+def run(number: int, seed: int, folder: Path) -> tuple[str, Path, str, float]:
+    """Run the suite once. Its name, the report, what it printed, and the share of the checks that it had."""
+    workers, share = WORKERS[number % len(WORKERS)], SHARES[number % len(SHARES)]
     report = folder / f"{number}.json"
     command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", str(folder), "-q"]
     command += ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "tests.soak.shuffle", "--shuffle", str(seed)]
+    command += ["--share", str(share)]
     command += ["--gateway", "reference", "--gateway-report", str(report)]
     command += ["-n", str(workers)] if workers else ["-p", "no:xdist"]
     done = subprocess.run(
@@ -87,7 +96,8 @@ def run(number: int, seed: int, folder: Path) -> tuple[str, Path, str]:
         text=True,
         check=False,
     )
-    return f"run {number} (-n {workers}, --shuffle {seed}, exit {done.returncode})", report, done.stdout
+    how = f"-n {workers}, --shuffle {seed}, --share {share:.2f}"
+    return f"run {number} ({how}, exit {done.returncode})", report, done.stdout, share
 
 
 def main() -> int:
@@ -101,8 +111,8 @@ def main() -> int:
         folder = Path(scratch)
         (folder / "pytest.ini").write_text("[pytest]\n")
         for number in range(options.runs):
-            name, report, output = run(number, options.seed + number, folder)
-            soak.add(name, report, output)
+            name, report, output, share = run(number, options.seed + number, folder)
+            soak.add(name, report, output, share)
             print(name, *output.splitlines()[-1:], sep=": ", flush=True)
     wrong = [*soak.broken, *soak.differences()]
     for each in wrong:
