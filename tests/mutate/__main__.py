@@ -1,7 +1,9 @@
 """`python -m tests.mutate [FILE ...] [--shard 1/8]`: changes the reference gateway, one edit at a time; the suite
 judges each.
 
-Verdicts are kept (`--state`), so that a run that was ended goes on where it ended. A file's edits are judged in order.
+Verdicts are kept (`--state`), so that a run that was ended goes on where it ended. Of the files of which all edits have
+a verdict, what is published is written anew, and the run fails where an entry of `survivors.toml` is stale, where an
+edit is open that was not, and where too few are noticed in a room of a turn.
 """
 
 from __future__ import annotations
@@ -11,61 +13,95 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from conformance.fixtures import fixture_path
 from conformance.upstream.client import Upstream
+from tests.knife.weaken import Weakening
+from tests.mutate import page, survivors
 from tests.mutate.edits import edits_of
 from tests.mutate.judging import ROOT, Edits
 from tests.mutate.verdicts import Kept, Verdict, shard_of, state_of
 
 JUDGING = ("conformance", "reference_gateway", "fixtures", "tests/mutants", "tests/mutate", "tests/knife")
+"""What a verdict depends on."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutate")
-    parser.add_argument("files", nargs="*", type=Path, help="what to change; by default all of reference_gateway/")
-    parser.add_argument("--shard", default="1/1", metavar="N/M", help="only every Mth edit")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--state", type=Path, default=ROOT / ".tox" / "mutate", help="where verdicts are kept")
-    parser.add_argument("--again", action="store_true", help="only what survived, by a changed suite")
-    parser.add_argument("--function", help="only edits of functions whose name has this in it")
-    parser.add_argument("--only", help="judge by these requirements only, as `--gateway-only`")
-    options = parser.parse_args()
-    shard, _, shards = options.shard.partition("/")
-    paths = [path.resolve() for path in options.files] or sorted((ROOT / "reference_gateway").rglob("*.py"))
+    options = _options()
+    paths = [path.resolve() for path in options.files] or [ROOT / "reference_gateway"]
     files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.py")))]
-    edits = [
-        edit for file in files for edit in edits_of(str(file.relative_to(ROOT)), file.read_text("utf-8"))
-        if options.function is None or options.function in edit.function
-    ]
-    state = state_of(ROOT, JUDGING) + (f" {options.only}" if options.only else "")
+    edits = [edit for file in files for edit in edits_of(str(file.relative_to(ROOT)), file.read_text("utf-8"))]
+    shard, _, shards = options.shard.partition("/")
+    state = state_of(ROOT, JUDGING) + (f" by {options.only}" if options.only else "")
     kept = Kept(options.state, f"{shard}-of-{shards}")
-    todo = kept.left(shard_of(edits, int(shard), int(shards)), state, again=options.again)
-    began = time.monotonic()
-    count = 0
+    problems: list[str] = []
+    if not options.report:
+        chosen = [edit for edit in shard_of(edits, int(shard), int(shards)) if options.function in edit.function]
+        todo = kept.left(chosen, state, again=options.again)
+        print(f"{len(edits)} edits, {len(chosen)} of them here, {len(todo)} without a verdict", flush=True)
+        if todo:
+            problems += _judged(todo, options.jobs, options.only, _keeping(kept, state, len(todo)))
+    if options.only is None:
+        problems += _told(edits, kept, state, strict=not options.again)
+    for problem in problems:
+        print(problem)
+    return bool(problems)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutate")
+    parser.add_argument("files", nargs="*", type=Path, help="files and folders; by default all of reference_gateway/")
+    parser.add_argument("--function", default="", help="only edits of functions with this in their name")
+    parser.add_argument("--shard", default="1/1", metavar="N/M", help="only one of M parts")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--state", type=Path, default=ROOT / ".tox" / "mutate", help="the folder of the verdicts")
+    parser.add_argument("--again", action="store_true", help="what was noticed before stays noticed: only the others")
+    parser.add_argument("--only", metavar="PATTERN", help="judge by these requirements only; nothing is published")
+    parser.add_argument("--report", action="store_true", help="judge nothing: publish the verdicts that are there")
+    return parser.parse_args()
+
+
+def _keeping(kept: Kept, state: str, total: int) -> Callable[[Verdict], None]:
+    began, count = time.monotonic(), 0
 
     def heard(verdict: Verdict) -> None:
         nonlocal count
         count += 1
-        verdict = replace(verdict, state=state)
-        kept.add(verdict)
+        kept.add(replace(verdict, state=state))
         if not verdict.noticed and verdict.how != "not reached":
-            print(f"{verdict.how}: {verdict}  ({len(verdict.differing)} of {verdict.reached} checks)", flush=True)
-        if count % 100 == 0:
-            print(f" {count}/{len(todo)} judged in {time.monotonic() - began:.0f} s", flush=True)
+            print(f"{verdict.how}: {verdict} ({len(verdict.differing)} of {verdict.reached} checks)", flush=True)
+        if count % 100 == 0 or count == total:
+            print(f" {count}/{total} judged in {time.monotonic() - began:.0f} s", flush=True)
 
-    print(f"{len(edits)} edits, {len(todo)} to judge", flush=True)
-    if not todo:
-        return 0
+    return heard
+
+
+def _judged(todo: Sequence[Weakening], jobs: int, only: str | None, heard: Callable[[Verdict], None]) -> list[str]:
     with Upstream.start(fixture_path("chatml")) as upstream, tempfile.TemporaryDirectory() as folder:
-        judging = Edits(upstream, todo, options.jobs, heard)
-        judging.run_all(Path(folder), *(("--gateway-only", options.only) if options.only else ()))
-    for problem in judging.problems:
-        print(problem)
-    print(f"{count} judged in {time.monotonic() - began:.0f} s")
-    return bool(judging.problems)
+        judging = Edits(upstream, todo, jobs, heard)
+        judging.run_all(Path(folder), *(("--gateway-only", only) if only else ()))
+    return judging.problems
+
+
+def _told(edits: Sequence[Weakening], kept: Kept, state: str, *, strict: bool) -> list[str]:
+    """Publish the files of which all edits have a verdict, and return what is wrong with them."""
+    verdicts = {edit.key: kept.verdicts[edit.key] for edit in edits if edit.key in kept.verdicts}
+    if strict:
+        verdicts = {key: verdict for key, verdict in verdicts.items() if verdict.state == state}
+    whole = {edit.file for edit in edits} - {edit.file for edit in edits if edit.key not in verdicts}
+    verdicts = {key: verdict for key, verdict in verdicts.items() if verdict.file in whole}
+    entries = survivors.load()
+    files, before = page.as_counted(verdicts, entries, whole), page.published()
+    page.publish(files)
+    for name, counts in page.rooms(files).items():
+        print(f"{name}: " + ", ".join(f"{counts[each]} {each}" for each in page.STATES))
+    broke = [
+        f"a check broke: {each}\n{each.text}" for each in verdicts.values() if each.how in ("broke", "not applied")
+    ]
+    return [*broke, *survivors.stale(entries, verdicts, whole), *page.newly_open(files, before), *page.below(files)]
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class Outside(Weakening):
 
 def edits_of(file: str, source: str) -> list[Weakening]:
     """All edits of a module, in reading order. `file` is its path below the root."""
-    inside = weakenings(file, source, reference_edits, is_text)
+    classes = set(_classes(ast.parse(source), ""))
+    inside = [each for each in weakenings(file, source, reference_edits, is_text) if each.function not in classes]
     return sorted([*inside, *_outside(file, source)], key=lambda edit: edit.lines.start)
 
 
@@ -109,9 +110,7 @@ def reference_edits(parent: ast.AST, field: str, index: int | None, node: ast.AS
         case ast.Dict(keys=keys) if len(keys) > 1:
             for place, key in enumerate(keys):
                 shown = f"{ast.unparse(key)}: " if key is not None else "**"
-                less = ast.Dict(
-                    [*keys[:place], *keys[place + 1 :]], [*node.values[:place], *node.values[place + 1 :]]
-                )
+                less = ast.Dict([*keys[:place], *keys[place + 1 :]], [*node.values[:place], *node.values[place + 1 :]])
                 yield becomes(less, "{" + shown + ast.unparse(node.values[place]) + "}", "{}")
 
 
@@ -205,6 +204,14 @@ def _outside(file: str, source: str) -> Iterator[Outside]:
                     yield from edit(owner, name, value, lines_of(node))
 
     yield from within(tree.body, "", of_class=False)
+
+
+def _classes(node: ast.AST, path: str) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            name = f"{path}.{child.name}" if path else child.name
+            yield name
+            yield from _classes(child, name)
 
 
 def using(name: str, sources: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int]]:

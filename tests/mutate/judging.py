@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import logging
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -172,7 +171,10 @@ class Edits(Judging):
     def _likely(self, edit: Weakening, checks: Sequence[str]) -> list[str]:
         """The checks that noticed most edits of the function, and of the file."""
         reached = set(checks)
-        killers = [*self._killers[f"{edit.file} {edit.function}"].most_common(8), *self._killers[edit.file].most_common(8)]
+        killers = [
+            *self._killers[f"{edit.file} {edit.function}"].most_common(8),
+            *self._killers[edit.file].most_common(8),
+        ]
         return list(dict.fromkeys(name for name, _ in killers if name in reached))
 
     def _found(
@@ -195,7 +197,7 @@ class Edits(Judging):
         except (LookupError, SyntaxError, ValueError, TypeError) as error:
             return {"how": "not applied", "text": str(error)}
         codec = None if "" in self._starting(edit) else self._unused
-        knowing = suppress() if edit.file.endswith("codec/vocabulary.py") else known_ids()
+        knowing = nullcontext() if edit.file.endswith("codec/vocabulary.py") else known_ids()
         with knowing:
             found = self._search(session, checks, likely, codec)
         return {**found, "reached": len(checks), "seconds": round(time.perf_counter() - began, 3)}
@@ -210,7 +212,7 @@ class Edits(Judging):
         self, session: pytest.Session, checks: Sequence[str], likely: Sequence[str], codec: Any
     ) -> dict[str, Any]:
         try:
-            gateway, app = build(self._upstream, None, codec)
+            _, app = build(self._upstream, None, codec)
         except Exception as error:
             return {"how": "start", "text": repr(error)}
         live = _Live(self, session, Direct(app))
@@ -308,12 +310,6 @@ def _verdict(edit: Weakening, **fields: Any) -> Verdict:
 
 
 def _is_cache(value: Any) -> bool:
-    return type(value).__name__ == "_lru_cache_wrapper" and str(getattr(value, "__module__", "")).startswith("reference_gateway")
-
-
-def quiet() -> None:
-    logging.disable()
-
-
-def in_files(edits: Iterable[Weakening], files: Sequence[str]) -> list[Weakening]:
-    return [edit for edit in edits if edit.file in files]
+    return type(value).__name__ == "_lru_cache_wrapper" and str(getattr(value, "__module__", "")).startswith(
+        "reference_gateway"
+    )
