@@ -198,7 +198,7 @@ def request_in_flight_is_a_conflict(gateway: Sabotage) -> None:
 
     async def attempt(run: Any, session: Session, turn: Turn, keys: list[bytes]) -> Answer:
         name = (session, keys[-1])
-        if name in asked and not session._tree.chains():
+        if name in asked and not session._tree.chains() and session._retries is None:
             raise BackendRefused("this request is in flight")
         asked.add(name)
         try:

@@ -40,10 +40,12 @@ def main() -> int:
     problems: list[str] = []
     if not options.report:
         chosen = [edit for edit in shard_of(edits, int(shard), int(shards)) if options.function in edit.function]
+        if not options.again:
+            kept.forget(chosen, state)
         todo = kept.left(chosen, state, again=options.again)
         print(f"{len(edits)} edits, {len(chosen)} of them here, {len(todo)} without a verdict", flush=True)
         if todo:
-            problems += _judged(todo, options.jobs, options.only, _keeping(kept, state, len(todo)))
+            problems += _judged(todo, options, _keeping(kept, state, len(todo)))
     if options.only is None:
         problems += _told(edits, kept, state, strict=not options.again)
     for problem in problems:
@@ -60,6 +62,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, default=ROOT / ".tox" / "mutate", help="the folder of the verdicts")
     parser.add_argument("--again", action="store_true", help="what was noticed before stays noticed: only the others")
     parser.add_argument("--only", metavar="PATTERN", help="judge by these requirements only; nothing is published")
+    parser.add_argument(
+        "--most", type=int, metavar="N", help="judge an edit by N of the checks that reach it: a quick look"
+    )
     parser.add_argument("--report", action="store_true", help="judge nothing: publish the verdicts that are there")
     return parser.parse_args()
 
@@ -79,10 +84,10 @@ def _keeping(kept: Kept, state: str, total: int) -> Callable[[Verdict], None]:
     return heard
 
 
-def _judged(todo: Sequence[Weakening], jobs: int, only: str | None, heard: Callable[[Verdict], None]) -> list[str]:
+def _judged(todo: Sequence[Weakening], options: argparse.Namespace, heard: Callable[[Verdict], None]) -> list[str]:
     with Upstream.start(fixture_path("chatml")) as upstream, tempfile.TemporaryDirectory() as folder:
-        judging = Edits(upstream, todo, jobs, heard)
-        judging.run_all(Path(folder), *(("--gateway-only", only) if only else ()))
+        judging = Edits(upstream, todo, options.jobs, heard, options.most)
+        judging.run_all(Path(folder), *(("--gateway-only", options.only) if options.only else ()))
     return judging.problems
 
 

@@ -36,6 +36,7 @@ from tests.mutants.harness import Verdicts, build
 from tests.mutants.impact import PACKAGE, Baseline, known_ids, name_of
 from tests.mutants.judging import PATIENCE, Judging, _hearing, _requirement, _run
 from tests.mutants.playing import Engine, Loop, same
+from tests.mutants.sabotage import App
 from tests.mutate.edits import Outside, using
 from tests.mutate.verdicts import Verdict
 
@@ -53,7 +54,14 @@ TEXT = 600
 
 
 class Recorded(Baseline):
-    """What the unharmed gateway did, to the end of the teardown, in which the ambient judgement takes what is left."""
+    """What the unharmed gateway did, to the end of the teardown, in which the ambient judgement takes what is left.
+    Which lines ran is known by coverage, so nobody watches calls."""
+
+    def start(self) -> App:
+        """The unharmed gateway, recorded."""
+        gateway, app = self.build(None, None)
+        self.codec = gateway.state.sessions.codec
+        return self.recorder.around(app)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
@@ -66,14 +74,19 @@ class Recorded(Baseline):
 
 
 class Edits(Judging):
-    """A pytest plug-in that takes the place of the loop over the suite's checks."""
+    """A pytest plug-in that takes the place of the loop over the suite's checks. At most `most` judge an edit."""
 
     def __init__(
-        self, upstream: Upstream, edits: Sequence[Weakening], jobs: int, heard: Callable[[Verdict], None]
+        self,
+        upstream: Upstream,
+        edits: Sequence[Weakening],
+        jobs: int,
+        heard: Callable[[Verdict], None],
+        most: int | None = None,
     ) -> None:
         super().__init__(upstream, [], jobs, {}, apart=True)
         self.baseline = Recorded(lambda sabotage, codec: build(upstream, sabotage, codec), {})
-        self.edits, self._told = edits, heard
+        self.edits, self._told, self._most = edits, heard, most
         self.seconds: dict[str, float] = {}
         self.lines: dict[str, dict[int, set[str]]] = {}
         """File -> line -> the checks that run it; the empty name is the start of the gateway."""
@@ -131,6 +144,8 @@ class Edits(Judging):
         if "" in checks:  # what the gateway is made with shows anywhere
             checks = set(self.seconds)
         quickest = sorted(checks & self.seconds.keys(), key=lambda name: self.seconds[name])
+        if self._most is not None and len(quickest) > self._most:  # some of each kind, by how long they take
+            quickest = [quickest[place * len(quickest) // self._most] for place in range(self._most)]
         others, walks = ([name for name in quickest if _is_journey(name) is each] for each in (False, True))
         mixed: list[str] = []
         for place in range(0, max(len(others), 5 * len(walks)), 5):

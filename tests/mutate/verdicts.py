@@ -61,11 +61,9 @@ class Kept:
         self.verdicts: dict[Key, Verdict] = {}
         for file in sorted(folder.glob("*.jsonl")):
             for line in file.read_text("utf-8").splitlines():
-                try:
-                    verdict = Verdict(**json.loads(line))
-                except (ValueError, TypeError):
-                    continue  # a line that was not written to its end
-                self.verdicts[verdict.key] = verdict
+                verdict = _read(line)
+                if verdict is not None:
+                    self.verdicts[verdict.key] = verdict
 
     def add(self, verdict: Verdict) -> None:
         """Keep it now: what ends this run loses nothing."""
@@ -73,6 +71,15 @@ class Kept:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(verdict), ensure_ascii=False) + "\n")
+
+    def forget(self, edits: Iterable[Weakening], state: str) -> None:
+        """Drop the verdicts of these edits that were made with anything else than this state."""
+        old = {key for edit in edits if (key := edit.key) in self.verdicts and self.verdicts[key].state != state}
+        for file in self.folder.glob("*.jsonl") if old else ():
+            lines = file.read_text("utf-8").splitlines(keepends=True)
+            file.write_text("".join(line for line in lines if _key(line) not in old), "utf-8")
+        for key in old:
+            del self.verdicts[key]
 
     def left(self, edits: Iterable[Weakening], state: str, *, again: bool = False) -> list[Weakening]:
         """Those among these that are still to be judged. `again`: what was noticed once stays noticed, whatever has
@@ -87,6 +94,18 @@ class Kept:
             return verdict.state != state
 
         return [edit for edit in edits if is_left(edit)]
+
+
+def _read(line: str) -> Verdict | None:
+    try:
+        return Verdict(**json.loads(line))
+    except (ValueError, TypeError):
+        return None  # it was not written to its end
+
+
+def _key(line: str) -> Key | None:
+    verdict = _read(line)
+    return None if verdict is None else verdict.key
 
 
 def state_of(root: Path, folders: Sequence[str]) -> str:
