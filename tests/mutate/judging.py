@@ -14,7 +14,7 @@ import inspect
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -45,7 +45,7 @@ LIMIT = 30
 """Seconds after which a batch of tapes or a check hangs, which is noticed."""
 FIRST = 2
 """So many checks that have noticed an edit nearby are run without playing their tapes."""
-BATCHES = (12, 48, 192)
+BATCHES = (4, 24, 96, 384)
 """Tapes that are played before the checks run whose tapes came out otherwise; then all that are left."""
 MOST = 25
 """Checks that run against one edit, of those whose tapes come out otherwise: one that none of these notices is a
@@ -132,9 +132,8 @@ class Edits(Judging):
             self.lines[str(Path(file).relative_to(ROOT))] = lines
         self._coverage.erase()
 
-    def reaching(self, edit: Weakening) -> list[str]:
-        """The checks that run what is edited, the quickest first, with a journey after every fifth: a journey is judged
-        by more than a check is."""
+    def reaching(self, edit: Weakening) -> set[str]:
+        """The checks that run what is edited."""
         places = [(edit.file, line) for line in edit.lines]
         if isinstance(edit, Outside):
             places += list(self._using(edit))
@@ -142,8 +141,12 @@ class Edits(Judging):
         for file, line in places:
             checks |= self.lines.get(file, {}).get(line, set())
         if "" in checks:  # what the gateway is made with shows anywhere
-            checks = set(self.seconds)
-        quickest = sorted(checks & self.seconds.keys(), key=lambda name: self.seconds[name])
+            return set(self.seconds)
+        return checks & self.seconds.keys()
+
+    def _ordered(self, checks: Set[str]) -> list[str]:
+        """The quickest first, with a journey after every fifth: a journey is judged by more than a check is."""
+        quickest = sorted(checks, key=lambda name: self.seconds[name])
         if self._most is not None and len(quickest) > self._most:  # some of each kind, by how long they take
             quickest = [quickest[place * len(quickest) // self._most] for place in range(self._most)]
         others, walks = ([name for name in quickest if _is_journey(name) is each] for each in (False, True))
@@ -177,6 +180,7 @@ class Edits(Judging):
             if verdict.check:
                 self._killers[f"{edit.file} {edit.function}"][verdict.check] += 1
                 self._killers[edit.file][verdict.check] += 1
+                self._killers[""][verdict.check] += 1
             self._told(verdict)
 
     def _works(
@@ -187,16 +191,13 @@ class Edits(Judging):
             if not checks:
                 self._told(_verdict(edit, how="not reached"))
                 continue
-            yield repr(edit.key), partial(self._found, session, functions, edit, checks, self._likely(edit, checks))
+            likely, ordered = self._likely(edit, checks), self._ordered(checks)
+            yield repr(edit.key), partial(self._found, session, functions, edit, ordered, likely)
 
-    def _likely(self, edit: Weakening, checks: Sequence[str]) -> list[str]:
-        """The checks that noticed most edits of the function, and of the file."""
-        reached = set(checks)
-        killers = [
-            *self._killers[f"{edit.file} {edit.function}"].most_common(8),
-            *self._killers[edit.file].most_common(8),
-        ]
-        return list(dict.fromkeys(name for name, _ in killers if name in reached))
+    def _likely(self, edit: Weakening, checks: Set[str]) -> list[str]:
+        """The checks that noticed most edits of the function, of the file, and of all."""
+        near = (self._killers[place].most_common(8) for place in (f"{edit.file} {edit.function}", edit.file, ""))
+        return list(dict.fromkeys(name for killers in near for name, _ in killers if name in checks))
 
     def _found(
         self,
