@@ -2,8 +2,8 @@
 
 That run, with the ambient judgement, is recorded: which check runs which lines, and the tape of each (`tests/mutants`).
 In a forked process the edited code takes the place of what is imported. The checks that have noticed an edit of the
-same function go first; then the tapes of all that reach the edited lines are played to the gateway, the quickest first,
-and each whose tape comes out otherwise runs as pytest runs it. The first red ends it.
+same function go first; then the tapes of all that reach the edited lines are played to the gateway, those first that
+run what few others run, and each whose tape comes out otherwise runs as pytest runs it. The first red ends it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import inspect
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -91,6 +91,7 @@ class Edits(Judging):
         self.lines: dict[str, dict[int, set[str]]] = {}
         """File -> line -> the checks that run it; the empty name is the start of the gateway."""
         self.problems: list[str] = []
+        self._rare: dict[str, dict[str, float]] = {}
         self._killers: dict[str, Counter[str]] = defaultdict(Counter)
         self._coverage = Coverage(include=[f"{PACKAGE}/*"], data_file=None, config_file=False)
         self._coverage.set_option("run:disable_warnings", ["no-data-collected", "couldnt-parse"])
@@ -144,16 +145,25 @@ class Edits(Judging):
             return set(self.seconds)
         return checks & self.seconds.keys()
 
-    def _ordered(self, checks: Set[str]) -> list[str]:
-        """The quickest first, with a journey after every fifth: a journey is judged by more than a check is."""
-        quickest = sorted(checks, key=lambda name: self.seconds[name])
-        if self._most is not None and len(quickest) > self._most:  # some of each kind, by how long they take
-            quickest = [quickest[place * len(quickest) // self._most] for place in range(self._most)]
-        others, walks = ([name for name in quickest if _is_journey(name) is each] for each in (False, True))
+    def _ordered(self, file: str, checks: Set[str]) -> list[str]:
+        """Those first that run what few others run of the file, with a journey after every fifth: a journey is judged
+        by more than a check is."""
+        rare = self._rareness(file)
+        ordered = sorted(checks, key=lambda name: (-rare.get(name, 0.0), self.seconds[name]))
+        others, walks = ([name for name in ordered if _is_journey(name) is each] for each in (False, True))
         mixed: list[str] = []
         for place in range(0, max(len(others), 5 * len(walks)), 5):
             mixed += [*others[place : place + 5], *walks[place // 5 : place // 5 + 1]]
-        return mixed
+        return mixed[: self._most]
+
+    def _rareness(self, file: str) -> Mapping[str, float]:
+        """By check, of each line that it runs of the file, how large a part it is of the checks that do."""
+        if file not in self._rare:
+            self._rare[file] = defaultdict(float)
+            for checks in self.lines.get(file, {}).values():
+                for name in checks:
+                    self._rare[file][name] += 1 / len(checks)
+        return self._rare[file]
 
     def _using(self, edit: Outside) -> Iterator[tuple[str, int]]:
         owner = edit.function.rpartition(".")[2]
@@ -191,7 +201,7 @@ class Edits(Judging):
             if not checks:
                 self._told(_verdict(edit, how="not reached"))
                 continue
-            likely, ordered = self._likely(edit, checks), self._ordered(checks)
+            likely, ordered = self._likely(edit, checks), self._ordered(edit.file, checks)
             yield repr(edit.key), partial(self._found, session, functions, edit, ordered, likely)
 
     def _likely(self, edit: Weakening, checks: Set[str]) -> list[str]:
