@@ -30,6 +30,7 @@ from conformance.run.run import RUN
 from conformance.upstream.client import Upstream
 from reference_gateway.serving.server import serving as served
 from tests.knife.weaken import Functions, Weakening, imported
+from tests.mutants import playing
 from tests.mutants.direct import Direct, DirectRecorder
 from tests.mutants.forks import forked
 from tests.mutants.harness import Verdicts, build
@@ -50,6 +51,8 @@ BATCHES = (4, 24, 96, 384)
 MOST = 25
 """Checks that run against one edit, of those whose tapes come out otherwise: one that none of these notices is a
 survivor, and so many are evidence enough that it changes what is seen."""
+TAPE = 5.0
+"""Seconds that a tape may take: where many processes share a processor, one takes long, and is no other for it."""
 TEXT = 600
 
 
@@ -121,6 +124,7 @@ class Edits(Judging):
             self.problems = [f"red without any edit: {one}" for one in wrong] or ["no check ran"]
             return True
         self._take_lines()
+        playing.PATIENCE = TAPE
         self.baseline.settle()
         self._checks = [(name_of(item), _requirement(item).id, item) for item in session.items]
         self._judge(session)
