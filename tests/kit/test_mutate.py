@@ -117,7 +117,7 @@ def test_a_shard_is_a_part_and_all_shards_are_all() -> None:
 def test_what_has_a_verdict_is_not_judged_again(tmp_path: Path) -> None:
     edits = edits_of(RETRY, (ROOT / RETRY).read_text())[:3]
     for edit, how in zip(edits, ["check", "survived"], strict=False):
-        Kept(tmp_path).add(Verdict(*edit.key, edit.lines.start, how, state="now"))
+        Kept(tmp_path).add(Verdict(*edit.key, edit.lines.start, how, state="now", modes=["default"]))
     with next(tmp_path.iterdir()).open("a") as file:
         file.write('{"file": "cut of')  # a run that was ended
 
@@ -126,6 +126,18 @@ def test_what_has_a_verdict_is_not_judged_again(tmp_path: Path) -> None:
     assert Kept(tmp_path).left(edits, "later", again=True) == edits[1:]
     Kept(tmp_path).forget(edits[:1], "later")
     assert Kept(tmp_path).verdicts.keys() == {edits[1].key}
+
+
+def test_what_survived_is_judged_in_each_mode(tmp_path: Path) -> None:
+    edits = edits_of(RETRY, (ROOT / RETRY).read_text())[:2]
+    for edit, how in zip(edits, ["check", "survived"], strict=True):
+        Kept(tmp_path).add(Verdict(*edit.key, edit.lines.start, how, state="now", modes=["default"]))
+
+    assert Kept(tmp_path).left(edits, "now", "sglang") == edits[1:]
+
+    Kept(tmp_path).add(Verdict(*edits[1].key, 1, "not reached", state="now", modes=["sglang"]))
+    assert Kept(tmp_path).left(edits, "now", "sglang") == []
+    assert Kept(tmp_path).verdicts[edits[1].key].how == "survived"
 
 
 def listed(tmp_path: Path, text: str) -> list[survivors.Entry]:
@@ -212,16 +224,27 @@ def test_suite_notices_what_can_be_seen_and_a_run_goes_on(tmp_path: Path) -> Non
     """With two requirements, in another process: an edit that they notice, one that is equivalent, and what is left."""
 
     def run(function: str) -> tuple[str, dict[str, Verdict]]:
-        command = [sys.executable, "-m", "tests.mutate", RETRY, "--only", "CONC-01[78]", "--state", str(tmp_path)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.mutate",
+            RETRY,
+            "--only",
+            "CONC-01[78]",
+            "--state",
+            str(tmp_path),
+            "--mode",
+            "default",
+        ]
         ran = subprocess.run([*command, "--function", function], cwd=ROOT, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout, {each.was: each for each in Kept(tmp_path).verdicts.values()}
 
     output, verdicts = run("record")
-    assert "2 of them here, 2 without a verdict" in output
+    assert "2 edits, 2 of them to judge" in output
     assert verdicts["self._answers[_name(turn, key)] = answer"].noticed
     assert verdicts["self._answers[_name(turn, key)] = answer"].by in ("CONC-017", "CONC-018")
 
     output, verdicts = run("_name")
     assert verdicts["(turn.idempotency_key or '', key)"].how == "survived"
-    assert ", 0 without a verdict" in run("record")[0]
+    assert ", 0 of them to judge" in run("record")[0]

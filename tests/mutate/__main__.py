@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from conformance.fixtures import fixture_path
 from conformance.upstream.client import Upstream
@@ -23,8 +25,20 @@ from tests.knife.weaken import Weakening
 from tests.mutate import page, survivors
 from tests.mutate.edits import edits_of
 from tests.mutate.judging import ROOT, Edits
-from tests.mutate.verdicts import Kept, Verdict, shard_of, state_of
+from tests.mutate.verdicts import DEFAULT, Kept, Verdict, shard_of, state_of
 
+MODES: Mapping[str, Mapping[str, Any]] = {
+    DEFAULT: {},
+    "structured": {"structured_outputs": "engine"},
+    "incremental": {"stream": "incremental"},
+    "sglang": {
+        "backend": "sglang",
+        "media": "references",
+        "control_tokens_in_text": "parsed",
+        "structured_outputs": "engine",
+    },
+}
+"""How the reference is started, by settings: what survives in one is judged in the next."""
 JUDGING = ("conformance", "reference_gateway", "fixtures", "tests/mutants", "tests/mutate", "tests/knife")
 """What a verdict depends on."""
 
@@ -36,18 +50,29 @@ def main() -> int:
     edits = [edit for file in files for edit in edits_of(str(file.relative_to(ROOT)), file.read_text("utf-8"))]
     shard, _, shards = options.shard.partition("/")
     state = state_of(ROOT, JUDGING) + (f" by {options.only}" if options.only else "")
-    kept = Kept(options.state, f"{shard}-of-{shards}")
     problems: list[str] = []
-    if not options.report:
-        chosen = [edit for edit in shard_of(edits, int(shard), int(shards)) if options.function in edit.function]
-        if not options.again:
-            kept.forget(chosen, state)
-        todo = kept.left(chosen, state, again=options.again)
-        print(f"{len(edits)} edits, {len(chosen)} of them here, {len(todo)} without a verdict", flush=True)
-        if todo:
-            problems += _judged(todo, options, _keeping(kept, state, len(todo)))
+    if options.mode is None and not options.report:
+        for mode in MODES:  # each begins with a run of the suite, in a process of its own
+            ended = subprocess.run([sys.executable, "-m", "tests.mutate", *sys.argv[1:], "--mode", mode], check=False)
+            problems += [f"{mode}: not judged to its end"] if ended.returncode else []
+    kept = Kept(options.state, f"{shard}-of-{shards}")
+    if options.mode is not None:
+        return _judge(options, kept, [*shard_of(edits, int(shard), int(shards))], state)
     if options.only is None:
         problems += _told(edits, kept, state, strict=not options.again)
+    for problem in problems:
+        print(problem)
+    return bool(problems)
+
+
+def _judge(options: argparse.Namespace, kept: Kept, edits: Sequence[Weakening], state: str) -> int:
+    """Judge what is left in one mode."""
+    chosen = [edit for edit in edits if options.function in edit.function]
+    if not options.again:
+        kept.forget(chosen, state)
+    todo = kept.left(chosen, state, options.mode, again=options.again)
+    print(f"{options.mode}: {len(chosen)} edits, {len(todo)} of them to judge", flush=True)
+    problems = _judged(todo, options, _keeping(kept, state, options.mode, len(todo))) if todo else []
     for problem in problems:
         print(problem)
     return bool(problems)
@@ -65,17 +90,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--most", type=int, metavar="N", help="judge an edit by N of the checks that reach it: a quick look"
     )
+    parser.add_argument("--mode", choices=MODES, help="judge in one mode only, and publish nothing")
     parser.add_argument("--report", action="store_true", help="judge nothing: publish the verdicts that are there")
     return parser.parse_args()
 
 
-def _keeping(kept: Kept, state: str, total: int) -> Callable[[Verdict], None]:
+def _keeping(kept: Kept, state: str, mode: str, total: int) -> Callable[[Verdict], None]:
     began, count = time.monotonic(), 0
 
     def heard(verdict: Verdict) -> None:
         nonlocal count
         count += 1
-        kept.add(replace(verdict, state=state))
+        kept.add(replace(verdict, state=state, modes=[mode]))
         if not verdict.noticed and verdict.how != "not reached":
             print(f"{verdict.how}: {verdict} ({len(verdict.differing)} of {verdict.reached} checks)", flush=True)
         if count % 100 == 0 or count == total:
@@ -86,7 +112,7 @@ def _keeping(kept: Kept, state: str, total: int) -> Callable[[Verdict], None]:
 
 def _judged(todo: Sequence[Weakening], options: argparse.Namespace, heard: Callable[[Verdict], None]) -> list[str]:
     with Upstream.start(fixture_path("chatml")) as upstream, tempfile.TemporaryDirectory() as folder:
-        judging = Edits(upstream, todo, options.jobs, heard, options.most)
+        judging = Edits(upstream, todo, options.jobs, heard, options.most, MODES[options.mode])
         judging.run_all(Path(folder), *(("--gateway-only", options.only) if options.only else ()))
     return judging.problems
 

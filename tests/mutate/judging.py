@@ -86,9 +86,10 @@ class Edits(Judging):
         jobs: int,
         heard: Callable[[Verdict], None],
         most: int | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(upstream, [], jobs, {}, apart=True)
-        self.baseline = Recorded(lambda sabotage, codec: build(upstream, sabotage, codec), {})
+        super().__init__(upstream, [], jobs, settings or {}, apart=True)
+        self.baseline = Recorded(lambda sabotage, codec: self.built(codec), dict(self.settings))
         self.edits, self._told, self._most = edits, heard, most
         self.seconds: dict[str, float] = {}
         self.lines: dict[str, dict[int, set[str]]] = {}
@@ -98,6 +99,10 @@ class Edits(Judging):
         self._killers: dict[str, Counter[str]] = defaultdict(Counter)
         self._coverage = Coverage(include=[f"{PACKAGE}/*"], data_file=None, config_file=False)
         self._coverage.set_option("run:disable_warnings", ["no-data-collected", "couldnt-parse"])
+
+    def built(self, codec: Any) -> tuple[Any, App]:
+        """A gateway with the settings of this run."""
+        return build(self._upstream, None, codec, **self.settings)
 
     def run_all(self, folder: Path, *arguments: str) -> None:
         """Run the suite against the unharmed gateway and, if it passes, judge the edits."""
@@ -182,7 +187,7 @@ class Edits(Judging):
         inspect.getmodule(inspect.currentframe())  # it remembers where all modules are, of which tracebacks ask
         functions = imported({ROOT / edit.file for edit in self.edits})
         self._caches = [each for each in gc.get_objects() if _is_cache(each)]
-        self._unused = build(self._upstream, None, None)[0].state.sessions.codec  # one that remembers nothing yet
+        self._unused = self.built(None)[0].state.sessions.codec  # one that remembers nothing yet
         gc.freeze()
         by_name = {repr(edit.key): edit for edit in self.edits}
         for answer in forked(self._works(session, functions), self._jobs):
@@ -248,7 +253,7 @@ class Edits(Judging):
         self, session: pytest.Session, checks: Sequence[str], likely: Sequence[str], codec: Any
     ) -> dict[str, Any]:
         try:
-            _, app = build(self._upstream, None, codec)
+            _, app = self.built(codec)
         except Exception as error:
             return {"how": "start", "text": repr(error)}
         live = _Live(self, session, Direct(app))
@@ -290,7 +295,7 @@ class Edits(Judging):
                     engine.leave()
 
         with engine.playing():
-            gateway, app = build(self._upstream, None, codec)
+            gateway, app = self.built(codec)
             with asyncio.Runner(loop_factory=Loop) as runner:
                 return runner.run(play(gateway, app)) | (set(names) & self.baseline.unsteady)
 
@@ -314,7 +319,7 @@ class _Live:
         run.settings = replace(run.settings, timeout=max(PATIENCE, min(5 * slowest, 6.0)))
         run.upstream = Upstream(self._judging._upstream.url, self._judging._upstream.tokenizer)
         self._server = served(cast(Any, self._app))  # it stops as soon as nobody has it
-        run.gateway = Gateway(self._server.__enter__(), driver="http")
+        run.gateway = Gateway(self._server.__enter__(), "http", api_key=self._judging.settings.get("api_key"))
         setattr(conformance.vocabulary.target, "Recorder", partial(DirectRecorder, self._app))  # noqa: B010
 
     def red(self, name: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from tests.knife.weaken import Weakening
 
 Key = tuple[str, str, str, str, int]
 """File, function, what stood there, what stands there now, and which of equal edits of the function it is."""
+DEFAULT = "default"
+"""The mode in which the reference is started without further settings."""
 NOTICED = ("check", "ambient", "broke", "time", "start")
 """How an edit is noticed: a check fails; another requirement is broken on the way; a check breaks, which the suite
 should mend; nothing ends; nothing begins."""
@@ -22,7 +24,7 @@ should mend; nothing ends; nothing begins."""
 class Verdict:
     """What came of one edit. `how`: one of `NOTICED`, else `survived`, `not reached` or `not applied`. `by`: the
     requirement that failed. `check`: in which check that was. `differing`: of a survivor, the checks whose exchanges
-    came out otherwise and that passed. `state`: the hash of all that was judged with."""
+    came out otherwise and that passed. `state`: the hash of all that it was judged with. `modes`: in which."""
 
     file: str
     function: str
@@ -38,6 +40,7 @@ class Verdict:
     seconds: float = 0.0
     text: str = ""
     state: str = ""
+    modes: Sequence[str] = field(default_factory=list)
 
     @property
     def key(self) -> Key:
@@ -66,7 +69,12 @@ class Kept:
                     self.verdicts[verdict.key] = verdict
 
     def add(self, verdict: Verdict) -> None:
-        """Keep it now: what ends this run loses nothing."""
+        """Keep it now: what ends this run loses nothing. What survived in one mode, and was not reached in another, has
+        survived."""
+        before = self.verdicts.get(verdict.key)
+        if before is not None and before.state == verdict.state:
+            modes = [*dict.fromkeys([*before.modes, *verdict.modes])]
+            verdict = replace(before if verdict.how == "not reached" else verdict, modes=modes)
         self.verdicts[verdict.key] = verdict
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as file:
@@ -81,17 +89,19 @@ class Kept:
         for key in old:
             del self.verdicts[key]
 
-    def left(self, edits: Iterable[Weakening], state: str, *, again: bool = False) -> list[Weakening]:
-        """Those among these that are still to be judged. `again`: what was noticed once stays noticed, whatever has
-        changed since, and what survived is judged anew."""
+    def left(
+        self, edits: Iterable[Weakening], state: str, mode: str = DEFAULT, *, again: bool = False
+    ) -> list[Weakening]:
+        """Those among these that are still to be judged in this mode. `again`: what was noticed once stays noticed,
+        whatever has changed since, and what survived is judged anew."""
 
         def is_left(edit: Weakening) -> bool:
             verdict = self.verdicts.get(edit.key)
             if verdict is None:
                 return True
-            if again:
-                return not verdict.noticed and verdict.state != state
-            return verdict.state != state
+            if verdict.state != state:
+                return not (again and verdict.noticed)
+            return not verdict.noticed and mode not in verdict.modes
 
         return [edit for edit in edits if is_left(edit)]
 
