@@ -166,6 +166,31 @@ def test_all_behind_the_prompt_counts_for_the_response(sessions, upstream):
     expect(second.max_tokens).equals(100 - (len(second.context) - len(first.context)), "max_tokens of the second call")
 
 
+@pytest.mark.requirement(id="BUDGET-021")
+@pytest.mark.parametrize("rewritten", [False, True], ids=["goes-on", "rewritten"])
+def test_all_behind_the_prompt_of_a_branch_counts(sessions, upstream, rewritten):
+    """Where `response_length` limits the response, all ids behind the prompt count, sampled or not."""
+    talk = Conversation(sessions.open(response_length=100), upstream, max_tokens=500)
+    talk.turn("Hi", "Hello, how can I help?")
+    talk.turn("Tell me more.", "About what?")
+    branch = talk.back(2)
+    branch.turn("Never mind.", "As you like.")
+    if rewritten:  # all but its answer, which the client did not like
+        branch = branch.back(1)
+    branch.turn("Goodbye.", "Bye.")
+
+    last = calls_made(upstream, 4)[-1]
+    tracks = [track for track in talk.trajectories() if _holds(track, last)]
+    expect(len(tracks)).equals(1, "the trajectories that hold the last turn")
+    behind = len(last.context) - len(tracks[0].prompt_ids)
+    expect(last.max_tokens).equals(100 - behind, "max_tokens of the last call")
+
+
+def _holds(trajectory, call):
+    ids = [*trajectory.prompt_ids, *trajectory.response_ids]
+    return len(ids) > len(call.context) and ids[: len(call.context)] == list(call.context)
+
+
 @pytest.mark.requirement(id="BUDGET-023")
 @pytest.mark.parametrize("asked", [{}, {"max_tokens": 500}], ids=["asks-nothing", "asks-500"])
 def test_lengths_that_are_no_budget_limit_nothing(sessions, upstream, asked):

@@ -102,6 +102,22 @@ def test_repeat_that_is_no_retry_is_sampled(session, upstream, first, then):
     expect(ask(session, then).text).equals(SECOND, "the content of the second answer")
 
 
+@pytest.mark.requirement(id="CONC-020")
+def test_repeats_at_once_that_are_no_retries_are_sampled(session, upstream):
+    """A repeated request that is no retry (another `Idempotency-Key`, or no header of that kind) is a turn of its
+    own."""
+    talk = Conversation(session, upstream)
+    held = upstream.holds(FIRST)
+    first = talk.start("Name a colour.")
+    talk.reach_upstream(1)
+    upstream.says(SECOND)
+    again = talk.dial("Name a colour.")
+    talk.trajectories()  # by then the repeat has arrived
+    held.release()
+
+    expect({first.reply().text, again.reply().text}).equals({FIRST, SECOND}, "the answers")
+
+
 @pytest.mark.requirement(id="CONC-021")
 @pytest.mark.parametrize("headers", [KEY, SDK], ids=["key", "count"])
 def test_retry_is_a_turn_of_its_own(session, upstream, headers):

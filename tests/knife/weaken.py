@@ -3,13 +3,15 @@
 Knows Python's syntax; never what the edited code means. Only what stands in functions is edited, and never a docstring,
 an annotation, a default or a decorator. `Weakening.live` makes the functions that are already imported run the edited
 code: it is for a process that was forked for it, and there is no way back.
+
+Which edits are made is up to `edits`: those of the knife are below, `tests/mutate/edits.py` has more.
 """
 
 from __future__ import annotations
 
 import ast
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -37,12 +39,14 @@ TEXTS = {"fail", "describe", "described", "brief", "quoted", "listed", "counted"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """`parent.field` (or its entry `index`) becomes `now`."""
+    """`parent.field` (or its entry `index`) becomes `now`. `texts` are how both show themselves, where that is not the
+    whole of them."""
 
     parent: ast.AST
     field: str
     index: int | None
     now: Any
+    texts: tuple[str, str] | None = None
 
     @property
     def was(self) -> Any:
@@ -112,19 +116,28 @@ def _place(code: CodeType) -> tuple[str, str, int]:
     return code.co_filename, code.co_qualname, code.co_firstlineno
 
 
-def weakenings(name: str, source: str) -> list[Weakening]:
-    """All weakenings of a module, in reading order. `name` is what to call the file."""
+Edits = Callable[[ast.AST, str, int | None, ast.AST], Iterator[Edit]]
+"""The edits of a node, by its parent, and the field and the place in the field where it stands there."""
+
+
+def weakenings(
+    name: str, source: str, edits: Edits | None = None, is_text: Callable[[ast.AST], bool] | None = None
+) -> list[Weakening]:
+    """All weakenings of a module, in reading order. `name` is what to call the file. `is_text` says of a node that it
+    is words for a reader, in which nothing is edited."""
     tree = ast.parse(source)
     found: list[Weakening] = []
     seen: dict[tuple[str, str, str], int] = {}
-    for function, statement, edit in _sites(tree, "", None):
-        text = (function, _text(edit, edit.was), _text(edit, edit.now))
+    for function, statement, edit in _sites(tree, "", None, edits or knife_edits, is_text or _is_text):
+        text = (function, *(edit.texts or (_text(edit, edit.was), _text(edit, edit.now))))
         seen[text] = seen.get(text, 0) + 1
-        found.append(Weakening(name, *text, seen[text], _lines(statement), tree, edit))
+        found.append(Weakening(name, *text, seen[text], lines_of(statement), tree, edit))
     return found
 
 
-def _sites(node: ast.AST, function: str, statement: ast.stmt | None) -> Iterator[tuple[str, ast.stmt, Edit]]:
+def _sites(
+    node: ast.AST, function: str, statement: ast.stmt | None, edits: Edits, is_text: Callable[[ast.AST], bool]
+) -> Iterator[tuple[str, ast.stmt, Edit]]:
     """Each edit below `node` with the function and the innermost statement that it stands in."""
     for field, value in ast.iter_fields(node):
         if field in ("decorator_list", "args", "returns", "annotation") and isinstance(
@@ -138,14 +151,16 @@ def _sites(node: ast.AST, function: str, statement: ast.stmt | None) -> Iterator
             inside = statement if not isinstance(child, ast.stmt) else child
             if isinstance(child, (*FUNCTIONS, ast.ClassDef)) and not isinstance(node, FUNCTIONS):
                 owner = f"{function}.{child.name}" if function else child.name
-                yield from _sites(child, owner, inside)
+                yield from _sites(child, owner, inside, edits, is_text)
                 continue
-            if inside is not None and function and not _is_text(child):
-                yield from ((function, inside, edit) for edit in _edits(node, field, index, child))
-                yield from _sites(child, function, inside)
+            if inside is not None and function and not is_text(child):
+                yield from ((function, inside, edit) for edit in edits(node, field, index, child))
+                yield from _sites(child, function, inside, edits, is_text)
 
 
-def _edits(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> Iterator[Edit]:
+def knife_edits(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> Iterator[Edit]:
+    """What makes code that judges judge less."""
+
     def becomes(now: ast.AST | None) -> Edit:
         return Edit(parent, field, index, now)
 
@@ -210,7 +225,7 @@ def _text(edit: Edit, value: Any) -> str:
     return prefix + ast.unparse(value)
 
 
-def _lines(statement: ast.stmt) -> range:
+def lines_of(statement: ast.stmt) -> range:
     """The lines of a simple statement, or the head of one with a body."""
     body = getattr(statement, "body", None) or getattr(statement, "cases", None)
     if not body:

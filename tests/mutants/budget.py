@@ -238,6 +238,20 @@ def each_turn_has_the_whole_response_length(gateway: Sabotage) -> None:
         return budget.response_length - added if again and budget.response_length else true()
 
 
+@mutant("BUDGET-021")
+def response_of_a_branch_begins_at_its_root(gateway: Sabotage) -> None:
+    """What a trajectory shares with the one that it branched off counts for its response, too."""
+
+    @_counting(gateway)
+    def left(true: Any, budget: Budget, match: Match, added: int) -> int | None:
+        right = true()
+        if budget.kind != "response" or right is None or match.chain is None or match.parent is None:
+            return right
+        own = [node for node in match.parent.path() if node.chain == match.chain]
+        root = match.parent.path()[0]
+        return right - (own[0].start + len(own[0].context) - len(root.context) if own else 0)
+
+
 @mutant("BUDGET-022", bugs=(9,))
 def engine_is_asked_for_one_id_at_least(gateway: Sabotage) -> None:
     """Where the response has no room left, the engine is asked for one more id, as it takes no 0."""

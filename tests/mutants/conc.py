@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from reference_gateway import isolation
@@ -105,11 +106,12 @@ def continuation_of_a_busy_trajectory_is_refused(gateway: Sabotage) -> None:
 def turns_get_their_place_when_they_begin(gateway: Sabotage) -> None:
     """Trajectories are exported in the order in which their last turns began."""
     begun: dict[tuple[int, int], int] = {}
+    places = count(1)  # the id of a plan may be that of an earlier one
 
     @gateway.wrap(Session, "_plan")
     def plan(original: Any, self: Session, *args: Any) -> Any:
         made = original(self, *args)
-        begun[id(self), id(made)] = len(begun)
+        begun[id(self), id(made)] = next(places)
         return made
 
     @gateway.wrap(Session, "_commit_turn")
@@ -120,8 +122,8 @@ def turns_get_their_place_when_they_begin(gateway: Sabotage) -> None:
 
     @exporting(gateway)
     def sort(session: Session, exported: list[Any]) -> None:
-        places = [begun.get((id(session), -chain.id), 0) for chain in session._tree.chains()]
-        exported[:] = [each for _, each in sorted(zip(places, exported, strict=True), key=lambda pair: pair[0])]
+        order = [begun.get((id(session), -chain.id), 0) for chain in session._tree.chains()]
+        exported[:] = [each for _, each in sorted(zip(order, exported, strict=True), key=lambda pair: pair[0])]
 
 
 @mutant("CONC-006")
@@ -198,7 +200,7 @@ def request_in_flight_is_a_conflict(gateway: Sabotage) -> None:
 
     async def attempt(run: Any, session: Session, turn: Turn, keys: list[bytes]) -> Answer:
         name = (session, keys[-1])
-        if name in asked and not session._tree.chains():
+        if name in asked and not session._tree.chains() and session._retries is None:
             raise BackendRefused("this request is in flight")
         asked.add(name)
         try:
