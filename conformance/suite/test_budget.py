@@ -101,8 +101,8 @@ def test_later_turn_gets_what_its_context_leaves(sessions, upstream):
 def test_turn_behind_several_results_gets_what_its_context_leaves(sessions, upstream, target):
     """A later turn is given what the lengths leave behind the whole of its context."""
     require_capability(target, Capability.TOOLS)
-    session = sessions.open(prompt_length=600, response_length=200)
-    talk = Conversation(session, upstream, max_tokens=5000, tools=[SEARCH])
+    session = sessions.open(prompt_length=100, response_length=700)
+    talk = Conversation(session, upstream, max_tokens=750, tools=[SEARCH])
     called = talk.turn("Hi", tool_calls=[{"name": "search", "arguments": {"q": str(number)}} for number in range(3)])
 
     talk.turn(results(called.message, "One", "Two and more", "Three"), "Fine")

@@ -2,7 +2,8 @@
 
 Real faults are conditional: a field is lost from the second turn on, the third part of a message is dropped, a call is
 made twice behind a tool's result. So the rows of `journeys.csv` have each pair of values that can go together at least
-once, in the order in which they are walked. `python -m tests.kit.make_journeys` writes that file.
+once, and each value over each wire in each stream mode, in the order in which they are walked.
+`python -m tests.kit.make_journeys` writes that file.
 """
 
 from __future__ import annotations
@@ -247,20 +248,34 @@ def completed(values: Mapping[str, str]) -> Situation | None:
     return None
 
 
+Crossing = frozenset[tuple[str, str]]
+"""Values that stand together, by dimension."""
+_SHOWN = ("ending", "stop")
+"""By this ending what the model says is shown as it is."""
+
+
 @cache
-def pairs() -> frozenset[frozenset[tuple[str, str]]]:
-    """Each pair of values that some situation has."""
+def crossings() -> frozenset[Crossing]:
+    """Each pair of values that some situation has; each value, and each kind of content that is shown as it is, over
+    each wire in each stream mode."""
     every = [(name, value) for name, values in DIMENSIONS.items() for value in values]
-    return frozenset(
-        frozenset(pair)
-        for pair in combinations(every, 2)
-        if pair[0][0] != pair[1][0] and completed(dict(pair)) is not None
-    )
+    pairs = [pair for pair in combinations(every, 2) if pair[0][0] != pair[1][0]]
+    modes = [(("wire", wire), ("stream", stream)) for wire in DIMENSIONS["wire"] for stream in DIMENSIONS["stream"]]
+    over = [(*mode, one) for mode in modes for one in every if one[0] not in ("wire", "stream")]
+    shown = [(*mode, ("content", kind), _SHOWN) for mode in modes for kind in DIMENSIONS["content"]]
+    return frozenset(frozenset(values) for values in (*pairs, *over, *shown) if completed(dict(values)) is not None)
 
 
-def pairs_of(situation: Situation) -> frozenset[frozenset[tuple[str, str]]]:
-    """The pairs of values that a situation has."""
-    return frozenset(map(frozenset, combinations(situation.values(), 2)))
+def crossings_of(values: Mapping[str, str]) -> frozenset[Crossing]:
+    """Those of a situation with these values, or of some values of one."""
+    items = tuple(values.items())
+    found = set(map(frozenset, combinations(items, 2)))
+    if {"wire", "stream"} <= values.keys():
+        mode = (("wire", values["wire"]), ("stream", values["stream"]))
+        found |= {frozenset({*mode, one}) for one in items}
+        if _SHOWN in items and "content" in values:
+            found.add(frozenset({*mode, ("content", values["content"]), _SHOWN}))
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

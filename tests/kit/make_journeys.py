@@ -1,4 +1,4 @@
-"""Writes `conformance/vocabulary/journeys.csv`: situations with every pair of values, in an order to walk them in.
+"""Writes `conformance/vocabulary/journeys.csv`: situations with every crossing of values, in an order to walk them in.
 
 python -m tests.kit.make_journeys
 """
@@ -16,10 +16,11 @@ from conformance.vocabulary.situations import (
     FAILED,
     JOURNEYS,
     TOLD,
+    Crossing,
     Situation,
     completed,
-    pairs,
-    pairs_of,
+    crossings,
+    crossings_of,
 )
 
 ROWS = 6
@@ -29,29 +30,27 @@ TOOLS_APART = ("odd values", "control text")
 
 
 def covering() -> list[Situation]:
-    """Situations that have every pair at least once: always the one with most of the pairs that are missing.
+    """Situations that have every crossing at least once: always the one with most of those that are missing.
 
     `allpairspy` gives up among so many values that are apart, with half of the pairs.
     """
-    missing, situations = set(pairs()), []
+    missing, situations = set(crossings()), []
     used = Counter[tuple[str, str]]()
     while missing:
         situation = fullest(dict(min(missing, key=sorted)), missing, used)
         situations.append(situation)
-        missing -= pairs_of(situation)
+        missing -= crossings_of(dict(situation.values()))
         used.update(situation.values())
     return needed(situations)
 
 
-def fullest(
-    values: dict[str, str], missing: set[frozenset[tuple[str, str]]], used: Counter[tuple[str, str]]
-) -> Situation:
-    """A situation with these values, each other one chosen for the missing pairs that it brings, then for being rare
-    among those that are `used`."""
+def fullest(values: dict[str, str], missing: set[Crossing], used: Counter[tuple[str, str]]) -> Situation:
+    """A situation with these values, each other one chosen for the missing crossings that it brings, then for being
+    rare among those that are `used`."""
     while len(values) < len(DIMENSIONS):
         choices = [
             (
-                (sum(frozenset({(name, value), other}) in missing for other in values.items()), -used[name, value]),
+                (len(missing & crossings_of({**values, name: value})), -used[name, value]),
                 name,
                 value,
             )
@@ -66,11 +65,13 @@ def fullest(
 
 
 def needed(situations: list[Situation]) -> list[Situation]:
-    """These without those whose pairs the others have."""
+    """These without those whose crossings the others have."""
     kept = list(situations)
     for situation in reversed(situations):
-        others = frozenset[frozenset[tuple[str, str]]]().union(*(pairs_of(one) for one in kept if one is not situation))
-        if pairs_of(situation) <= others:
+        others = frozenset[Crossing]().union(
+            *(crossings_of(dict(one.values())) for one in kept if one is not situation)
+        )
+        if crossings_of(dict(situation.values())) <= others:
             kept.remove(situation)
     return kept
 

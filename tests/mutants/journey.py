@@ -145,12 +145,12 @@ def engine_is_asked_twice_behind_results(gateway: Sabotage) -> None:
 
 
 @mutant("JOURNEY-001")
-def done_is_taken_for_the_end_behind_a_call(gateway: Sabotage) -> None:
-    """An answer in a conversation with tools that is exactly `[DONE]` is taken for the end of the engine's stream."""
+def done_is_taken_for_the_end_behind_an_answer(gateway: Sabotage) -> None:
+    """From the second turn on, an answer that is exactly `[DONE]` is taken for the end of the engine's stream."""
 
     @gateway.wrap(openai_chat, "stream")
     def stream(original: Any, answer: Answer, request: Any) -> Any:
-        if answer.message["content"] == "[DONE]" and request.turn.tools:
+        if answer.message["content"] == "[DONE]" and turns_before(request.turn):
             answer = replace(answer, message={**answer.message, "content": ""})
         return original(answer, request)
 

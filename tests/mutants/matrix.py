@@ -36,6 +36,7 @@ STATES = {
 TOGETHER = {
     "HTTP-049": "A gateway that passes the upstream's words on passes its types of errors on, too, which CHAT-064, "
     "MSG-096 and RESP-077 hold to those of the wire.",
+    "JOURNEY-005": "JOURNEY-010 holds conversations that a gateway keeps among all others, by chance.",
     "SHAPE-012": "The events of a tool use are pinned by SHAPE-011; beyond them only its arguments can change, which "
     "MSG-013, MSG-076 and MSG-083 compare with what was generated.",
     "SHAPE-023": "INV-001 and INV-003 say the whole answer to an invocation: two fields, each with its type.",
