@@ -272,6 +272,11 @@ class Walker:
         if situation.ending in FAILED:
             self.upstream.fails(int(situation.ending))
             failed = self._ask(turn, fault=int(situation.ending))
+            if failed.status in (400, 422) and situation.field in FREE_TO_REFUSE:
+                self.attempts[-1] = replace(self.attempts[-1], refused=True)
+                situation = replace(situation, field="none")
+                turn = self._turn(situation, question or self.number)
+                failed = self._ask(turn, fault=int(situation.ending))
             if not has_failed(failed):
                 raise ConformanceFailure(
                     [Violation(turn.label, "a failure", f"{failed.status} {describe(failed.body)}")]
