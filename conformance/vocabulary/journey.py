@@ -256,7 +256,9 @@ class Walker:
             self._take(replace(situation, ending="stop", **plain))
 
     def _other_wire(self, wire: str) -> str:
-        names = ("chat", "messages", "responses")
+        silent = any(isinstance(one, Answered) and not one.text and not one.calls for one in self.talk.entries)
+        # The messages API takes no answer without content among what came before.
+        names = ("chat", "responses") if silent else ("chat", "messages", "responses")
         declared = self.target.declaration.capabilities
         others = [name for name in names if name != wire and WIRES[name].capability in {None, *declared}]
         return others[0] if others else wire
