@@ -66,17 +66,17 @@ class RawConnection:
 
     def write(self, data: bytes) -> Self:
         """Send bytes of the body."""
-        self._open.request_body += data
+        self.exchange.request_body += data
         return self._put(data)
 
     def write_chunk(self, data: bytes) -> Self:
         """Send bytes of the body as one chunk of `transfer-encoding: chunked`; no bytes end the body."""
-        self._open.request_body += data
+        self.exchange.request_body += data
         return self._put(b"%x\r\n%s\r\n" % (len(data), data))
 
     def reply(self) -> Reply:
         """Read one answer, and leave the connection open."""
-        exchange = self._open
+        exchange = self.exchange
         self._socket.settimeout(self._recorder.left)
         response = http.client.HTTPResponse(self._socket, method=exchange.method)
         try:
@@ -95,7 +95,7 @@ class RawConnection:
 
     def read_first_byte(self) -> Self:
         """Wait until the answer begins."""
-        exchange = self._open
+        exchange = self.exchange
         self._socket.settimeout(self._recorder.left)
         try:
             if not self._socket.recv(1):
@@ -106,7 +106,7 @@ class RawConnection:
 
     def read_until(self, part: bytes) -> Self:
         """Wait until this is part of what the answer has said so far."""
-        exchange = self._open
+        exchange = self.exchange
         seen = b""
         try:
             while part not in seen:
@@ -129,10 +129,6 @@ class RawConnection:
     @property
     def exchange(self) -> Exchange:
         """What was exchanged since `begin`."""
-        return self._open
-
-    @property
-    def _open(self) -> Exchange:
         assert self._exchange is not None, "begin() comes first"
         return self._exchange
 
@@ -141,7 +137,7 @@ class RawConnection:
         try:
             self._socket.sendall(data)
         except TimeoutError as error:
-            self._broken(self._open, error)
+            self._broken(self.exchange, error)
         except OSError:
             pass  # the server may have answered and closed before it read everything: the answer decides
         return self

@@ -119,10 +119,8 @@ class _Connection:
     def head(self, timeout: float | None) -> h11.Response:
         while True:
             event = self._event(timeout)
-            if isinstance(event, h11.Response):
+            if isinstance(event, h11.Response):  # and no 1xx
                 return event
-            if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
-                raise httpx.RemoteProtocolError("the server switches protocols, which nobody asked for")
 
     def body(self, timeout: float | None) -> Iterator[bytes]:
         while True:

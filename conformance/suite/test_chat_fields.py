@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.client.http import at
 from conformance.gateway import Capability
 from conformance.vocabulary import asked as published
 from conformance.vocabulary.asked import SEARCH, expect_heard_or_refused, expect_named, expect_told_or_refused
@@ -72,8 +73,8 @@ def test_logprobs_are_told_or_refused(session, upstream, streamed):
     if reply.status in REFUSED:
         expect_named(reply, "logprobs")
         return
-    told = reply.completion["choices"][0].get("logprobs") or {}
-    values = [entry.get("logprob") for entry in told.get("content") or []]
+    told = at(reply.completion, "choices", 0, "logprobs", kind=dict)
+    values = [at(entry, "logprob") for entry in at(told, "content", kind=list)]
     reported = calls_made(upstream, 2)[-1].logprobs or []
     # The token that ended the turn is not part of the text, and some leave it out.
     expect(values).is_one_of([reported, reported[:-1]], "log-probabilities in the answer")

@@ -179,6 +179,29 @@ def test_many_sessions_at_the_same_time(sessions, upstream):
     )
 
 
+@pytest.mark.requirement(id="CONC-010")
+def test_many_sessions_that_ask_the_same_at_the_same_time(sessions, upstream):
+    """Many sessions that run a turn at the same time each export their own generation."""
+    answers = [f"Answer {number}" for number in range(PARALLEL)]
+    opened = [sessions.open() for _ in answers]
+    held = [upstream.holds(answer) for answer in answers]
+    pending = [session.start("What is two times two?") for session in opened]
+    Conversation(opened[0], upstream).reach_upstream(PARALLEL)
+    for waiting in held:
+        waiting.release()
+
+    texts = [turn.reply().text for turn in pending]
+
+    expect(sorted(texts)).equals(answers, "the answers")
+    made = {call.said["text"]: call for call in calls_made(upstream, PARALLEL) if call.said}
+    together(
+        *(
+            lambda session=session, text=text: expect(session.trajectories()).have_responses([made[text]])
+            for session, text in zip(opened, texts, strict=True)
+        )
+    )
+
+
 @pytest.mark.requirement(id="CONC-011")
 def test_turn_is_asked_again_after_a_hang_up(sessions, upstream):
     """A turn whose client hung up is answered when it is asked again, and the conversation goes on as if one of the two

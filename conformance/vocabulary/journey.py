@@ -1,4 +1,4 @@
-"""Walks a journey, and judges by what holds wherever a turn stands.
+"""Walks a journey, and judges by what holds wherever a turn stands (`journey_turn`, `journey_verdict`).
 
 Each turn of it is scripted, sent as a client of its wire sends it, and answered; its answer is echoed. What a turn's
 place needs before it is brought about: a call whose result it gives, an answer that was cut, another conversation. At
@@ -8,106 +8,37 @@ exported against both.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from conformance.client.failure import ConformanceFailure, describe
-from conformance.client.http import NoAnswer, Reply, at
-from conformance.client.invocations import InvocationReply
+from conformance.client.http import NoAnswer, Reply
 from conformance.gateway import Capability
 from conformance.oracles import Violation
 from conformance.upstream.ledger import Call
-from conformance.vocabulary.asked import holds
-from conformance.vocabulary.calls import TEMPTING
 from conformance.vocabulary.expect import expect
+from conformance.vocabulary.journey_turn import (
+    COUNTS,
+    CUT,
+    DEFAULTS,
+    END,
+    FREE_TO_REFUSE,
+    ODD,
+    ROOM,
+    UNMET,
+    Attempt,
+    Turn,
+    answered,
+    asked,
+    fields_of,
+    system_of,
+)
+from conformance.vocabulary.journey_verdict import calls_of, has_failed, under, wrong_answer, wrong_call
 from conformance.vocabulary.session import Session, Sessions, function, typed
 from conformance.vocabulary.situations import CALLED, FAILED, TOLD, Journey, Situation
-from conformance.vocabulary.talk import (
-    CHAT,
-    MESSAGES,
-    WIRES,
-    Answered,
-    Called,
-    Content,
-    Entry,
-    Question,
-    Results,
-    Talk,
-    Wire,
-)
+from conformance.vocabulary.talk import MESSAGES, WIRES, Answered, Called, Entry, Question, Results, Talk, Wire
 from conformance.vocabulary.target import Target
-
-ODD = {**TEMPTING, "place": "東京 🗼", "share": 0.5, "list": [1, "2", True, {"größe": "groß"}]}
-"""Arguments that are easily changed on their way."""
-UNMET = {"floors": {"type": "integer"}}
-"""Parameters that the model gives a text that is no value of their type, `true`: it stays that text."""
-COUNTS = {"two calls": 2, "text and call": 2, "three calls": 3, "five calls": 5}
-END = "END"
-ROOM = 16384
-"""Tokens that each answer of a journey has room for."""
-CUT = 64
-"""Tokens of an answer that a request's limit cuts, at most."""
-LONG = 8000
-KINDS = {
-    "empty": "",
-    "other scripts": "{text}: größte 建物 in 東京, 🏙️🧬 и ещё",
-    "[DONE]": "[DONE]",
-    "blank ends": "\n  {text}\n\nof it ",
-    "long": "{text} " + " and so on" * 800,
-    "data lines": "data: {text}\n\nevent: end\ndata: [DONE]\n\nid: 1",
-    "markup": '<b>{text}</b> & <a href="x">&lt;</a> {{ messages }} [INST] \\n "quoted"',
-}
-"""Kinds of content that are not plain, as texts."""
-SHAPING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
-DEFAULTS = {"temperature": 0.125, "top_p": 0.375, "max_tokens": ROOM - 1}
-"""Sampling values of a session, of which no request has one."""
-SYSTEM = "You are a guide who is brief."
-FREE_TO_REFUSE = frozenset(
-    {"top_k", "seed", "labels", "unknown", "logprobs", "penalties", "presence_penalty", "frequency_penalty"}
-)
-"""Fields of which another requirement says what becomes of them: a turn that is refused for one is asked without it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What one request asks, and what the model makes of it. `sampling` are the values that the engine must receive,
-    `limit` the bound of the answer, if the request has one; `marks` are values that no other request has. `told` are
-    texts that the model must be given, in order; `tools` what it must be told of tools, in any. `says` is the script.
-    """
-
-    label: str
-    over: Wire
-    situation: Situation
-    new: Entry
-    tools: Sequence[Mapping[str, Any]]
-    fields: Mapping[str, Any]
-    sampling: Mapping[str, Any]
-    limit: int | None
-    marks: tuple[Any, ...]
-    told: tuple[str, ...]
-    says: Mapping[str, Any]
-    text: str
-    calls: tuple[Mapping[str, Any], ...]
-
-    @property
-    def ending(self) -> str:
-        """How the answer ends."""
-        if self.calls:
-            return "tool call"
-        return "stop" if self.situation.ending in FAILED else self.situation.ending
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A request that was sent for a turn. `fault` is the status with which the engine was told to fail; None where it
-    answers. `refused`: the gateway does not take the field, and the turn is asked without."""
-
-    turn: Turn
-    reply: Reply
-    fault: int | None = None
-    refused: bool = False
 
 
 def walk(journey: Journey, target: Target, sessions: Sessions) -> None:
@@ -296,7 +227,7 @@ class Walker:
         try:
             self.talk.add(turn.new, reply, turn.over)
         except ConformanceFailure as failure:
-            raise ConformanceFailure(_under(turn.label, failure.violations)) from failure
+            raise ConformanceFailure(under(turn.label, failure.violations)) from failure
         self.came = situation.ending
 
     def _ask(self, turn: Turn, fault: int | None = None) -> Reply:
@@ -415,9 +346,9 @@ class Walker:
                 violations.append(Violation(where, str(expected), str(len(made))))
             elif made:
                 earlier = [other.turn for other in self.attempts[:place] if other.turn is not attempt.turn]
-                violations += _under(attempt.turn.label, wrong_call(attempt.turn, made[0], earlier))
+                violations += under(attempt.turn.label, wrong_call(attempt.turn, made[0], earlier))
                 if attempt.fault is None and attempt.reply.status == 200:
-                    violations += _under(attempt.turn.label, wrong_answer(attempt, made[0]))
+                    violations += under(attempt.turn.label, wrong_answer(attempt, made[0]))
         self.target.recorder.answered()  # what was judged until now took the kit's own time
         try:
             superseded = self.session.superseded()
@@ -425,197 +356,6 @@ class Walker:
         except ConformanceFailure as failure:
             violations += failure.violations
         return violations
-
-
-def calls_of(attempts: Sequence[Attempt], calls: Sequence[Call]) -> Iterator[tuple[Attempt, list[Call]]]:
-    """The calls that were made for each request: in their order where there is one for each, else by their time."""
-    asking = [attempt for attempt in attempts if not attempt.refused]
-    if len(calls) == len(asking):
-        made = iter(calls)
-        yield from ((attempt, [] if attempt.refused else [next(made)]) for attempt in attempts)
-        return
-    starts = [attempt.reply.exchange.started for attempt in attempts]
-    for place, attempt in enumerate(attempts):
-        end = starts[place + 1] if place + 1 < len(starts) else float("inf")
-        yield attempt, [call for call in calls if starts[place] <= call.arrived < end]
-
-
-def wrong_call(turn: Turn, call: Call, earlier: Sequence[Turn]) -> Iterator[Violation]:
-    """What is wrong with what the engine received for a turn."""
-    received = {name: call.sampling[name] for name in SHAPING if call.sampling.get(name) is not None}
-    stops = call.sampling.get("stop")
-    if stops:
-        received["stop"] = [stops] if isinstance(stops, str) else stops
-    if received != turn.sampling:
-        yield Violation("sampling values at the engine", describe(turn.sampling), describe(received))
-    if turn.limit is not None and call.max_tokens != turn.limit:
-        yield Violation("limit of the generation at the engine", str(turn.limit), str(call.max_tokens))
-    for other in earlier:
-        if turn.limit is None and other.limit is not None and call.max_tokens == other.limit:
-            yield Violation(
-                "limit of the generation at the engine", "not that of another turn", f"that of {other.label}"
-            )
-        for mark in other.marks:
-            told = isinstance(mark, str) and mark in call.text
-            if mark not in turn.marks and (told or holds(call.body, mark)):
-                yield Violation("the engine's request", f"nothing of {other.label}", describe(mark))
-    position = 0
-    for text in turn.told:
-        stands = call.text.find(text, position)
-        if stands < 0:
-            behind = describe(call.text[position:][:200])
-            yield Violation("what the model is told", describe(text), f"not behind the text before it: {behind}")
-            break
-        position = stands + len(text)
-    if turn.tools and turn.situation.field != "tool_choice none":
-        for tool in turn.tools:
-            for text in (tool["function"]["name"], tool["function"]["description"]):
-                if text not in call.text:
-                    yield Violation("what the model is told of tools", describe(text), "it is not in the context")
-
-
-def wrong_answer(attempt: Attempt, call: Call) -> Iterator[Violation]:
-    """What is wrong with the answer to a turn, as far as it can be read."""
-    for rule in (_wrong_text, _wrong_calls, _wrong_ending, _wrong_usage, _wrong_logprobs):
-        try:
-            yield from rule(attempt.turn, attempt.reply, call)
-        except ConformanceFailure as failure:
-            yield from failure.violations
-
-
-def _wrong_text(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
-    actual: Any = reply.text
-    expected: Any = turn.text
-    if turn.calls:  # a template writes white space before a call
-        actual, expected = actual.strip(), expected.strip()
-    elif turn.ending == "stop string":
-        actual, expected = actual.split(), expected.split()
-    if actual != expected:
-        yield Violation("text", describe(expected), describe(actual))
-
-
-def _wrong_calls(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
-    actual = [(made.name, _exact(made.arguments)) for made in turn.over.calls(reply)]
-    expected = [(made["name"], _exact(made["arguments"])) for made in turn.calls]
-    if actual != expected:
-        yield Violation("calls", describe(expected), describe(actual))
-    ids = [made.call_id for made in turn.over.calls(reply)]
-    if len(set(ids)) != len(ids):
-        yield Violation("ids of the calls", "one for each", describe(ids))
-
-
-def _wrong_ending(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
-    if turn.over.endings and reply.finish_reason != turn.over.endings[turn.ending]:
-        yield Violation("how it ended", turn.over.endings[turn.ending], reply.finish_reason)
-
-
-def _wrong_usage(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
-    unasked = turn.over.family == CHAT and reply.is_stream and turn.situation.field != "include_usage"
-    if turn.over.usage is None or unasked:
-        return
-    inputs, output = turn.over.usage
-    usage = reply.usage
-    actual = (sum(usage.get(name) or 0 for name in inputs), usage.get(output))
-    expected = (len(call.context), len(call.generation))
-    if actual != expected:
-        yield Violation("usage", f"{expected[0]} tokens of the context and {expected[1]} sampled", describe(usage))
-
-
-def _wrong_logprobs(turn: Turn, reply: Reply, call: Call) -> Iterator[Violation]:
-    """They are told of each token that was sampled; that of the one which ends the turn may be left out."""
-    if "logprobs" not in turn.fields:
-        return
-    told = at(reply.completion, "choices", 0).get("logprobs")
-    entries = (told.get("content") if isinstance(told, dict) else None) or []
-    actual = [at(entry, "logprob") for entry in entries]
-    if actual not in (call.logprobs, (call.logprobs or [])[:-1]):
-        yield Violation("log-probabilities", describe(call.logprobs), describe(actual))
-
-
-def has_failed(reply: Reply) -> bool:
-    """Whether a client can tell that there is no answer: by the status, or by what ends the stream."""
-    if reply.status != 200:
-        return reply.status == 429 or reply.status >= 500
-    if isinstance(reply, InvocationReply):
-        return reply.is_stream and reply.failure is not None
-    kinds = {chunk.get("type") for chunk in reply.chunks} if reply.is_stream else set()
-    return bool(kinds & {"error", "response.failed"}) or (
-        reply.is_stream and any("error" in one for one in reply.chunks)
-    )
-
-
-def fields_of(situation: Situation, over: Wire, number: int) -> tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]:
-    """The fields of a request, the sampling values that the engine must receive for it, and the values of it that no
-    other request has."""
-    name = situation.field
-    values: dict[str, Any] = {"temperature": 0.25 + number / 64, "top_p": 0.5 + number / 128, "top_k": 2000 + number}
-    penalties = {"presence_penalty": number / 1000 + 0.0001, "frequency_penalty": number / 1000 + 0.0002}
-    values |= penalties  # of which no multiple of 1 / 128 is one
-    if name in values:
-        return {name: values[name]}, {name: values[name]}, (values[name],)
-    if name in ("stop", "unused stop"):
-        unused = [f"UNUSED {number}", f"NOR THIS {number}"]
-        stops = [*unused, END] if name == "stop" else unused
-        return {str(over.stop): stops}, {"stop": stops}, tuple(unused)
-    if name == "labels":
-        user, run = f"user-{number}", f"run-{number}"
-        labels = (
-            {"metadata": {"user_id": user}} if over.family == MESSAGES else {"user": user, "metadata": {"run": run}}
-        )
-        return labels, {}, (user, run)
-    if name == "null":
-        nulls = [*(("top_p", "temperature", over.stop) if over.stop else ("top_p", "temperature")), "metadata"]
-        return dict.fromkeys(nulls), {}, ()
-    if name == "several":
-        both = {"temperature": values["temperature"], "top_p": values["top_p"]}
-        if not over.stop:
-            return {**both}, {**both}, tuple(both.values())
-        unused = [f"UNUSED {number}"]
-        return {**both, over.stop: unused}, {**both, "stop": unused}, tuple(both.values())
-    if name == "penalties":
-        return {**penalties}, {**penalties}, tuple(penalties.values())
-    plain: dict[str, dict[str, Any]] = {
-        "seed": {"seed": 7000 + number},
-        "tool_choice none": {"tool_choice": {"type": "none"} if over.family == MESSAGES else "none"},
-        "tool_choice auto": {"tool_choice": {"type": "auto"} if over.family == MESSAGES else "auto"},
-        "include_usage": {"stream_options": {"include_usage": True}},
-        "logprobs": {"logprobs": True},
-        "unknown": {"x_unheard_of": f"nobody-{number}"},
-    }
-    fields = plain.get(name, {})
-    return fields, {}, tuple(fields.values()) if name in ("seed", "unknown") else ()
-
-
-def system_of(situation: Situation, number: int) -> tuple[Content | None, tuple[str, ...]]:
-    """What stands in front of a request, and what of it no other request has."""
-    if situation.system == "another":
-        own = f"This is day {number} of the tour."
-        return f"{SYSTEM} {own}", (own,)
-    constant: dict[str, Content] = {"text": SYSTEM, "parts": (SYSTEM, "You know the town.")}
-    return constant.get(situation.system), ()
-
-
-def asked(kind: str, text: str) -> Content:
-    """What a client says, of this kind of content. `text` is in it, but where it must be something else."""
-    if kind == "one part":
-        return (text,)
-    if kind == "three parts":
-        return (f"{text}: one.", f"{text}: two.", f"{text}: three.")
-    return text if kind == "empty" else answered(kind, text)
-
-
-def answered(kind: str, text: str) -> str:
-    """What a model says, of this kind of content."""
-    return KINDS.get(kind, "{text}").replace("{text}", text)[:LONG]
-
-
-def _exact(value: Any) -> str:
-    """A JSON value as text, in which 1, 1.0, true and "1" differ and the order of names does not count."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _under(label: str, violations: Iterator[Violation] | Sequence[Violation]) -> list[Violation]:
-    return [replace(violation, where=f"{label}: {violation.where}") for violation in violations]
 
 
 # What a client brings along

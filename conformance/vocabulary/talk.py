@@ -154,7 +154,7 @@ def as_chat(entries: Iterable[Entry]) -> list[Message]:
         if isinstance(entry, Question):
             messages.append(user(_shown(entry, "text", image)))
         elif isinstance(entry, Results):
-            messages += [tool(_parts(content, "text"), call_id) for call_id, content in entry.contents]
+            messages += [tool(parts_of(content, "text"), call_id) for call_id, content in entry.contents]
         elif reply := entry.as_shown(CHAT):
             messages.append(reply.message)
         else:
@@ -172,7 +172,7 @@ def _chat_calls(reply: Reply) -> list[Called]:
 
 def _send_chat(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": list(tools)} if tools else {}
-    before = [] if talk.system is None else [system(_parts(talk.system, "text"))]
+    before = [] if talk.system is None else [system(parts_of(talk.system, "text"))]
     return talk.session.chat(*before, *as_chat([*talk.entries, new]), **fields)
 
 
@@ -185,7 +185,7 @@ def as_messages(entries: Iterable[Entry]) -> list[Message]:
         if isinstance(entry, Question):
             messages.append(user(_shown(entry, "text", block)))
         elif isinstance(entry, Results):
-            results = [anthropic.tool_result(_parts(content, "text"), call_id) for call_id, content in entry.contents]
+            results = [anthropic.tool_result(parts_of(content, "text"), call_id) for call_id, content in entry.contents]
             messages += [user(results)] if results else []
         elif reply := entry.as_shown(MESSAGES):
             messages.append(reply.message)
@@ -202,7 +202,7 @@ def _uses(reply: Reply) -> list[Called]:
 
 def _send_message(talk: Talk, new: Entry, tools: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> Reply:
     fields |= {"tools": [anthropic.as_tool(one) for one in tools]} if tools else {}
-    fields |= {} if talk.system is None else {"system": _parts(talk.system, "text")}
+    fields |= {} if talk.system is None else {"system": parts_of(talk.system, "text")}
     return talk.session.message(*as_messages([*talk.entries, new]), **fields)
 
 
@@ -215,7 +215,7 @@ def as_items(entries: Iterable[Entry]) -> list[responses.Item]:
         if isinstance(entry, Question):
             items.append(responses.item("user", _shown(entry, "input_text", input_image)))
         elif isinstance(entry, Results):
-            items += [responses.output(_parts(content, "input_text"), call_id) for call_id, content in entry.contents]
+            items += [responses.output(parts_of(content, "input_text"), call_id) for call_id, content in entry.contents]
         elif reply := entry.as_shown(ITEMS):
             items += at(reply.completion, "output", kind=list)
         else:
@@ -273,11 +273,12 @@ def texts_of(content: Content) -> tuple[str, ...]:
 
 def _shown(question: Question, kind: str, as_part: Callable[[str], dict[str, Any]]) -> Any:
     if not question.images:
-        return _parts(question.content, kind)
-    return [*_parts(texts_of(question.content), kind), *map(as_part, question.images)]
+        return parts_of(question.content, kind)
+    return [*parts_of(texts_of(question.content), kind), *map(as_part, question.images)]
 
 
-def _parts(content: Content, kind: str) -> Any:
+def parts_of(content: Content, kind: str) -> Any:
+    """As a wire writes it whose parts of text are of this kind."""
     return content if isinstance(content, str) else [{"type": kind, "text": text} for text in content]
 
 

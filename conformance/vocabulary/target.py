@@ -223,8 +223,8 @@ def _introduction(target: Target) -> str | None:
             answers.append(f"{wire.request}: {answer}")
             if not answer.isdecimal():  # whoever does not answer is not asked again
                 break
-        if not answer.isdecimal() and len(answers) == 1:
-            raise pytest.UsageError(_unreachable(target.gateway.url, str(recorder.exchanges[-1].error)))
+        if all(exchange.status is None for exchange in recorder.exchanges):
+            raise pytest.UsageError(_unreachable(url, str(recorder.exchanges[-1].error)))
     finally:
         session.discard()
         upstream.end()

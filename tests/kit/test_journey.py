@@ -12,7 +12,8 @@ from conformance.client.failure import ConformanceFailure
 from conformance.declaring import Capability
 from conformance.gateway import Gateway
 from conformance.upstream.client import Upstream
-from conformance.vocabulary.journey import has_failed, walk, within
+from conformance.vocabulary.journey import walk, within
+from conformance.vocabulary.journey_verdict import has_failed
 from conformance.vocabulary.session import Sessions
 from conformance.vocabulary.situations import Journey, Situation
 from conformance.vocabulary.target import Target, connect

@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.client.failure import describe
 from conformance.client.http import Reply
-from conformance.vocabulary.journey import ODD, UNMET, Turn
+from conformance.vocabulary.journey_turn import ODD, UNMET, Turn
 from conformance.vocabulary.session import function, typed
 from conformance.vocabulary.situations import Situation
 from conformance.vocabulary.talk import Entry, Question, Results, Talk, Wire

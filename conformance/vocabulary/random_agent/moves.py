@@ -15,13 +15,26 @@ from conformance.client.http import Reply, at
 from conformance.gateway import Capability, NotObservable
 from conformance.oracles import Violation
 from conformance.upstream.ledger import ABORTED
-from conformance.vocabulary.journey import Attempt, brings_along, has_failed
+from conformance.vocabulary.journey import brings_along
+from conformance.vocabulary.journey_turn import Attempt
+from conformance.vocabulary.journey_verdict import has_failed
 from conformance.vocabulary.media import DARK, GREY, LIGHT
 from conformance.vocabulary.random_agent.dialogue import Dialogue, Request
 from conformance.vocabulary.random_agent.plan import NEEDS, Move
 from conformance.vocabulary.random_agent.roamer import Roamer
 from conformance.vocabulary.session import function
-from conformance.vocabulary.talk import CHAT, MESSAGES, TEXT, Answered, Entry, Question, Results, Wire, as_messages
+from conformance.vocabulary.talk import (
+    CHAT,
+    MESSAGES,
+    TEXT,
+    Answered,
+    Entry,
+    Question,
+    Results,
+    Wire,
+    as_messages,
+    parts_of,
+)
 
 
 def make(agent: Roamer, move: Move) -> None:
@@ -168,7 +181,7 @@ def counts_tokens(agent: Roamer, dialogue: Dialogue, move: Move) -> None:
     request = agent.prepare(dialogue, replace(move, wire="messages", fields=()), "goes on, and counts its tokens:")
     talk, turn = dialogue.talk, request.turn
     body = agent.session.message_body(*as_messages([*talk.entries, turn.new]))
-    body |= {"system": talk.system} if talk.system else {}
+    body |= {"system": parts_of(talk.system, "text")} if talk.system else {}
     body |= {"tools": [anthropic.as_tool(tool) for tool in turn.tools]} if turn.tools else {}
     del body["max_tokens"]
     reply = agent.session.send_message(body, path="/v1/messages/count_tokens")

@@ -17,7 +17,8 @@ from conformance.gateway import Capability
 from conformance.oracles import Violation
 from conformance.vocabulary.expect import REFUSED
 from conformance.vocabulary.exported import rendered
-from conformance.vocabulary.journey import COUNTS, FREE_TO_REFUSE, Attempt, Turn, Walker, fields_of
+from conformance.vocabulary.journey import Walker
+from conformance.vocabulary.journey_turn import COUNTS, FREE_TO_REFUSE, Attempt, Turn, fields_of
 from conformance.vocabulary.random_agent.dialogue import Dialogue, Request, named, offered, said, shown, toolsets
 from conformance.vocabulary.random_agent.plan import Move, Opened
 from conformance.vocabulary.session import Sessions, Superseded, Trajectories, system
@@ -311,7 +312,9 @@ class Roamer(Walker):
         dialogue.tools = self.toolset(move.tools)
         if how % 3 == 2 and move.wire != "invocations":
             agent = f"You are agent {how}."
-            dialogue.talk.system = (agent, "Be brief.", "Be kind.") if move.content == "three parts" else agent
+            dialogue.talk.system = agent
+            if move.content == "three parts" and not self.room:  # where a length counts, it is one text
+                dialogue.talk.system = (agent, "Be brief.", "Be kind.")
         self.dialogues.append(dialogue)
         self.asks(dialogue, self.prepare(dialogue, replace(move, tools="declared"), does, new))
         return dialogue

@@ -21,7 +21,8 @@ from conformance.oracles.evidence import Evidence
 from conformance.requirements import Catalogue
 from conformance.upstream.ledger import ANSWERED, Call
 from conformance.vocabulary.expect import expect
-from conformance.vocabulary.journey import Attempt, Turn, wrong_answer, wrong_call
+from conformance.vocabulary.journey_turn import Attempt, Turn
+from conformance.vocabulary.journey_verdict import wrong_answer, wrong_call
 from conformance.vocabulary.media import Held
 from conformance.vocabulary.random_agent.dialogue import Request
 from conformance.vocabulary.random_agent.roamer import Roamer
