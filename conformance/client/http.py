@@ -20,7 +20,6 @@ import httpx
 
 from conformance.client.failure import ConformanceFailure, describe
 from conformance.client.transcript import Exchange
-from conformance.client.transport import Transport
 from conformance.oracles import Violation, chat, sse, wording
 
 
@@ -42,7 +41,8 @@ class Recorder(httpx.BaseTransport):
         self, inner: httpx.BaseTransport | None = None, timeout: float = 5.0, trust: ssl.SSLContext | None = None
     ) -> None:
         self.trust = trust
-        self._plain = inner or Transport()
+        # An SSL context costs 25 ms to make: only https needs one, and httpx makes it on demand from `verify`.
+        self._plain = inner or httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
         self._secure: httpx.BaseTransport | None = inner
         self.exchanges: list[Exchange] = []
         self.timeout = timeout
@@ -113,7 +113,7 @@ class Recorder(httpx.BaseTransport):
         if scheme != "https":
             return self._plain
         if self._secure is None:
-            self._secure = httpx.HTTPTransport(verify=self.trust or True, trust_env=False)  # made on demand: 25 ms
+            self._secure = httpx.HTTPTransport(verify=self.trust or True, trust_env=False)
         return self._secure
 
     def _broken(self, exchange: Exchange, error: httpx.TransportError) -> NoReturn:
